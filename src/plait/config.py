@@ -1,0 +1,148 @@
+"""Every option of a fit, its default, its unit and its bounds, checked all at once.
+
+Names are flat, so that ``plait.fit(lr=0.01)``, ``plait fit --set lr=0.01`` and the bundle's
+``config.json`` all speak of the same thing.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from plait.errors import ConfigError, suggest
+
+Preset = Literal["fast", "balanced", "best"]
+Role = Literal["input", "target", "group", "ignored"]
+
+
+class Config(BaseModel):
+    """The options of a fit. Build it with `configure`, which explains what is wrong in words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    # The model.
+    preset: Preset = Field("balanced", description="Sizes everything: fast, balanced or best.")
+    fusion: str = Field("attention", description="Fusion method; `plait fit --help` lists them.")
+    encoders: dict[str, str] = Field(
+        {}, description="Encoder by column or by modality: {'photo': 'vit', 'audio': 'gru'}."
+    )
+    share: tuple[str, ...] = Field(
+        (), description="Modalities whose columns share one encoder, for instance ('text',)."
+    )
+    width: int | None = Field(None, ge=8, le=4096, description="Numbers in a token; None: preset.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside encoders, fusion and heads.")
+    modality_dropout: float = Field(
+        0.25, ge=0, lt=1, description="Chance that a present stream is hidden from a training row."
+    )
+
+    # Training.
+    epochs: int | None = Field(None, ge=1, description="Passes over the rows at most; None: preset.")
+    batch_size: int = Field(64, ge=1, description="Rows a step.")
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one step.")
+    optimizer: Literal["gd", "sgd", "rmsprop", "adam", "adamw"] = Field(
+        "adamw", description="gd is gradient descent on the full batch."
+    )
+    lr: float | None = Field(
+        None, gt=0, le=10, allow_inf_nan=False, description="Peak learning rate; None: by optimizer."
+    )
+    momentum: float = Field(0.9, ge=0, lt=1, description="For sgd and rmsprop.")
+    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="Decoupled for adamw.")
+    schedule: Literal["cosine", "linear", "constant", "onecycle"] = Field(
+        "cosine", description="How the learning rate falls after the warm-up."
+    )
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps that warm up.")
+    clip: float | None = Field(1.0, gt=0, description="Largest gradient norm; None: no clipping.")
+    ema: float | None = Field(
+        0.99, gt=0, lt=1, description="Decay a step of the averaged weights; None: no averaging."
+    )
+    patience: int | None = Field(
+        None, ge=1, description="Epochs without a better validation score before stopping; None: preset."
+    )
+    label_smoothing: float = Field(0.05, ge=0, lt=1, description="For classification.")
+    class_weights: Literal["none", "balanced", "sqrt"] = Field(
+        "none", description="Weight rare classes up: fully (balanced) or by the square root."
+    )
+    regression_loss: Literal["mse", "huber"] = Field("huber", description="Loss for numbers.")
+    augment: bool = Field(True, description="Vary images, sounds and signals while training.")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 on a GPU that has it, else fp32."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
+    threads: int | None = Field(
+        None, ge=1, le=256, description="Processor threads; None: the cores this process may use."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same model.")
+    checkpoint_seconds: float = Field(30.0, ge=0, description="Seconds between checkpoints.")
+    max_minutes: float | None = Field(
+        None, gt=0, description="Stop after this long and keep the best epoch; None: no limit."
+    )
+
+    # The data.
+    columns: dict[str, str] = Field(
+        {}, description="Modality of a column where the proposal is wrong: {'photo': 'image'}."
+    )
+    ignore: tuple[str, ...] = Field((), description="Columns to leave out.")
+    group: str | None = Field(
+        None, description="Rows that share this column's value stay on one side of the split."
+    )
+    target_kinds: dict[str, Literal["binary", "multiclass", "multilabel", "regression"]] = Field(
+        {}, description="Kind of a target where the proposal is wrong."
+    )
+    separator: str | None = Field(None, description="Between the labels of a multi-label cell.")
+    validation: float = Field(0.15, gt=0, lt=0.9, description="Share of rows held out.")
+    max_unreadable: float = Field(
+        0.2, ge=0, le=1, description="Share of a column's cells that may be unreadable."
+    )
+    golden_rows: int = Field(
+        8, ge=0, le=64, description="Rows kept in the bundle, with answers, to prove it still works."
+    )
+
+    # Caps on what is decoded; see plait.media.
+    max_image_megapixels: float = Field(64.0, gt=0, description="Megapixels, before allocation.")
+    max_audio_mb: float = Field(25.0, gt=0, description="Megabytes an audio file.")
+    max_audio_seconds: float = Field(600.0, gt=0, description="Seconds an audio file.")
+    max_audio_decoded_mib: float = Field(256.0, gt=0, description="Mebibytes decoded, any rate.")
+    max_text_mb: float = Field(1.0, gt=0, description="Megabytes a text cell.")
+    max_signal_mb: float = Field(64.0, gt=0, description="Megabytes a signal cell.")
+    max_decode_seconds: float = Field(10.0, gt=0, description="Seconds to decode one cell.")
+
+
+def configure(**options: Any) -> Config:
+    """Check options together and return the configuration.
+
+    Raises:
+        ConfigError: listing every unknown name (with a suggestion) and every value out of bounds.
+    """
+    names = list(Config.model_fields)
+    problems = [
+        f"there is no option '{name}'.{suggest(name, names)}" for name in options if name not in names
+    ]
+    known = {name: value for name, value in options.items() if name in names}
+    try:
+        config = Config(**known)
+    except ValidationError as error:
+        problems += [_explain(problem, known) for problem in error.errors()]
+        raise ConfigError(problems) from None
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def _explain(problem: Any, given: dict[str, Any]) -> str:
+    """One pydantic finding in a sentence: what was passed and what was expected."""
+    name = str(problem["loc"][0])
+    message = str(problem["msg"])
+    message = message[0].lower() + message[1:]
+    hint = ""
+    if problem["type"] == "literal_error" and isinstance(problem["input"], str):
+        choices = str(problem["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        hint = suggest(problem["input"], choices)
+    about = Config.model_fields[name].description
+    return f"{name}={problem['input']!r}: {message}.{hint} ({about})"
+
+
+def option_lines() -> list[tuple[str, str, str]]:
+    """Name, default and description of every option, for ``--help`` and the docs."""
+    return [
+        (name, repr(field.get_default(call_default_factory=True)), field.description or "")
+        for name, field in Config.model_fields.items()
+    ]

@@ -1,0 +1,80 @@
+"""What can go wrong, one class a kind.
+
+Every message says what was passed, what was expected and how to mend it. The command line prints the
+message alone; a stack trace at a user is a bug.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class PlaitError(Exception):
+    """The base of every error plait raises on purpose."""
+
+
+class TableError(PlaitError):
+    """A table cannot be opened, or lacks what the task needs."""
+
+
+class SchemaError(PlaitError):
+    """Columns, roles or targets contradict each other or the data."""
+
+
+class CellError(PlaitError):
+    """One cell cannot be read. It counts as missing and is listed in the quarantine."""
+
+
+class UnreadableColumnError(PlaitError):
+    """More of a column is unreadable than the user allows, so training stops."""
+
+
+class TrainError(PlaitError):
+    """Training cannot go on, for instance because the loss is not finite."""
+
+
+class StoreError(PlaitError):
+    """The store of prepared columns cannot be read or written."""
+
+
+class BundleError(PlaitError):
+    """A bundle cannot be saved, or is damaged, too new, or holds what it must not."""
+
+
+class ConfigError(PlaitError):
+    """Options that do not exist or do not fit, all of them reported together."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        head = "1 option is wrong:" if count == 1 else f"{count} options are wrong:"
+        super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
+
+
+class MissingExtra(PlaitError):
+    """An optional package is needed and absent."""
+
+    def __init__(self, feature: str, extra: str, package: str) -> None:
+        super().__init__(
+            f'{feature} needs the package {package}, which is not installed.\n'
+            f'Install it with:  pip install "plait[{extra}]"'
+        )
+
+
+class PlaitWarning(UserWarning):
+    """The base of every warning plait gives."""
+
+
+class UnreadableCellsWarning(PlaitWarning):
+    """Cells were unreadable and were treated as missing."""
+
+
+def suggest(name: str, choices: Iterable[str]) -> str:
+    """`` Did you mean 'x'?`` when a choice is close to ``name``, else an empty string."""
+    close = get_close_matches(name, list(choices), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
+    """The sentence for a name that is not among the choices."""
+    known = sorted(choices)
+    return f"unknown {kind} '{name}'.{suggest(name, known)} Choose from: {', '.join(known)}."

@@ -1,0 +1,1 @@
+"""Cells to arrays: one modality a file, in numpy, without torch."""

@@ -1,0 +1,49 @@
+"""What passes between encoders, fusion and heads."""
+
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float, Shaped
+from torch import Tensor
+
+
+class ColumnBatch(NamedTuple):
+    """One column's cells in a batch.
+
+    ``values`` is ``[batch, ...]``, or ``[batch, steps, ...]`` padded with zeros when cells differ in
+    length. ``mask`` is ``[batch]``, or ``[batch, steps]`` for such ragged cells: True is real, False is
+    padding or a missing cell.
+    """
+
+    values: Shaped[Tensor, "batch ..."]
+    mask: Bool[Tensor, "batch *steps"]
+
+    @property
+    def present(self) -> Bool[Tensor, " batch"]:
+        """Which rows hold a cell at all."""
+        return self.mask if self.mask.ndim == 1 else self.mask.any(dim=1)
+
+
+class Tokens(NamedTuple):
+    """An encoder's output. A sample whose stream is missing has no True in its row of the mask."""
+
+    values: Float[Tensor, "batch tokens width"]
+    mask: Bool[Tensor, "batch tokens"]
+
+    @property
+    def present(self) -> Bool[Tensor, " batch"]:
+        """Which samples have this stream."""
+        return self.mask.any(dim=1)
+
+
+class Fused(NamedTuple):
+    """A fusion's output.
+
+    ``vector`` is what heads read. ``sequence`` is the fused token sequence, for fusions that have one.
+    ``votes`` is set by late fusion alone: one vector a stream, whose *predictions* the head combines.
+    ``weights`` are the shares a fusion gave each stream, for those that can say so; a row sums to one.
+    """
+
+    vector: Float[Tensor, "batch width"]
+    sequence: Tokens | None = None
+    votes: Tokens | None = None
+    weights: Float[Tensor, "batch streams"] | None = None

@@ -1,0 +1,182 @@
+"""The few torch parts that encoders and fusions share: masked attention, pooling, normalisation."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from plait.tokens import Tokens
+
+
+def masked_mean(
+    values: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"]
+) -> Float[Tensor, "batch width"]:
+    """The mean over real tokens; zeros where a row has none."""
+    real = mask.unsqueeze(-1).to(values.dtype)
+    return (values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+
+
+def attendable(mask: Bool[Tensor, "batch tokens"]) -> Bool[Tensor, "batch tokens"]:
+    """The mask, with rows that have no real token opened whole, so that no softmax is 0/0.
+
+    What such a row attends to is thrown away by whoever owns the mask.
+    """
+    return mask | ~mask.any(dim=1, keepdim=True)
+
+
+class Attention(nn.Module):
+    """Multi-head scaled dot-product attention (Vaswani et al. 2017, eq. 1).
+
+    ``softmax(Q Kᵀ / sqrt(d)) V`` with Q from ``queries`` and K, V from ``keys``; masked keys get no
+    weight. A row without any real key gives zeros plus the output bias, never NaN.
+    """
+
+    def __init__(self, *, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of heads {heads}")
+        self.heads = heads
+        self.dropout = dropout
+        self.to_query = nn.Linear(width, width)
+        self.to_key_value = nn.Linear(width, 2 * width)
+        self.to_out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch queries width"],
+        keys: Float[Tensor, "batch keys width"],
+        mask: Bool[Tensor, "batch keys"],
+    ) -> Float[Tensor, "batch queries width"]:
+        """Attend from every query to the real keys."""
+        query = self._split(self.to_query(queries))
+        key, value = (self._split(part) for part in self.to_key_value(keys).chunk(2, dim=-1))
+        attended = functional.scaled_dot_product_attention(
+            query,
+            key,
+            value,
+            attn_mask=attendable(mask)[:, None, None, :],
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        some = mask.any(dim=1)[:, None, None].to(attended.dtype)
+        return self.to_out(attended.transpose(1, 2).flatten(2) * some)
+
+    def weights(
+        self,
+        queries: Float[Tensor, "batch queries width"],
+        keys: Float[Tensor, "batch keys width"],
+        mask: Bool[Tensor, "batch keys"],
+    ) -> Float[Tensor, "batch queries keys"]:
+        """The attention shares, averaged over heads: what `forward` used, for reading out."""
+        query = self._split(self.to_query(queries))
+        key = self._split(self.to_key_value(keys).chunk(2, dim=-1)[0])
+        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        scores = scores.masked_fill(~attendable(mask)[:, None, None, :], float("-inf"))
+        return scores.softmax(dim=-1).mean(dim=1)
+
+    def _split(self, values: Tensor) -> Tensor:
+        return values.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+class FeedForward(nn.Sequential):
+    """Two linear maps with GELU between, ``factor`` times as wide inside."""
+
+    def __init__(self, *, width: int, factor: int = 2, dropout: float = 0.0) -> None:
+        super().__init__(
+            nn.Linear(width, factor * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(factor * width, width),
+            nn.Dropout(dropout),
+        )
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm self-attention and feed-forward with residuals (Xiong et al. 2020)."""
+
+    def __init__(self, *, width: int, heads: int, dropout: float = 0.0, factor: int = 2) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = Attention(width=width, heads=heads, dropout=dropout)
+        self.feed_norm = nn.LayerNorm(width)
+        self.feed = FeedForward(width=width, factor=factor, dropout=dropout)
+
+    def forward(
+        self, values: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"]
+    ) -> Float[Tensor, "batch tokens width"]:
+        """Refine every token by the real ones."""
+        normed = self.attention_norm(values)
+        values = values + self.attention(normed, normed, mask)
+        return values + self.feed(self.feed_norm(values))
+
+
+class AttentionPool(nn.Module):
+    """One vector from a token stream: a learned score a token, softmax over the real ones.
+
+    ``v = Σ_t softmax_t(u · tanh(W x_t)) x_t`` (Ilse et al. 2018, eq. 8). A row without tokens gives
+    zeros; whoever pools puts a learned "absent" there.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+
+    def forward(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
+        """Pool the real tokens of each sample."""
+        scores = self.score(tokens.values).squeeze(-1)
+        scores = scores.masked_fill(~attendable(tokens.mask), float("-inf"))
+        shares = scores.softmax(dim=1) * tokens.mask
+        return (shares.unsqueeze(-1) * tokens.values).sum(dim=1)
+
+
+class MaskedBatchNorm(nn.Module):
+    """Batch normalisation (Ioffe & Szegedy 2015) whose statistics come from real positions only.
+
+    Padding and missing samples would pull the mean to zero by an amount that changes with the batch.
+    Input is ``[batch, channels, ...]`` with a mask broadcastable to ``[batch, 1, ...]``.
+    """
+
+    def __init__(self, *, channels: int, momentum: float = 0.1, affine: bool = True) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.eps = 1e-5
+        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
+        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(
+        self, values: Float[Tensor, "batch channels *space"], mask: Bool[Tensor, "batch 1 *ones"]
+    ) -> Float[Tensor, "batch channels *space"]:
+        """Normalise; training mode also updates the running statistics."""
+        if not self.training or bool(mask.all()):
+            return functional.batch_norm(
+                values,
+                self.running_mean,
+                self.running_var,
+                self.weight,
+                self.bias,
+                self.training,
+                self.momentum,
+                self.eps,
+            )
+        return self._normalise_real(values, mask)
+
+    def _normalise_real(self, values: Tensor, mask: Tensor) -> Tensor:
+        axes = [0, *range(2, values.ndim)]
+        real = mask.to(values.dtype).expand(values.shape[0], 1, *values.shape[2:])
+        count = real.sum().clamp(min=1)
+        mean = (values * real).sum(dim=axes) / count
+        shape = [1, -1] + [1] * (values.ndim - 2)
+        centred = values - mean.view(shape)
+        variance = (centred.square() * real).sum(dim=axes) / count
+        if bool(mask.any()):
+            with torch.no_grad():
+                unbiased = variance * count / (count - 1).clamp(min=1)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(unbiased, self.momentum)
+        normed = centred * (variance + self.eps).rsqrt().view(shape)
+        if self.weight is None or self.bias is None:
+            return normed
+        return normed * self.weight.view(shape) + self.bias.view(shape)

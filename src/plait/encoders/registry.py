@@ -1,0 +1,141 @@
+"""Which encoders there are, by modality and name, and how a preset sizes them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from plait.encoders.audio import LogMelCNN
+from plait.encoders.base import Encoder
+from plait.encoders.image import PlainCNN, ResidualCNN, ViT
+from plait.encoders.recurrent import Recurrent
+from plait.encoders.signal import SignalCNN, SignalPatches
+from plait.encoders.tabular import Feature, TabularTokens
+from plait.encoders.text import TextTransformer
+from plait.errors import ConfigError, unknown
+
+State = dict[str, Any]
+Size = dict[str, int]
+
+SIZES: dict[str, Size] = {
+    "fast": {"width": 64, "depth": 1, "base": 16},
+    "balanced": {"width": 96, "depth": 2, "base": 32},
+    "best": {"width": 160, "depth": 4, "base": 48},
+}
+"""What a preset means: token width, transformer blocks, channels of the first convolution."""
+
+TABULAR = "tabular"
+"""The stream that all numeric, categorical and datetime columns form together."""
+
+TABULAR_MODALITIES = ("numeric", "categorical", "datetime")
+
+Build = Callable[[State, int, Size, float], Encoder]
+
+
+def _image(kind: type[ResidualCNN]) -> Build:
+    return lambda state, width, size, dropout: kind(
+        channels=state["channels"],
+        size=state["size"],
+        width=width,
+        base=size["base"],
+        dropout=dropout,
+    )
+
+
+def _vit(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return ViT(
+        channels=state["channels"],
+        size=state["size"],
+        width=width,
+        depth=2 * size["depth"],
+        dropout=dropout,
+    )
+
+
+def _log_mel_cnn(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return LogMelCNN(mels=state["mels"], width=width, base=size["base"], dropout=dropout)
+
+
+def _text_transformer(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return TextTransformer(
+        vocabulary=state["vocabulary"],
+        max_tokens=state["max_tokens"],
+        width=width,
+        depth=size["depth"],
+        dropout=dropout,
+    )
+
+
+def _recurrent(kind: str, modality: str) -> Build:
+    inputs = {"audio": "mels", "text": "vocabulary", "signal": "leads"}[modality]
+    stride = {"audio": 2, "text": 1, "signal": 8}[modality]
+    return lambda state, width, size, dropout: Recurrent(
+        inputs=state[inputs],
+        width=width,
+        kind="lstm" if kind == "lstm" else "gru",
+        ids=modality == "text",
+        stride=stride,
+        normalise=modality == "audio",
+        dropout=dropout,
+    )
+
+
+def _signal_cnn(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return SignalCNN(leads=state["leads"], width=width, base=size["base"], dropout=dropout)
+
+
+def _signal_patches(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return SignalPatches(leads=state["leads"], width=width, depth=size["depth"], dropout=dropout)
+
+
+ENCODERS: dict[str, dict[str, Build]] = {
+    "image": {"resnet": _image(ResidualCNN), "cnn": _image(PlainCNN), "vit": _vit},
+    "audio": {
+        "cnn": _log_mel_cnn,
+        "gru": _recurrent("gru", "audio"),
+        "lstm": _recurrent("lstm", "audio"),
+    },
+    "text": {
+        "transformer": _text_transformer,
+        "gru": _recurrent("gru", "text"),
+        "lstm": _recurrent("lstm", "text"),
+    },
+    "signal": {
+        "cnn": _signal_cnn,
+        "patch": _signal_patches,
+        "gru": _recurrent("gru", "signal"),
+        "lstm": _recurrent("lstm", "signal"),
+    },
+}
+"""Modality → name → builder. The first name of a modality is its default."""
+
+
+def default_encoder(modality: str) -> str:
+    """The encoder used when the user names none."""
+    return next(iter(ENCODERS[modality]))
+
+
+def check_encoder(modality: str, name: str) -> None:
+    """Raise ConfigError when the modality has no encoder of that name."""
+    if name not in ENCODERS[modality]:
+        raise ConfigError([f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}"])
+
+
+def build_encoder(
+    modality: str, name: str, state: State, *, width: int, preset: str, dropout: float
+) -> Encoder:
+    """The encoder for one media column, sized by the preset and by what `fit` saw of the column."""
+    check_encoder(modality, name)
+    return ENCODERS[modality][name](state, width, SIZES[preset], dropout)
+
+
+def build_tabular(
+    states: list[tuple[str, State]], *, width: int, preset: str, dropout: float
+) -> TabularTokens:
+    """The encoder for all tabular columns, given each one's modality and state in order."""
+    features = [
+        Feature("category", len(state["categories"]) + 1)
+        if modality == "categorical"
+        else Feature("numbers", state.get("features", 1))
+        for modality, state in states
+    ]
+    depth = max(1, SIZES[preset]["depth"] // 2)
+    return TabularTokens(features=features, width=width, depth=depth, dropout=dropout)

@@ -1,0 +1,10 @@
+"""Many token streams to one. `FUSIONS` lists the methods; each is a plain module on your own tensors."""
+
+from plait.fusion.attention import Attention
+from plait.fusion.concat import Concat
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.registry import FUSIONS, build_fusion
+from plait.fusion.weighted import Weighted
+
+__all__ = ["FUSIONS", "Attention", "Concat", "Late", "Mapping", "Weighted", "build_fusion"]

@@ -1,0 +1,63 @@
+"""The contract every fusion keeps, and the pooling that vector-level fusions share."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from plait.blocks import AttentionPool
+from plait.tokens import Fused, Tokens
+
+
+class Fusion(nn.Module):
+    """Token streams by name in, one fused vector (and perhaps a sequence) out.
+
+    The streams' order is that of ``widths``, whatever the order of the dict passed to ``forward``. Any
+    stream may be missing for any sample; a sample without any stream gets a finite answer.
+
+    Args:
+        widths: numbers in a token of each stream.
+        width: numbers in the fused vector.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: int) -> None:
+        super().__init__()
+        if not widths:
+            raise ValueError("a fusion needs at least one stream in widths, got none")
+        self.widths = dict(widths)
+        self.width = width
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams' names, in the order of every ``streams`` axis."""
+        return list(self.widths)
+
+    @abstractmethod
+    def forward(self, tokens: dict[str, Tokens]) -> Fused:
+        """Fuse one batch."""
+
+
+class StreamVectors(nn.Module):
+    """One vector a stream, by attention pooling and a linear map; a learned one where it is absent."""
+
+    def __init__(self, widths: Mapping[str, int], *, width: int) -> None:
+        super().__init__()
+        self.names = list(widths)
+        self.pool = nn.ModuleList(AttentionPool(width=size) for size in widths.values())
+        self.project = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(size), nn.Linear(size, width)) for size in widths.values()
+        )
+        self.absent = nn.Parameter(torch.randn(len(widths), width) * 0.02)
+
+    def forward(
+        self, tokens: dict[str, Tokens]
+    ) -> tuple[Float[Tensor, "batch streams width"], Bool[Tensor, "batch streams"]]:
+        """Vectors and presence, both in the order of ``widths``."""
+        vectors = [
+            project(pool(tokens[name]))
+            for name, pool, project in zip(self.names, self.pool, self.project, strict=True)
+        ]
+        present = torch.stack([tokens[name].present for name in self.names], dim=1)
+        return torch.where(present.unsqueeze(-1), torch.stack(vectors, dim=1), self.absent), present

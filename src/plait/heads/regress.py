@@ -1,0 +1,46 @@
+"""Regression of one number."""
+
+from typing import Literal
+
+from jaxtyping import Float, Shaped
+from torch import Tensor
+from torch.nn import functional
+
+from plait.heads.base import Head
+from plait.heads.classify import mean_over_streams
+
+
+class Regress(Head):
+    """Squared error, or Huber's loss (1964) with delta 1, on the standardised target.
+
+    A row with NaN as its target is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int,
+        outputs: int = 1,
+        dropout: float = 0.0,
+        kind: Literal["mse", "huber"] = "huber",
+    ) -> None:
+        super().__init__(width=width, outputs=outputs, dropout=dropout)
+        self.kind = kind
+
+    def combine(
+        self, logits: Float[Tensor, "batch streams outputs"], mask: Shaped[Tensor, "batch streams"]
+    ) -> Float[Tensor, "batch outputs"]:
+        """The mean of the streams' numbers."""
+        return mean_over_streams(logits, mask)
+
+    def loss(
+        self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The loss of each row."""
+        known = ~target.isnan()
+        function = functional.huber_loss if self.kind == "huber" else functional.mse_loss
+        return function(logits.squeeze(1), target.nan_to_num(), reduction="none") * known
+
+    def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
+        """The standardised number itself."""
+        return logits

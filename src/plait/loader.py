@@ -1,0 +1,77 @@
+"""Prepared columns to batches: one index a batch, no Python call a row."""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from plait.store import PreparedColumn
+from plait.tokens import ColumnBatch
+
+
+class Batch(NamedTuple):
+    """Rows that travel together: their numbers, their columns, their targets."""
+
+    rows: Int64[np.ndarray, " batch"]
+    columns: dict[str, ColumnBatch]
+    targets: dict[str, Tensor]
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        columns = {
+            name: ColumnBatch(column.values.to(device), column.mask.to(device))
+            for name, column in self.columns.items()
+        }
+        return Batch(self.rows, columns, {k: v.to(device) for k, v in self.targets.items()})
+
+
+def collate(
+    columns: Mapping[str, PreparedColumn], rows: Int64[np.ndarray, " batch"]
+) -> dict[str, ColumnBatch]:
+    """The columns of some rows as tensors."""
+    batch = {}
+    for name, column in columns.items():
+        values, mask = column.batch(rows)
+        batch[name] = ColumnBatch(torch.from_numpy(values), torch.from_numpy(mask))
+    return batch
+
+
+class Loader:
+    """Batches over some rows, shuffled anew each epoch by a seed, restartable at any batch.
+
+    All batches of an epoch have the same size give or take one row, so none is left too small for
+    batch statistics.
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, PreparedColumn],
+        targets: Mapping[str, np.ndarray],
+        rows: Int64[np.ndarray, " rows"],
+        *,
+        batch_size: int,
+        seed: int | None,
+    ) -> None:
+        """``seed`` None keeps the rows in order."""
+        self.columns = columns
+        self.targets = targets
+        self.rows = rows
+        self.seed = seed
+        self.batches = max(1, -(-len(rows) // batch_size))
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def epoch(self, number: int = 0, start: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, from batch ``start`` on."""
+        rows = self.rows
+        if self.seed is not None:
+            rows = np.random.default_rng([self.seed, number]).permutation(rows)
+        for part in np.array_split(rows, self.batches)[start:]:
+            targets = {
+                name: torch.from_numpy(values[part]) for name, values in self.targets.items()
+            }
+            yield Batch(part, collate(self.columns, part), targets)

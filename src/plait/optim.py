@@ -1,0 +1,80 @@
+"""Optimisers, learning-rate schedules and the averaged weights."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from plait.config import Config
+
+DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 1e-3}
+"""Peak learning rate by optimiser when the user gives none."""
+
+
+def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
+    """The optimiser; matrices and filters decay, vectors (biases, norms, learned tokens) do not."""
+    decay = [weight for weight in model.parameters() if weight.ndim >= 2]
+    plain = [weight for weight in model.parameters() if weight.ndim < 2]
+    groups = [
+        {"params": decay, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    lr = config.lr or DEFAULT_LR[config.optimizer]
+    match config.optimizer:
+        case "gd":
+            return torch.optim.SGD(groups, lr=lr)
+        case "sgd":
+            return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=True)
+        case "rmsprop":
+            return torch.optim.RMSprop(groups, lr=lr, momentum=config.momentum)
+        case "adam":
+            return torch.optim.Adam(groups, lr=lr)
+        case "adamw":
+            return torch.optim.AdamW(groups, lr=lr)
+
+
+def schedule(config: Config, steps: int) -> Callable[[int], float]:
+    """The learning rate's factor by step: a linear warm-up, then the chosen fall to zero."""
+    warm = max(1, int(config.warmup * steps)) if config.warmup else 0
+    if config.schedule == "onecycle":
+        warm = max(1, int(0.3 * steps))  # Smith & Topin 2019: a long rise, then the fall
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        done = min(1.0, (step - warm) / max(1, steps - warm))
+        if config.schedule == "constant":
+            return 1.0
+        if config.schedule == "linear":
+            return 1 - done
+        return 0.5 * (1 + math.cos(math.pi * done))
+
+    return factor
+
+
+class AveragedWeights:
+    """An exponential moving average of weights and buffers (Polyak & Juditsky 1992).
+
+    Early on the decay is ``(1 + t) / (10 + t)``, so the average is not held back by random weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.steps = 0
+        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present weights."""
+        self.steps += 1
+        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
+        averages: list[Tensor] = []
+        values: list[Tensor] = []
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                averages.append(self.state[name])
+                values.append(value)
+            else:
+                self.state[name].copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)

@@ -1,0 +1,108 @@
+"""Showing what is going on: bars with rate and time left, on standard error, or nothing at all."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+
+class Stage(Protocol):
+    """One piece of work with a known size."""
+
+    def advance(self, amount: int = 1, **metrics: float) -> None:
+        """So much more is done; ``metrics`` are shown beside the bar."""
+
+
+class Reporter(Protocol):
+    """Who is told how the work goes."""
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
+        """Open a piece of work of ``total`` units."""
+
+    def note(self, text: str) -> None:
+        """Say one thing, once."""
+
+
+class _SilentStage:
+    def advance(self, amount: int = 1, **metrics: float) -> None:
+        return
+
+
+class Silent:
+    """Says nothing; the default from Python."""
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
+        """A stage that shows nothing."""
+        yield _SilentStage()
+
+    def note(self, text: str) -> None:
+        """Drop the note."""
+
+
+class _Rate(ProgressColumn):
+    """Units a second over the last while."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        unit = task.fields["unit"]
+        return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="cyan")
+
+
+class _BarStage:
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        self.bar = bar
+        self.task = task
+
+    def advance(self, amount: int = 1, **metrics: float) -> None:
+        shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        if shown:
+            self.bar.update(self.task, advance=amount, shown=shown)
+        else:
+            self.bar.update(self.task, advance=amount)
+
+
+class Bars:
+    """Progress bars and notes on a console, standard error unless told otherwise."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
+        """A bar with the count, the rate, the time left and live metrics."""
+        bar = Progress(
+            TextColumn("{task.description:<18}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[shown]}", style="green"),
+            console=self.console,
+        )
+        with bar:
+            yield _BarStage(bar, bar.add_task(title, total=total, unit=unit, shown=""))
+
+    def note(self, text: str) -> None:
+        """Print the note."""
+        self.console.print(text, highlight=False, markup=False)
+
+
+def metrics_text(metrics: Mapping[str, float]) -> str:
+    """Metrics on one line."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())

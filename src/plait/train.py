@@ -1,0 +1,290 @@
+"""The one training loop: seeded, resumable at any step, and never led astray by a NaN."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from plait.checkpoint import load_state, save_state
+from plait.config import Config
+from plait.errors import TrainError
+from plait.loader import Batch, Loader
+from plait.model import Model
+from plait.optim import AveragedWeights, build_optimizer, schedule
+from plait.progress import Reporter
+from plait.tokens import ColumnBatch
+
+BAD_STEPS = 10
+"""So many steps in a row without a finite loss end the training."""
+
+Validate = Callable[[Model], Mapping[str, float]]
+"""Gives at least ``score`` (higher is better) and ``loss`` on the validation rows."""
+
+Vary = Callable[[dict[str, ColumnBatch]], dict[str, ColumnBatch]]
+"""Gives a batch's columns, augmented."""
+
+Log = Callable[[int, Mapping[str, float]], None]
+"""Told step and scalars, for TensorBoard."""
+
+
+class Losses(nn.Module):
+    """The model seen as a function from a batch to row losses, so that wrappers may wrap it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, columns: dict[str, ColumnBatch], targets: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Each target's loss a row."""
+        return self.model.row_losses(columns, targets)
+
+
+@dataclass
+class Position:
+    """Where a training stands; all of it is in the checkpoint."""
+
+    epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    best_score: list[float] = field(default_factory=list)
+    best_epoch: int = -1
+    waited: int = 0
+    bad_steps: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains a model in place and leaves it with the weights of its best epoch.
+
+    Args:
+        epochs, patience: as in the configuration, resolved by the preset.
+        vary: augments the columns of a batch; None leaves them as they are.
+        checkpoint: the folder to save to while training; None saves nothing.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        loader: Loader,
+        validate: Validate,
+        config: Config,
+        *,
+        epochs: int,
+        patience: int,
+        vary: Vary | None,
+        reporter: Reporter,
+        checkpoint: Path | None = None,
+        log: Log | None = None,
+    ) -> None:
+        self.model = model
+        self.loader = loader
+        self.validate = validate
+        self.config = config
+        self.epochs = epochs
+        self.patience = patience
+        self.vary = vary
+        self.reporter = reporter
+        self.checkpoint = checkpoint
+        self.log = log or (lambda step, scalars: None)
+        self.accelerator = _accelerator(config)
+        self.device = self.accelerator.device
+        self.model.to(self.device)
+        self.every = len(loader) if config.optimizer == "gd" else config.accumulate
+        self.optimizer = build_optimizer(model, config)
+        steps = epochs * -(-len(loader) // self.every)
+        self.factor = schedule(config, steps)
+        self.peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.losses, self.stepper = self.accelerator.prepare(Losses(model), self.optimizer)
+        self.average = AveragedWeights(model, config.ema) if config.ema else None
+        self.best: dict[str, Tensor] = {}
+        self.at = Position()
+        self._saved = time.monotonic()
+
+    def resume(self) -> bool:
+        """Take up the last checkpoint; False when there is none."""
+        state = load_state(self.checkpoint) if self.checkpoint else None
+        if state is None:
+            return False
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.state = {k: v.to(self.device) for k, v in state["average"].items()}
+            self.average.steps = state["average_steps"]
+        self.best = state["best"]
+        self.at = Position(**state["position"])
+        return True
+
+    def save(self) -> None:
+        """Write a checkpoint now."""
+        self._saved = time.monotonic()
+        if not self.checkpoint or not self.accelerator.is_main_process:
+            return
+        save_state(
+            self.checkpoint,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "average": self.average.state if self.average else {},
+                "average_steps": self.average.steps if self.average else 0,
+                "best": self.best,
+                "position": asdict(self.at),
+            },
+        )
+
+    def run(self) -> Position:
+        """Train to the end, or to where patience or time runs out.
+
+        Raises:
+            TrainError: the loss was not finite for many steps in a row.
+            KeyboardInterrupt: passed on, after a checkpoint is saved.
+        """
+        rows = len(self.loader.rows)
+        with self.reporter.stage("train", rows * self.epochs, "rows") as stage:
+            stage.advance(rows * self.at.epoch)
+            try:
+                while self.at.epoch < self.epochs and not self._finished():
+                    self._epoch(stage.advance)
+            except KeyboardInterrupt:
+                self.save()
+                raise
+        if self.best:
+            self.model.load_state_dict(self.best)
+        return self.at
+
+    def _finished(self) -> bool:
+        over = self.config.max_minutes is not None and self.at.seconds > 60 * self.config.max_minutes
+        return over or self.at.waited >= self.patience
+
+    def _epoch(self, advance: Callable[..., None]) -> None:
+        began = time.monotonic()
+        self.model.train()
+        shown = {name: v for name, v in self._last().items() if name in ("loss", "score")}
+        for batch in self.loader.epoch(self.at.epoch, self.at.step):
+            self.at.loss_sum += self._step(batch)
+            self.at.step += 1
+            advance(len(batch.rows), train=self.at.loss_sum / self.at.step, **shown)
+            if time.monotonic() - self._saved > self.config.checkpoint_seconds:
+                self.at.seconds += time.monotonic() - began
+                began = time.monotonic()
+                self.save()
+        self._close_epoch()
+        self.at.seconds += time.monotonic() - began
+        self.save()
+
+    def _last(self) -> dict[str, float]:
+        return self.at.history[-1] if self.at.history else {}
+
+    def _step(self, batch: Batch) -> float:
+        """One batch; returns its mean loss, or 0 when it was not finite and was left out."""
+        torch.manual_seed(_mix(self.config.seed, self.at.epoch, self.at.step))
+        batch = batch.to(self.device)
+        columns = self.vary(batch.columns) if self.vary else batch.columns
+        buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
+        with self.accelerator.autocast():
+            losses = self.losses(columns, batch.targets)
+        loss = torch.stack([_mean_known(losses[k], batch.targets[k]) for k in losses]).sum()
+        if not bool(loss.isfinite()):
+            self._leave_out(batch, losses, buffers)
+            return 0.0
+        self.accelerator.backward(loss / self.every)
+        last = self.at.step + 1 == len(self.loader)
+        if last or (self.at.step + 1) % self.every == 0:
+            self._update(batch, buffers)
+        return float(loss.detach())
+
+    def _update(self, batch: Batch, buffers: list[tuple[Tensor, Tensor]]) -> None:
+        clip = self.config.clip or float("inf")
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        if norm is not None and not bool(torch.as_tensor(norm).isfinite()):
+            self._leave_out(batch, {}, buffers)
+            return
+        factor = self.factor(self.at.updates)
+        for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        self.stepper.step()
+        self.stepper.zero_grad()
+        self.at.updates += 1
+        self.at.bad_steps = 0
+        if self.average:
+            self.average.update(self.model)
+
+    def _leave_out(
+        self, batch: Batch, losses: dict[str, Tensor], buffers: list[tuple[Tensor, Tensor]]
+    ) -> None:
+        """Undo what a bad batch did, and name its rows."""
+        for buffer, before in buffers:
+            buffer.copy_(before)
+        self.stepper.zero_grad()
+        bad = [torch.as_tensor(loss.detach().cpu()).isfinite().logical_not() for loss in losses.values()]
+        rows = batch.rows[torch.stack(bad).any(dim=0).numpy()] if bad else batch.rows
+        named = ", ".join(map(str, rows[:10])) + (" ..." if len(rows) > 10 else "")
+        what = "loss" if losses else "gradient"
+        text = f"epoch {self.at.epoch + 1}, step {self.at.step + 1}: the {what} was not finite"
+        self.reporter.note(f"{text}; this batch was left out. Rows: {named}")
+        self.at.bad_steps += 1
+        if self.at.bad_steps >= BAD_STEPS:
+            raise TrainError(
+                f"{text}, {BAD_STEPS} steps in a row. Rows of the last: {named}. Try a smaller lr, or "
+                "look at those rows' numbers and target."
+            )
+
+    def _close_epoch(self) -> None:
+        """Validate, remember the best, and move on."""
+        live = None
+        if self.average:
+            live = {name: value.clone() for name, value in self.model.state_dict().items()}
+            self.model.load_state_dict(self.average.state)
+        scalars = dict(self.validate(self.model))
+        score = [scalars["score"], -scalars["loss"]]
+        if not self.best or score > self.at.best_score:
+            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            self.at.best_score, self.at.best_epoch, self.at.waited = score, self.at.epoch, 0
+        else:
+            self.at.waited += 1
+        if live is not None:
+            self.model.load_state_dict(live)
+        train = self.at.loss_sum / max(1, self.at.step)
+        rate = float(self.optimizer.param_groups[0]["lr"])
+        self.at.history.append(
+            {"epoch": self.at.epoch + 1, "train_loss": train, "lr": rate, **scalars}
+        )
+        self.log(self.at.updates, {"train_loss": train, "lr": rate, **scalars})
+        self.at.epoch += 1
+        self.at.step, self.at.loss_sum = 0, 0.0
+
+
+def _accelerator(config: Config) -> Accelerator:
+    """An Accelerator on the asked device; one made earlier in this process for another is undone."""
+    from accelerate.state import AcceleratorState, PartialState
+
+    precision: dict[str, Any] = {"fp32": "no", "auto": "no"}
+    cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
+    mixed = precision.get(config.precision, config.precision)
+    if config.precision == "auto" and not cpu and torch.cuda.is_available():
+        mixed = "bf16" if torch.cuda.is_bf16_supported() else "no"
+    AcceleratorState._reset_state()
+    PartialState._reset_state()
+    return Accelerator(cpu=cpu, mixed_precision=mixed)
+
+
+def _mean_known(loss: Tensor, target: Tensor) -> Tensor:
+    """The mean over rows that have this target."""
+    if target.is_floating_point():
+        known = ~target.isnan() if target.ndim == 1 else ~target.isnan().any(dim=1)
+    else:
+        known = target >= 0
+    return loss.sum() / known.sum().clamp(min=1)
+
+
+def _mix(seed: int, epoch: int, step: int) -> int:
+    """A seed for every step, so that a resumed run draws what an unbroken one would have."""
+    return (seed * 1_000_003 + epoch * 10_007 + step) % 2**63

@@ -110,22 +110,26 @@ class TransformerBlock(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One vector from a token stream: a learned score a token, softmax over the real ones.
+    """A few vectors from a token stream: learned scores a token, softmax over the real ones.
 
-    ``v = Σ_t softmax_t(u · tanh(W x_t)) x_t`` (Ilse et al. 2018, eq. 8). A row without tokens gives
-    zeros; whoever pools puts a learned "absent" there.
+    ``v_k = Σ_t softmax_t(u_k · tanh(W x_t)) x_t`` (Ilse et al. 2018, eq. 8; several u_k as in the
+    structured self-attention of Lin et al. 2017, eq. 6). A row without tokens gives zeros; whoever
+    pools puts a learned "absent" there.
+
+    Args:
+        count: how many vectors.
     """
 
-    def __init__(self, *, width: int) -> None:
+    def __init__(self, *, width: int, count: int = 1) -> None:
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
+        self.score = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, count))
 
-    def forward(self, tokens: Tokens) -> Float[Tensor, "batch width"]:
+    def forward(self, tokens: Tokens) -> Float[Tensor, "batch count width"]:
         """Pool the real tokens of each sample."""
-        scores = self.score(tokens.values).squeeze(-1)
-        scores = scores.masked_fill(~attendable(tokens.mask), float("-inf"))
-        shares = scores.softmax(dim=1) * tokens.mask
-        return (shares.unsqueeze(-1) * tokens.values).sum(dim=1)
+        scores = self.score(tokens.values)
+        scores = scores.masked_fill(~attendable(tokens.mask).unsqueeze(-1), float("-inf"))
+        shares = scores.softmax(dim=1) * tokens.mask.unsqueeze(-1)
+        return shares.transpose(1, 2) @ tokens.values
 
 
 class MaskedBatchNorm(nn.Module):

@@ -34,6 +34,10 @@ class Config(BaseModel):
         0.25, ge=0, lt=1, description="Chance that a present stream is hidden from a training row."
     )
 
+    alone: float = Field(
+        0.3, ge=0, le=10, description="Weight of the loss by which each stream also answers alone."
+    )
+
     # Training.
     epochs: int | None = Field(None, ge=1, description="Passes over the rows at most; None: preset.")
     batch_size: int = Field(64, ge=1, description="Rows a step.")

@@ -49,7 +49,7 @@ _CLIP_RATE = 16000  # hertz; the highest of the channels' rates, at which clips 
 
 # What each channel does to the sound: sample rate in hertz, signal-to-noise ratio in decibels, and
 # how steeply the noise falls with frequency (0 is a hiss, 1 a rumble).
-_CHANNELS = {"phone": (8000, 0.0, 0.0), "radio": (16000, -4.0, 0.3), "street": (16000, -10.0, 1.0)}
+_CHANNELS = {"phone": (8000, -3.0, 0.0), "radio": (16000, -8.0, 0.3), "street": (16000, -15.0, 1.0)}
 
 _HINTS = (
     "it is {}, {} or {}",
@@ -326,17 +326,17 @@ def _handwriting(seed: int) -> list[list[NDArray[np.uint8]]]:
 
 def _picture(random: np.random.Generator, glyph: NDArray[np.uint8]) -> Image.Image:
     """The 8x8 `glyph` as 28x28 grey: shifted, blurred, faded, partly covered and noisy."""
-    size = int(random.integers(21, 27))
+    size = int(random.integers(24, 27))
     left, top = (int(random.integers(29 - size)) for _ in range(2))
     picture = Image.new("L", (28, 28))
     enlarged = Image.fromarray(glyph).resize((size, size), Image.Resampling.BICUBIC)
     picture.paste(enlarged, (left, top))
-    picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(0.5, 1.5)))
-    pixels = np.asarray(picture, np.float64) * random.uniform(0.5, 1.0)
-    high, wide = random.integers(6, 12, 2)
+    picture = picture.filter(ImageFilter.GaussianBlur(random.uniform(1.0, 2.2)))
+    pixels = np.asarray(picture, np.float64) * random.uniform(0.3, 0.9)
+    high, wide = random.integers(8, 13, 2)
     down, right = random.integers(4, 24 - high + 1), random.integers(4, 24 - wide + 1)
     pixels[down : down + high, right : right + wide] = random.uniform(0, 160)
-    pixels += random.normal(0, 22, pixels.shape)
+    pixels += random.normal(0, 40, pixels.shape)
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 

@@ -12,6 +12,10 @@ from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
 
+POOL = 16
+"""Batches whose rows are sorted by length together."""
+
+
 class Batch(NamedTuple):
     """Rows that travel together: their numbers, their columns, their targets."""
 
@@ -43,7 +47,8 @@ class Loader:
     """Batches over some rows, shuffled anew each epoch by a seed, restartable at any batch.
 
     All batches of an epoch have the same size give or take one row, so none is left too small for
-    batch statistics.
+    batch statistics. Rows of like length travel together, to spare padding: each run of ``POOL``
+    batches is sorted by length and its batches are shuffled.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class Loader:
         self.rows = rows
         self.seed = seed
         self.batches = max(1, -(-len(rows) // batch_size))
+        self.lengths = _lengths(columns)
 
     def __len__(self) -> int:
         return self.batches
@@ -69,9 +75,37 @@ class Loader:
         """The batches of one epoch, from batch ``start`` on."""
         rows = self.rows
         if self.seed is not None:
-            rows = np.random.default_rng([self.seed, number]).permutation(rows)
+            rows = self._shuffled(np.random.default_rng([self.seed, number]))
         for part in np.array_split(rows, self.batches)[start:]:
             targets = {
                 name: torch.from_numpy(values[part]) for name, values in self.targets.items()
             }
             yield Batch(part, collate(self.columns, part), targets)
+
+    def _shuffled(self, generator: np.random.Generator) -> Int64[np.ndarray, " rows"]:
+        rows = generator.permutation(self.rows)
+        if self.lengths is None:
+            return rows
+        parts = np.array_split(rows, self.batches)
+        mixed: list[np.ndarray] = []
+        for first in range(0, self.batches, POOL):
+            run = parts[first : first + POOL]
+            pool = np.concatenate(run)
+            ordered = pool[np.argsort(self.lengths[pool], kind="stable")]
+            batches = np.split(ordered, np.cumsum([len(part) for part in run])[:-1])
+            # Sizes differ by one at most and must stay where they were.
+            mixed += [batches[place] for place in generator.permutation(len(batches))]
+        return np.concatenate(mixed)
+
+
+def _lengths(columns: Mapping[str, PreparedColumn]) -> Int64[np.ndarray, " rows"] | None:
+    """The bytes each row has in ragged columns, or None when there is none of those."""
+    total: np.ndarray | None = None
+    for column in columns.values():
+        if column.offsets is None:
+            continue
+        lengths = np.diff(column.offsets)
+        lengths = lengths if column.index is None else lengths[column.index]
+        size = column.values.itemsize * int(np.prod(column.values.shape[1:], dtype=np.int64))
+        total = lengths * size + (0 if total is None else total)
+    return total

@@ -150,7 +150,9 @@ class Media:
         except OSError as error:
             _refuse(text, _reason(error))
         try:
-            _check_regular(text, os.fstat(handle))  # it may have been swapped since it was looked at
+            _check_regular(
+                text, os.fstat(handle)
+            )  # it may have been swapped since it was looked at
             data = os.read(handle, status.st_size + 1)
             while more := os.read(handle, max(status.st_size + 1 - len(data), 65_536)):
                 data += more

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.encoders.base import Encoder
-from plait.fusion.base import Fusion
+from plait.fusion.base import Fusion, StreamVectors
 from plait.heads.base import Head
 from plait.tokens import ColumnBatch, Fused, Tokens
 
@@ -22,6 +22,9 @@ class Model(nn.Module):
         heads: target name → head.
         modality_dropout: chance that a present stream is hidden from a training row; a row always
             keeps at least one of its streams (Neverova et al. 2016, ModDrop).
+        alone: weight of an auxiliary loss for which each stream answers by itself (Wang et al. 2020,
+            Gradient-Blending, with fixed weights), so that no encoder is left untrained because
+            another is quicker to learn.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class Model(nn.Module):
         fusion: Fusion,
         heads: Mapping[str, Head],
         modality_dropout: float = 0.0,
+        alone: float = 0.0,
     ) -> None:
         super().__init__()
         self.streams = {name: tuple(columns) for name, columns in streams.items()}
@@ -41,6 +45,8 @@ class Model(nn.Module):
         self.fusion = fusion
         self.heads = nn.ModuleList(heads.values())
         self.modality_dropout = modality_dropout
+        self.alone = alone if len(self.streams) > 1 else 0.0
+        self.voices = StreamVectors(fusion.widths, width=fusion.width) if self.alone else None
 
     def encode(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Tokens]:
         """Each stream's tokens."""
@@ -72,11 +78,17 @@ class Model(nn.Module):
         self, batch: Mapping[str, ColumnBatch], targets: Mapping[str, Tensor]
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Each target's loss a row, zero where that target is missing."""
-        fused = self.fuse(self.encode(batch))
-        return {
-            name: head.row_loss(fused, targets[name])  # type: ignore[operator]
-            for name, head in zip(self.targets, self.heads, strict=True)
-        }
+        tokens = self.encode(batch)
+        fused = self.fuse(tokens)
+        losses = {}
+        for name, head in zip(self.targets, self.heads, strict=True):
+            losses[name] = head.row_loss(fused, targets[name])  # type: ignore[operator]
+            if self.voices is not None and fused.votes is None:
+                vectors, present = self.voices(tokens)
+                losses[name] = losses[name] + self.alone * head.votes_loss(  # type: ignore[operator]
+                    Tokens(vectors, present), targets[name]
+                )
+        return losses
 
     def _drop(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         present = torch.stack([stream.present for stream in tokens.values()], dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.config import Config
 
-DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 1e-3}
+DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e-3}
 """Peak learning rate by optimiser when the user gives none."""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.text import Text
 
 
+@runtime_checkable
 class Stage(Protocol):
     """One piece of work with a known size."""
 
@@ -26,6 +27,7 @@ class Stage(Protocol):
         """So much more is done; ``metrics`` are shown beside the bar."""
 
 
+@runtime_checkable
 class Reporter(Protocol):
     """Who is told how the work goes."""
 

@@ -191,21 +191,19 @@ def _check(status: int, what: str) -> None:
         raise SpeechError(f"espeak-ng could not {what}: {_STATUS.get(status, f'status {status}')}")
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Speak the request in `arguments[0]` into the file `arguments[1]`; 0 when all went well."""
+def main(arguments: Sequence[str]) -> None:
+    """Speak the request in the file `arguments[0]` into the file `arguments[1]`."""
     request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     clips = Path(arguments[1]).resolve()  # before Speaker changes the working folder
     try:
         speaker = Speaker(request["library"], request["data"])
         spoken = [speaker.say(Utterance(*utterance)) for utterance in request["utterances"]]
     except SpeechError as error:
-        print(error, file=sys.stderr)
-        return 1
+        sys.exit(str(error))  # on standard error, with status 1
     clips.write_bytes(b"".join(spoken))
     lengths = [len(samples) // 2 for samples in spoken]
     clips.with_suffix(".json").write_text(json.dumps({"rate": speaker.rate, "lengths": lengths}))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -39,11 +39,13 @@ class Fused(NamedTuple):
     """A fusion's output.
 
     ``vector`` is what heads read. ``sequence`` is the fused token sequence, for fusions that have one.
-    ``votes`` is set by late fusion alone: one vector a stream, whose *predictions* the head combines.
-    ``weights`` are the shares a fusion gave each stream, for those that can say so; a row sums to one.
+    ``votes`` is set by late fusion alone: one vector a stream, whose *predictions* the head combines,
+    each weighing as much as its entry in ``trust``. ``weights`` are the shares a fusion gave each
+    stream, for those that can say so; a row sums to one.
     """
 
     vector: Float[Tensor, "batch width"]
     sequence: Tokens | None = None
     votes: Tokens | None = None
+    trust: Float[Tensor, "batch votes"] | None = None
     weights: Float[Tensor, "batch streams"] | None = None

@@ -37,31 +37,34 @@ class _Block(nn.Module):
 
 
 class LogMelCNN(Encoder):
-    """Each clip is standardised, then convolved; bands are averaged away, time steps stay as tokens.
+    """Each clip is standardised, then convolved; what remains of each time step is a token.
 
-    Standardising each band within its clip removes level, microphone and much of the voice, and the
-    average over bands forgives a shift along them: both help with speakers nobody heard in training.
-    Fusions pool the tokens with attention (`plait.blocks.AttentionPool`).
+    A strided 5x5 stem and two residual blocks shorten time 4-fold (a token is 40 ms at the usual 10 ms
+    hop) and the bands 8-fold. Fusions pool the tokens with attention (`plait.blocks.AttentionPool`).
     """
 
-    def __init__(self, *, mels: int, width: int, base: int = 32, dropout: float = 0.0) -> None:
+    def __init__(self, *, mels: int, width: int, base: int = 16, dropout: float = 0.0) -> None:
         super().__init__()
         self.width = width
-        sizes = [1, base, 2 * base, 2 * base, 4 * base]
-        strides = [(1, 2), (2, 2), (2, 2), (1, 2)]
+        self.stem = nn.Conv2d(1, base, 5, stride=2, padding=2, bias=False)
+        self.stem_norm = MaskedBatchNorm(channels=base)
         self.blocks = nn.ModuleList(
-            _Block(inputs, outputs, stride=stride)
-            for inputs, outputs, stride in zip(sizes[:-1], sizes[1:], strides, strict=True)
+            [
+                _Block(base, 3 * base // 2, stride=(2, 2)),
+                _Block(3 * base // 2, 3 * base, stride=(1, 2)),
+            ]
         )
-        self.project = nn.Linear(2 * sizes[-1], width)
+        bands = -(-mels // 8)
+        self.project = nn.Linear(3 * base * bands, width)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, *columns: ColumnBatch) -> Tokens:
         """Encode ``[batch, steps, mels]`` log-mel spectrograms."""
         (column,) = columns
         values = standardise_steps(column.values.to(torch.float32), column.mask).unsqueeze(1)
-        mask = column.mask[:, None, :, None]
+        mask = column.mask[:, None, ::2, None]
+        values = torch.relu(self.stem_norm(self.stem(values), mask)) * mask
         for block in self.blocks:
             values, mask = block(values, mask)
-        summary = torch.cat([values.mean(dim=3), values.amax(dim=3)], dim=1).transpose(1, 2)
-        return Tokens(self.dropout(self.project(summary)), mask[:, 0, :, 0])
+        summary = self.dropout(values.permute(0, 2, 3, 1).flatten(2))
+        return Tokens(self.project(summary), mask[:, 0, :, 0])

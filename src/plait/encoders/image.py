@@ -38,8 +38,8 @@ class _Block(nn.Module):
 class ResidualCNN(Encoder):
     """A compact residual network whose last feature map becomes the tokens.
 
-    The resolution halves from stage to stage until the map is at most ``grid`` wide, so an image of
-    28 px gives 4x4 tokens and one of 96 px gives 6x6 or fewer. Position is a learned vector a cell.
+    A strided 5x5 stem, then blocks that halve the resolution until the map is at most ``grid`` wide: an
+    image of 28 or 64 px gives 4x4 tokens. Position is a learned vector a cell.
     """
 
     residual = True
@@ -50,18 +50,18 @@ class ResidualCNN(Encoder):
         channels: int,
         size: int,
         width: int,
-        base: int = 32,
+        base: int = 24,
         grid: int = 4,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.width = width
-        self.stem = nn.Conv2d(channels, base, 3, padding=1, bias=False)
+        self.stem = nn.Conv2d(channels, base, 5, stride=2, padding=2, bias=False)
         self.stem_norm = MaskedBatchNorm(channels=base)
         blocks: list[nn.Module] = []
-        inputs, side = base, size
+        inputs, side = base, (size + 1) // 2
         while side > grid:
-            outputs = min(inputs * 2, 4 * base) if blocks else base
+            outputs = min(inputs * 2, 4 * base)
             blocks.append(_Block(inputs, outputs, stride=2, residual=self.residual))
             inputs, side = outputs, (side + 1) // 2
         self.blocks = nn.ModuleList(blocks)

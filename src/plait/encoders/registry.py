@@ -16,9 +16,9 @@ State = dict[str, Any]
 Size = dict[str, int]
 
 SIZES: dict[str, Size] = {
-    "fast": {"width": 64, "depth": 1, "base": 16},
-    "balanced": {"width": 96, "depth": 2, "base": 32},
-    "best": {"width": 160, "depth": 4, "base": 48},
+    "fast": {"width": 64, "depth": 1, "base": 12},
+    "balanced": {"width": 64, "depth": 1, "base": 16},
+    "best": {"width": 128, "depth": 3, "base": 32},
 }
 """What a preset means: token width, transformer blocks, channels of the first convolution."""
 
@@ -35,7 +35,7 @@ def _image(kind: type[ResidualCNN]) -> Build:
         channels=state["channels"],
         size=state["size"],
         width=width,
-        base=size["base"],
+        base=3 * size["base"] // 2,
         dropout=dropout,
     )
 
@@ -131,11 +131,14 @@ def build_tabular(
     states: list[tuple[str, State]], *, width: int, preset: str, dropout: float
 ) -> TabularTokens:
     """The encoder for all tabular columns, given each one's modality and state in order."""
-    features = [
-        Feature("category", len(state["categories"]) + 1)
-        if modality == "categorical"
-        else Feature("numbers", state.get("features", 1))
-        for modality, state in states
-    ]
+    features = [_feature(modality, state) for modality, state in states]
     depth = max(1, SIZES[preset]["depth"] // 2)
     return TabularTokens(features=features, width=width, depth=depth, dropout=dropout)
+
+
+def _feature(modality: str, state: State) -> Feature:
+    if modality == "categorical":
+        return Feature("category", len(state["values"]) + 1)
+    if modality == "datetime":
+        return Feature("numbers", 9 if state["times"] else 7)
+    return Feature("numbers", 1)

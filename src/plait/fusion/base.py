@@ -56,7 +56,7 @@ class StreamVectors(nn.Module):
     ) -> tuple[Float[Tensor, "batch streams width"], Bool[Tensor, "batch streams"]]:
         """Vectors and presence, both in the order of ``widths``."""
         vectors = [
-            project(pool(tokens[name]))
+            project(pool(tokens[name]).squeeze(1))
             for name, pool, project in zip(self.names, self.pool, self.project, strict=True)
         ]
         present = torch.stack([tokens[name].present for name in self.names], dim=1)

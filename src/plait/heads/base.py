@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from plait.tokens import Fused
+from plait.tokens import Fused, Tokens
 
 
 class Head(nn.Module):
@@ -25,26 +25,30 @@ class Head(nn.Module):
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch outputs"]:
         """Logits; for late fusion, those of the combined predictions."""
-        if fused.votes is None:
+        if fused.votes is None or fused.trust is None:
             return self.project(fused.vector)
-        return self.combine(self.project(fused.votes.values), fused.votes.mask)
+        return self.combine(self.project(fused.votes.values), fused.trust)
 
     def row_loss(self, fused: Fused, target: Shaped[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
         """The loss to train on. Late fusion also trains every present vote to answer by itself."""
         loss = self.loss(self(fused), target)
-        if fused.votes is None:
-            return loss
-        logits, mask = self.project(fused.votes.values), fused.votes.mask
-        alone = torch.stack(
-            [self.loss(logits[:, index], target) for index in range(logits.shape[1])], dim=1
-        )
-        return loss + (alone * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+        return loss if fused.votes is None else loss + self.votes_loss(fused.votes, target)
+
+    def votes_loss(
+        self, votes: Tokens, target: Shaped[Tensor, "batch ..."]
+    ) -> Float[Tensor, " batch"]:
+        """The mean loss of a row's real votes, each answering by itself."""
+        logits, mask = self.project(votes.values), votes.mask
+        each = [self.loss(logits[:, index], target) for index in range(logits.shape[1])]
+        return (torch.stack(each, dim=1) * mask).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
 
     @abstractmethod
     def combine(
-        self, logits: Float[Tensor, "batch streams outputs"], mask: Shaped[Tensor, "batch streams"]
+        self,
+        logits: Float[Tensor, "batch votes outputs"],
+        trust: Float[Tensor, "batch votes"],
     ) -> Float[Tensor, "batch outputs"]:
-        """One row of logits whose scores are the mean of the present streams' scores."""
+        """One row of logits from all votes'; a missing vote has trust 0."""
 
     @abstractmethod
     def loss(

@@ -1,7 +1,6 @@
 """Classification: one class of several, or any subset of labels."""
 
-import torch
-from jaxtyping import Float, Int64, Shaped
+from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
@@ -9,12 +8,6 @@ from plait.heads.base import Head
 
 MISSING_CLASS = -1
 """The class index of a row whose target is missing."""
-
-
-def mean_over_streams(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean of ``[batch, streams, outputs]`` over present streams."""
-    real = mask.unsqueeze(-1).to(values.dtype)
-    return (values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
 
 
 class Classify(Head):
@@ -40,10 +33,10 @@ class Classify(Head):
         self.register_buffer("weights", weights, persistent=False)
 
     def combine(
-        self, logits: Float[Tensor, "batch streams outputs"], mask: Shaped[Tensor, "batch streams"]
+        self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
     ) -> Float[Tensor, "batch outputs"]:
-        """The log of the streams' mean probabilities."""
-        return mean_over_streams(logits.softmax(dim=-1), mask).clamp(min=1e-12).log()
+        """The votes' log-probabilities, summed by trust: a logarithmic opinion pool."""
+        return (logits.log_softmax(dim=-1) * trust.unsqueeze(-1)).sum(dim=1)
 
     def loss(
         self, logits: Float[Tensor, "batch outputs"], target: Int64[Tensor, " batch"]
@@ -81,10 +74,10 @@ class MultiLabel(Head):
         self.register_buffer("weights", weights, persistent=False)
 
     def combine(
-        self, logits: Float[Tensor, "batch streams outputs"], mask: Shaped[Tensor, "batch streams"]
+        self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
     ) -> Float[Tensor, "batch outputs"]:
-        """The logit of the streams' mean probabilities."""
-        return torch.logit(mean_over_streams(logits.sigmoid(), mask), eps=1e-6)
+        """The votes' logits, summed by trust: each label's logarithmic opinion pool."""
+        return (logits * trust.unsqueeze(-1)).sum(dim=1)
 
     def loss(
         self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, "batch outputs"]

@@ -2,12 +2,11 @@
 
 from typing import Literal
 
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
 from plait.heads.base import Head
-from plait.heads.classify import mean_over_streams
 
 
 class Regress(Head):
@@ -28,10 +27,11 @@ class Regress(Head):
         self.kind = kind
 
     def combine(
-        self, logits: Float[Tensor, "batch streams outputs"], mask: Shaped[Tensor, "batch streams"]
+        self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
     ) -> Float[Tensor, "batch outputs"]:
-        """The mean of the streams' numbers."""
-        return mean_over_streams(logits, mask)
+        """The votes' mean, weighted by trust."""
+        shares = trust / trust.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        return (logits * shares.unsqueeze(-1)).sum(dim=1)
 
     def loss(
         self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, " batch"]

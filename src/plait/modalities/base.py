@@ -10,6 +10,9 @@ import numpy as np
 from plait.media import Media
 from plait.shapes import Lengths, Present, Values
 
+_ABSENT = frozenset({"NaTType", "NAType"})
+"""The types of pandas' NaT and NA, known by name so that pandas need not be there."""
+
 State = dict[str, Any]
 """What a modality learnt from the training rows: JSON values only, saved in the bundle."""
 
@@ -67,10 +70,13 @@ class Modality(ABC):
     """The word users write: ``--column photo=image``."""
 
     version: ClassVar[int] = 1
-    """Raised whenever ``prepare`` would give other arrays for the same cells; part of the store's key."""
+    """Raised whenever ``prepare`` gives other arrays for the same cells; part of the store's key."""
 
     media: ClassVar[bool] = False
-    """True when cells are files or bytes, decoded in threads and worth keeping in the store."""
+    """True when cells are files or bytes, decoded in threads."""
+
+    stored: ClassVar[bool] = False
+    """True when preparing is slow enough, or the arrays large enough, to be kept in the store."""
 
     @abstractmethod
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
@@ -100,11 +106,17 @@ class Modality(ABC):
 
 
 def is_missing(cell: object) -> bool:
-    """None, NaN, and text that is empty or blank are missing."""
+    """None, NaN, NaT, a media dictionary that holds nothing, and text that is empty or blank."""
     if cell is None:
         return True
     if isinstance(cell, str):
-        return not cell.strip()
-    if isinstance(cell, float | np.floating):
-        return bool(np.isnan(cell))
-    return False
+        return not cell or cell.isspace()
+    if isinstance(cell, float):
+        return cell != cell
+    if isinstance(cell, dict):
+        if not cell.keys() <= {"bytes", "path"}:
+            return False
+        return cell.get("bytes") is None and is_missing(cell.get("path"))
+    if isinstance(cell, np.generic):
+        return bool(cell != cell)
+    return type(cell).__name__ in _ABSENT

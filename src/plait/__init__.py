@@ -1,0 +1,42 @@
+"""plait braids images, text, audio, signals and tables into one model.
+
+    import plait
+
+    model = plait.fit("train.csv", target="label", out="runs/a")
+    print(model.evaluate("test.csv")["accuracy"])
+    answers = model.predict("new.csv")
+    model = plait.load("runs/a")
+
+Importing plait imports neither torch nor anything else that is slow; the first use does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from plait.evaluate import Evaluation
+    from plait.pipeline import fit
+    from plait.predict import Answers, Predictor, load
+    from plait.table.source import open_table
+
+__version__ = "0.1.0"
+__all__ = ["Answers", "Evaluation", "Predictor", "fit", "load", "open_table"]
+
+_HOMES = {
+    "Answers": "plait.predict",
+    "Evaluation": "plait.evaluate",
+    "Predictor": "plait.predict",
+    "fit": "plait.pipeline",
+    "load": "plait.predict",
+    "open_table": "plait.table.source",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'plait' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,54 @@
+"""Which device and how many threads, and why."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from plait.errors import ConfigError
+
+
+def cores() -> int:
+    """Processor cores this process may use: its affinity, and its container's share of time."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    try:
+        share, period = quota.read_text(encoding="ascii").split()
+        if share != "max":
+            allowed = min(allowed, max(1, round(int(share) / int(period))))
+    except (OSError, ValueError):  # no such limit on this system
+        pass
+    return max(1, allowed)
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Compute with ``count`` threads, and give back the caller's setting afterwards."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def choose_device(asked: str) -> tuple[str, str]:
+    """The device's name for torch, and the reason it was chosen.
+
+    Raises:
+        ConfigError: the device does not exist here.
+    """
+    import torch
+
+    found = ["cpu"]
+    found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    if asked == "auto":
+        best = "cuda" if len(found) > 1 and found[1] == "cuda:0" else found[-1]
+        return best, "the fastest device found" if best != "cpu" else "no GPU was found"
+    if asked != "cuda" and asked not in found or asked == "cuda" and "cuda:0" not in found:
+        raise ConfigError([f"device='{asked}': this machine has {', '.join(found)}."])
+    return asked, "as asked"

@@ -1,0 +1,171 @@
+"""What is measured, by kind of target; scikit-learn does the counting."""
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, Shaped
+
+Metrics = dict[str, float]
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "balanced_accuracy": True,
+    "macro_f1": True,
+    "micro_f1": True,
+    "auroc": True,
+    "map": True,
+    "exact_match": True,
+    "r2": True,
+    "log_loss": False,
+    "calibration_error": False,
+    "mae": False,
+    "rmse": False,
+}
+
+PRIMARY = {
+    "binary": "balanced_accuracy",
+    "multiclass": "balanced_accuracy",
+    "multilabel": "map",
+    "regression": "r2",
+}
+"""The metric that early stopping follows and tables put first."""
+
+
+def classification(
+    target: Int64[np.ndarray, " rows"], scores: Float[np.ndarray, "rows classes"]
+) -> Metrics:
+    """Metrics of one class a row.
+
+    Balanced accuracy and macro F1 average over the classes that occur; AUROC is one class against the
+    rest, averaged likewise. Log loss is in nats. Calibration error is in 15 equal bins of confidence
+    (Guo et al. 2017, eq. 3).
+
+    Args:
+        target: class numbers.
+        scores: probabilities, rows summing to one.
+    """
+    from sklearn.metrics import f1_score
+
+    guess = scores.argmax(axis=1)
+    right = guess == target
+    seen = np.unique(target)
+    recall = [right[target == label].mean() for label in seen]
+    chosen = np.clip(scores[np.arange(len(target)), target].astype(np.float64), 1e-12, 1)
+    return {
+        "accuracy": float(right.mean()),
+        "balanced_accuracy": float(np.mean(recall)),
+        "macro_f1": float(
+            f1_score(target, guess, labels=seen, average="macro", zero_division=0)
+        ),
+        "micro_f1": float(f1_score(target, guess, average="micro", zero_division=0)),
+        "auroc": _auroc(target, scores, seen),
+        "log_loss": float(-np.log(chosen).mean()),
+        "calibration_error": calibration_error(right, scores.max(axis=1)),
+    }
+
+
+def _auroc(target: np.ndarray, scores: np.ndarray, seen: np.ndarray) -> float:
+    """One-against-the-rest AUROC over the classes that occur; NaN when only one does."""
+    from sklearn.metrics import roc_auc_score
+
+    if len(seen) < 2:
+        return float("nan")
+    if scores.shape[1] == 2:
+        return float(roc_auc_score(target, scores[:, 1]))
+    return float(np.mean([roc_auc_score(target == label, scores[:, label]) for label in seen]))
+
+
+def calibration_error(
+    right: Bool[np.ndarray, " rows"], confidence: Float[np.ndarray, " rows"], bins: int = 15
+) -> float:
+    """Expected calibration error: the mean gap between confidence and accuracy over equal bins."""
+    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    count = np.bincount(which, minlength=bins)
+    gap = np.bincount(which, right, bins) - np.bincount(which, confidence, bins)
+    return float(np.abs(gap[count > 0]).sum() / len(right))
+
+
+def multilabel(
+    target: Float[np.ndarray, "rows classes"], scores: Float[np.ndarray, "rows classes"]
+) -> Metrics:
+    """Metrics of any subset of labels a row; a label is predicted at a probability of .5 or more.
+
+    ``map`` averages average precision over the labels that occur.
+    """
+    from sklearn.metrics import average_precision_score, f1_score
+
+    truth = target > 0.5
+    guess = scores >= 0.5
+    occurs = truth.any(axis=0)
+    precision = [
+        average_precision_score(truth[:, label], scores[:, label])
+        for label in np.flatnonzero(occurs)
+    ]
+    safe = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
+    loss = -np.where(truth, np.log(safe), np.log1p(-safe)).mean()
+    return {
+        "map": float(np.mean(precision)) if precision else float("nan"),
+        "micro_f1": float(f1_score(truth, guess, average="micro", zero_division=0)),
+        "macro_f1": float(
+            f1_score(truth[:, occurs], guess[:, occurs], average="macro", zero_division=0)
+        )
+        if precision
+        else float("nan"),
+        "exact_match": float((truth == guess).all(axis=1).mean()),
+        "log_loss": float(loss),
+    }
+
+
+def regression(target: Float[np.ndarray, " rows"], scores: Float[np.ndarray, " rows"]) -> Metrics:
+    """Metrics of a number, in the target's own units."""
+    from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
+
+    return {
+        "r2": float(r2_score(target, scores)) if len(target) > 1 else float("nan"),
+        "mae": float(mean_absolute_error(target, scores)),
+        "rmse": float(mean_squared_error(target, scores) ** 0.5),
+    }
+
+
+Measure = Callable[[np.ndarray, np.ndarray], Metrics]
+
+METRICS: dict[str, Measure] = {
+    "binary": classification,
+    "multiclass": classification,
+    "multilabel": multilabel,
+    "regression": regression,
+}
+"""Kind of target → its metrics."""
+
+
+def bootstrap(
+    measure: Measure,
+    target: Shaped[np.ndarray, "rows ..."],
+    scores: Float[np.ndarray, "rows ..."],
+    *,
+    seed: int,
+    resamples: int = 200,
+    level: float = 0.95,
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap intervals over rows (Efron 1979) for every metric.
+
+    Args:
+        resamples: how often rows are drawn with replacement.
+        level: share of the resamples inside the interval.
+    """
+    generator = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a resample may lack a class; that is no news to anyone
+        for _ in range(resamples):
+            rows = generator.integers(0, len(target), len(target))
+            for name, value in measure(target[rows], scores[rows]).items():
+                drawn.setdefault(name, []).append(value)
+    tail = 50 * (1 - level)
+    return {
+        name: (float(np.nanpercentile(values, tail)), float(np.nanpercentile(values, 100 - tail)))
+        if not np.isnan(values).all()
+        else (float("nan"), float("nan"))
+        for name, values in drawn.items()
+    }

@@ -1,0 +1,164 @@
+"""Decode many cells at once in threads, and give up on a cell that takes too long.
+
+The codecs release the GIL, so threads are enough. Workers are daemon threads that claim the next cell
+from a counter: the cost a cell is about a microsecond, and a codec that hangs can be left behind
+without keeping the process from ending.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import TypeVar
+
+from plait.errors import CellError
+from plait.media import label
+from plait.modalities.base import is_missing
+
+T = TypeVar("T")
+
+_ADDRESS = re.compile(r"\s*<[^<>]* object at 0x[0-9a-fA-F]+>")
+_PATH = re.compile(r"(?:[A-Za-z]:)?[/\\][\w.\-]+(?:[/\\][\w.\-]+)+")
+
+
+def decode_all(
+    decode: Callable[[object], T], cells: Sequence[object], threads: int, seconds: float
+) -> list[T | CellError | None]:
+    """Decode cells in order, several at a time.
+
+    Args:
+        decode: turns one cell into a value; called from several threads at once.
+        cells: the cells of one column.
+        threads: how many cells to decode at once.
+        seconds: give up on a cell after this long; its thread is abandoned, the others go on.
+
+    Returns:
+        One entry a cell: its value, None where the cell is missing, or why it cannot be read.
+    """
+    results: list[T | CellError | None] = [None] * len(cells)
+    wanted = [index for index, cell in enumerate(cells) if not is_missing(cell)]
+    if not wanted:
+        return results
+    claims = iter(wanted)
+    finished = Event()
+    crew = _Crew(decode, cells, results, claims, finished, seconds)
+    try:
+        crew.start(min(max(threads, 1), len(wanted)))
+        while not finished.wait(crew.patience()):
+            crew.abandon_late()
+    finally:
+        crew.stopped = True
+    if crew.fatal is not None:
+        raise crew.fatal
+    return results
+
+
+class _Worker:
+    """What one thread is at: the cell it decodes, and since when."""
+
+    __slots__ = ("abandoned", "index", "since")
+
+    def __init__(self) -> None:
+        self.index = -1
+        self.since = 0.0
+        self.abandoned = False
+
+
+class _Crew:
+    """The threads of one `decode_all`, and who of them is late."""
+
+    def __init__(
+        self,
+        decode: Callable[[object], T],
+        cells: Sequence[object],
+        results: list[T | CellError | None],
+        claims: Iterator[int],
+        finished: Event,
+        seconds: float,
+    ) -> None:
+        self.decode = decode
+        self.cells = cells
+        self.results: list[object] = results  # type: ignore[assignment]
+        self.claims = claims
+        self.finished = finished
+        self.seconds = seconds
+        self.stopped = False
+        self.fatal: BaseException | None = None
+        self.lock = Lock()
+        self.workers: list[_Worker] = []
+        self.serial = count()
+
+    def start(self, threads: int) -> None:
+        """Set more threads to work."""
+        fresh = [_Worker() for _ in range(threads)]
+        self.workers += fresh
+        for worker in fresh:
+            name = f"plait-decode-{next(self.serial)}"
+            Thread(target=self._work, args=(worker,), name=name, daemon=True).start()
+
+    def patience(self) -> float:
+        """Seconds until the oldest cell in work would be late."""
+        now = monotonic()
+        with self.lock:
+            begun = [worker.since for worker in self.workers if worker.index >= 0]
+        return max(min(begun, default=now) + self.seconds - now, 0.0) + 0.01
+
+    def abandon_late(self) -> None:
+        """Give up on cells that take too long, and replace their threads."""
+        now = monotonic()
+        with self.lock:
+            late = [w for w in self.workers if w.index >= 0 and now - w.since > self.seconds]
+            for worker in late:
+                worker.abandoned = True
+                reason = f"took longer than {self.seconds:g} s to decode (max_decode_seconds)"
+                self.results[worker.index] = CellError(named(self.cells[worker.index], reason))
+                self.workers.remove(worker)
+        if late:
+            self.start(len(late))
+
+    def _work(self, worker: _Worker) -> None:
+        decode, cells, results, claims = self.decode, self.cells, self.results, self.claims
+        try:
+            while not (self.stopped or worker.abandoned):
+                with self.lock:
+                    index = next(claims, -1)
+                    worker.since = monotonic()
+                    worker.index = index
+                if index < 0:
+                    break
+                result: object
+                try:
+                    result = decode(cells[index])
+                except Exception as error:  # codecs raise anything on hostile bytes
+                    result = CellError(named(cells[index], reason_of(error)))
+                if not worker.abandoned:
+                    results[index] = result
+        except BaseException as error:
+            self.fatal = error
+        self._leave(worker)
+
+    def _leave(self, worker: _Worker) -> None:
+        with self.lock:
+            if not worker.abandoned:
+                self.workers.remove(worker)
+                if not self.workers:
+                    self.finished.set()
+
+
+def named(cell: object, reason: str) -> str:
+    """A reason that begins with the cell's path, where it has one."""
+    name = label(cell)
+    return f"{name}: {reason}" if name and not reason.startswith(name) else reason
+
+
+def reason_of(error: Exception) -> str:
+    """An exception in a short sentence: no trace, no address, no folder of this machine."""
+    if isinstance(error, CellError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return "needs more memory to decode than there is"
+    lines = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
+    words = _PATH.sub("…", _ADDRESS.sub("", lines.strip().split("\n")[0])).strip(" .")
+    words = words if len(words) <= 100 else words[:99] + "…"
+    return f"cannot be decoded ({words or type(error).__name__})"

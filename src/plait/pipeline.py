@@ -1,0 +1,373 @@
+"""`plait.fit`: from a table to a fitted, evaluated, saved model, a step at a time."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from plait import golden
+from plait.assemble import Blueprint, build, check_choices, draw
+from plait.augment import augment
+from plait.bundle import TRAINING, holds_bundle
+from plait.config import Config, configure
+from plait.devices import choose_device, cores, torch_threads
+from plait.errors import ConfigError
+from plait.evaluate import ALL, Evaluation, infer, measure, subsets, validation_score
+from plait.features import Features, PreparedTable, settings_for
+from plait.loader import Loader
+from plait.modalities import registry
+from plait.model import Model
+from plait.optim import DEFAULT_LR
+from plait.predict import Predictor
+from plait.progress import Bars, Reporter, Silent
+from plait.store import Store
+from plait.table.schema import Schema, propose
+from plait.table.source import Table, open_table
+from plait.table.split import split
+from plait.table.target import Target, propose_target
+from plait.tokens import ColumnBatch
+from plait.train import Trainer
+
+EPOCHS = {"fast": 10, "balanced": 20, "best": 50}
+PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A table made ready: what each column is, what each row's answer is, which rows are which."""
+
+    table: Table
+    schema: Schema
+    targets: list[Target]
+    encoded: dict[str, tuple[np.ndarray, np.ndarray]]
+    train: np.ndarray
+    validation: np.ndarray
+    notes: list[str]
+
+
+def fit(
+    source: Any,
+    target: str | Sequence[str],
+    *,
+    out: Path | str | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    root: Path | str | None = None,
+    progress: bool | Reporter = False,
+    **options: Any,
+) -> Predictor:
+    """Fit a model to a table.
+
+    Args:
+        source: a CSV, TSV, JSON Lines, Parquet or Arrow file, a folder of folders, a pandas, polars or
+            pyarrow table, a list of dicts, a Hugging Face dataset.
+        target: the column to predict, or several.
+        out: the folder to save checkpoints and the bundle to; None saves nothing.
+        resume: take up the last checkpoint in ``out``; starts anew where there is none.
+        overwrite: replace a model that ``out`` already holds.
+        root: the folder media paths are relative to; default: the table's own.
+        progress: show bars on standard error, or tell a reporter.
+        options: see `plait.config.Config`.
+
+    Returns:
+        The fitted model, with the weights of its best epoch.
+
+    Raises:
+        PlaitError: what is wrong with the table, the options or the data, and how to mend it.
+    """
+    config = configure(**options)
+    check_choices(config, {})if not config.encoders else None
+    reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
+    folder = Path(out) if out is not None else None
+    _check_folder(folder, resume, overwrite)
+    device, why = choose_device(config.device)
+    table = open_table(source, root=root)
+    names = [target] if isinstance(target, str) else list(target)
+    with torch_threads(config.threads or cores()):
+        return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
+
+
+def _fit(
+    table: Table,
+    names: list[str],
+    config: Config,
+    folder: Path | None,
+    resume: bool,
+    reporter: Reporter,
+    device_note: str,
+) -> Predictor:
+    data = understand(table, names, config)
+    settings = settings_for(table, config)
+    features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
+    plan = draw(config, features)
+    for note in [*data.notes, *_decisions(data, features, plan, config), device_note]:
+        reporter.note(note)
+    prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
+    prepared.quarantine.check(
+        config.max_unreadable,
+        {name: table.rows - table.data[name].null_count for name in features.modalities},
+    )
+    for line in prepared.quarantine.summary():
+        reporter.note(f"unreadable, counted as missing: {line}")
+    model, history = train_model(data, features, plan, prepared, config, folder, resume, reporter)
+    evaluation = _measure(model, data, prepared, config)
+    rows = _golden(model, data, features, config)
+    predictor = Predictor(
+        config=config,
+        schema=data.schema,
+        features=features,
+        blueprint=plan,
+        targets=data.targets,
+        model=model,
+        metrics=evaluation.to_json(),
+        history=history,
+        rows=rows,
+        quarantine=prepared.quarantine,
+    )
+    _answer_golden(predictor)
+    if folder is not None:
+        predictor.save(folder)
+    return predictor
+
+
+def understand(table: Table, names: list[str], config: Config) -> Data:
+    """Schema, targets and split."""
+    if not names:
+        raise ConfigError(["target: name at least one column to predict."])
+    schema = propose(
+        table,
+        names,
+        settings_for(table, config),
+        columns=config.columns,
+        ignore=config.ignore,
+        group=config.group,
+    )
+    unknown_kinds = [name for name in config.target_kinds if name not in names]
+    if unknown_kinds:
+        raise ConfigError([f"target_kinds: '{name}' is no target." for name in unknown_kinds])
+    cells = {name: table.cells(name) for name in names}
+    first = {
+        name: propose_target(
+            name,
+            cells[name],
+            kind=config.target_kinds.get(name),
+            separator=_separator(name, names, config),
+        )
+        for name in names
+    }
+    notes = list(table.notes)
+    values, present, _ = first[names[0]].encode(cells[names[0]])
+    anywhere = np.any([first[name].encode(cells[name])[1] for name in names], axis=0)
+    groups = table.cells(config.group) if config.group else None
+    # Rows without the first target are balanced as one class of their own.
+    strata = values if values.ndim == 2 else np.where(present, values, -1)
+    train, validation = split(
+        strata, anywhere, share=config.validation, seed=config.seed, groups=groups
+    )
+    if not anywhere.all():
+        notes.append(f"{int((~anywhere).sum())} rows have no target and were left out")
+    targets = [
+        propose_target(
+            name,
+            [cells[name][row] for row in train],
+            kind=first[name].kind,
+            separator=first[name].separator,
+        )
+        for name in names
+    ]
+    encoded = {target.name: target.encode(cells[target.name])[:2] for target in targets}
+    return Data(table, schema, targets, encoded, train, validation, notes)
+
+
+def _separator(name: str, names: list[str], config: Config) -> str | None:
+    """The separator is meant for the only target, or for those called multi-label."""
+    if len(names) == 1 or config.target_kinds.get(name) == "multilabel":
+        return config.separator
+    return None
+
+
+def train_model(
+    data: Data,
+    features: Features,
+    plan: Blueprint,
+    prepared: PreparedTable,
+    config: Config,
+    folder: Path | None,
+    resume: bool,
+    reporter: Reporter,
+) -> tuple[Model, list[dict[str, float]]]:
+    """Build, train, and give back the model of the best epoch with its history."""
+    goals = {target.name: _goal(target, *data.encoded[target.name]) for target in data.targets}
+    torch.manual_seed(config.seed)
+    model = build(
+        plan,
+        features,
+        data.targets,
+        config=config,
+        encoded={name: values[data.train] for name, values in goals.items()},
+    )
+    held_out = {
+        name: (values[data.validation], present[data.validation])
+        for name, (values, present) in data.encoded.items()
+    }
+
+    def validate(now: Model) -> dict[str, float]:
+        found = infer(now, prepared.columns, data.validation, device=trainer.device)[ALL]
+        return validation_score(data.targets, held_out, found)
+
+    def vary(columns: dict[str, ColumnBatch]) -> dict[str, ColumnBatch]:
+        return augment(columns, features.modalities, features.states)
+
+    loader = Loader(
+        prepared.columns, goals, data.train, batch_size=config.batch_size, seed=config.seed
+    )
+    training = folder / TRAINING if folder else None
+    trainer = Trainer(
+        model,
+        loader,
+        validate,
+        config,
+        epochs=config.epochs or EPOCHS[config.preset],
+        patience=config.patience or PATIENCE[config.preset],
+        vary=vary if config.augment else None,
+        reporter=reporter,
+        checkpoint=training / "checkpoint" if training else None,
+        log=_tensorboard(training) if training else None,
+    )
+    if training:
+        _check_same(training, _fingerprint(data, features, plan, config), resume)
+        if resume and trainer.resume():
+            reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
+    at = trainer.run()
+    return model.to("cpu"), at.history
+
+
+def _goal(target: Target, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Encoded targets with missing ones marked as heads expect: class -1, or NaN."""
+    goal = values.copy()
+    goal[~present] = -1 if target.kind in ("binary", "multiclass") else np.nan
+    return goal
+
+
+def _measure(
+    model: Model, data: Data, prepared: PreparedTable, config: Config
+) -> Evaluation:
+    rows = data.validation
+    scores = infer(model, prepared.columns, rows, shown=subsets(list(model.streams)))
+    encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
+    results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
+    held = f"{data.table.name}, held out for validation with seed {config.seed}"
+    return Evaluation(held, len(rows), config.seed, results)
+
+
+def _golden(
+    model: Model, data: Data, features: Features, config: Config
+) -> list[golden.Row]:
+    """The first validation rows whose media are small enough."""
+    media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
+    chosen: list[golden.Row] = []
+    for start in range(0, len(data.validation), max(1, config.golden_rows)):
+        if len(chosen) >= config.golden_rows:
+            break
+        found = golden.choose(
+            data.table,
+            data.validation[start : start + config.golden_rows].tolist(),
+            media,
+            list(features.modalities),
+            settings_for(data.table, config).media,
+        )
+        chosen += [golden.Row(cells, {}) for _, cells in found]
+    return chosen[: config.golden_rows]
+
+
+def _answer_golden(predictor: Predictor) -> None:
+    """Write each golden row's answers down, one row at a time as `verify` will ask."""
+    for row in predictor.golden:
+        scores = predictor.answer([row.cells()]).scores
+        row.scores.update({name: values[0].tolist() for name, values in scores.items()})
+
+
+def _decisions(
+    data: Data, features: Features, plan: Blueprint, config: Config
+) -> list[str]:
+    """Every choice made for the user, with its reason."""
+    lines = [
+        f"{column.name}: {column.modality or column.role}"
+        + (f" ({features.describe()[column.name]})" if column.modality else "")
+        + f"; {column.reason}"
+        for column in data.schema.columns
+    ]
+    lines += [f"target {target.name}: {target.kind}; {target.reason}" for target in data.targets]
+    names = ", ".join(f"{stream} → {name}" for stream, name in plan.encoders.items())
+    by = f"whole groups of '{config.group}'" if config.group else "seeded, balanced by target"
+    lines += [
+        f"encoders: {names}; fusion: {plan.fusion}, width {plan.width} (preset {plan.preset})",
+        f"{len(data.train)} rows to train on, {len(data.validation)} to validate on: {by} "
+        f"(seed {config.seed})",
+        f"optimizer {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "
+        f"class weights {config.class_weights}, {config.threads or cores()} threads",
+    ]
+    return lines
+
+
+def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
+    if folder is None:
+        if resume:
+            raise ConfigError(["resume: name the folder to take up with out=... (--out)."])
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError([f"out: '{folder}' is a file; name a folder."])
+    if holds_bundle(folder) and not overwrite:
+        raise ConfigError(
+            [f"out: '{folder}' already holds a model; name another folder, or pass overwrite=True "
+             "(--overwrite)."]
+        )
+
+
+def _fingerprint(data: Data, features: Features, plan: Blueprint, config: Config) -> str:
+    """What must be the same for a checkpoint to make sense."""
+    free = {"epochs", "threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows"}
+    told = [
+        config.model_dump(mode="json", exclude=free - {"epochs"}),
+        features.to_json(),
+        plan.to_json(),
+        [target.to_json() for target in data.targets],
+        data.train.tolist(),
+        data.validation.tolist(),
+    ]
+    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _check_same(training: Path, fingerprint: str, resume: bool) -> None:
+    """Refuse to take up a checkpoint of another run; mark a new one."""
+    mark = training / "run.json"
+    if resume and mark.is_file():
+        if json.loads(mark.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
+            raise ConfigError(
+                ["resume: the table or the options are not those the checkpoint was made with. Use "
+                 "the same ones, or start anew without resume."]
+            )
+        return
+    checkpoint = training / "checkpoint"
+    if checkpoint.is_dir():
+        (checkpoint / "state.json").unlink(missing_ok=True)
+    training.mkdir(parents=True, exist_ok=True)
+    mark.write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
+
+
+def _tensorboard(training: Path) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer = SummaryWriter(str(training / "logs"))
+
+    def log(step: int, scalars: Any) -> None:
+        for name, value in scalars.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return log

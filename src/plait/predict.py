@@ -1,0 +1,379 @@
+"""The object a user holds: a fitted model that predicts, evaluates, embeds and saves."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from plait import golden
+from plait.assemble import Blueprint, build
+from plait.bundle import Contents, load_bundle, save_bundle
+from plait.card import model_card
+from plait.config import Config
+from plait.errors import BundleError, PlaitWarning, TableError, UnreadableCellsWarning
+from plait.evaluate import ALL, Evaluation, infer, measure, subsets
+from plait.features import Features, PreparedTable, settings_for
+from plait.loader import collate
+from plait.model import Model
+from plait.progress import Reporter, Silent
+from plait.store import Store
+from plait.table.quarantine import Entry, Quarantine
+from plait.table.schema import Schema
+from plait.table.source import Table, open_table
+from plait.table.target import Target
+
+ROWS = 1024
+"""Rows answered at a time; memory stays flat however many there are."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer for every row of a table, in its order.
+
+    Attributes:
+        values: target → class names, lists of labels, or numbers, ``[rows]``.
+        scores: target → probabilities ``[rows, classes]``, or the numbers themselves.
+        quarantine: cells that were unreadable and counted as missing.
+        absent: input columns the table lacks; they counted as missing.
+    """
+
+    targets: list[Target]
+    values: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+    quarantine: Quarantine
+    absent: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def to_columns(self) -> dict[str, Sequence[Any]]:
+        """Columns for a file: the answer, its confidence, and each class's probability."""
+        columns: dict[str, Sequence[Any]] = {}
+        for target in self.targets:
+            name, scores = target.name, self.scores[target.name]
+            values = self.values[name]
+            if target.kind == "multilabel":
+                columns[name] = [target.join(labels) for labels in values]
+            else:
+                columns[name] = values.tolist()
+            if target.kind in ("binary", "multiclass"):
+                columns[f"{name}_confidence"] = scores.max(axis=1).round(6).tolist()
+            for index, label in enumerate(target.classes):
+                columns[f"{name}_p_{label}"] = scores[:, index].round(6).tolist()
+        return columns
+
+    def notes(self) -> list[str]:
+        """What a reader of these answers must know."""
+        lines = [
+            f"the table has no column '{name}'; it counted as missing in every row"
+            for name in self.absent
+        ]
+        return lines + self.quarantine.summary()
+
+
+class Predictor:
+    """A fitted model. Made by `plait.fit` or `plait.load`; never by hand.
+
+    Attributes:
+        schema: columns, roles and reasons.
+        targets: what is predicted.
+        model: the torch module.
+        metrics: of the validation rows, as measured when fitting.
+        history: loss and score by epoch.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        schema: Schema,
+        features: Features,
+        blueprint: Blueprint,
+        targets: list[Target],
+        model: Model,
+        metrics: dict[str, Any] | None = None,
+        history: list[dict[str, float]] | None = None,
+        rows: list[golden.Row] | None = None,
+        quarantine: Quarantine | None = None,
+    ) -> None:
+        self.config = config
+        self.schema = schema
+        self.features = features
+        self.blueprint = blueprint
+        self.targets = targets
+        self.model = model.eval()
+        self.metrics = metrics or {}
+        self.history = history or []
+        self.golden = rows or []
+        self.quarantine = quarantine or Quarantine()
+
+    @property
+    def classes_(self) -> list[str]:
+        """Class names in the order of `predict_proba`'s columns, for a single target."""
+        return list(self._only().classes)
+
+    def predict(self, source: Any, *, root: Path | str | None = None) -> Any:
+        """Answers for every row, in order; an array, or a dict of arrays with several targets.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+
+        Warns:
+            UnreadableCellsWarning: cells were unreadable and counted as missing.
+        """
+        answers = self._warned(self.answer(source, root=root))
+        if len(self.targets) == 1:
+            return answers.values[self.targets[0].name]
+        return answers.values
+
+    def predict_proba(self, source: Any, *, root: Path | str | None = None) -> Any:
+        """Probabilities ``[rows, classes]``, in the order of `classes_`; a dict with several targets.
+
+        Raises:
+            TableError: the only target is a number, which has no probabilities.
+        """
+        named = [target.name for target in self.targets if target.kind != "regression"]
+        if not named:
+            raise TableError(
+                f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
+            )
+        answers = self._warned(self.answer(source, root=root))
+        if len(self.targets) == 1:
+            return answers.scores[self.targets[0].name]
+        return {name: answers.scores[name] for name in named}
+
+    def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
+        """The fused vector of every row, ``[rows, width]`` float32."""
+        parts = [
+            self._vectors(prepared, rows)
+            for _, rows, prepared in self._chunks(open_table(source, root=root), Silent())
+        ]
+        return np.concatenate(parts)
+
+    def answer(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        streams: Sequence[str] | None = None,
+        reporter: Reporter | None = None,
+    ) -> Answers:
+        """Answers with scores and with what went wrong on the way.
+
+        Args:
+            streams: the only streams to look at; None: all.
+        """
+        table = open_table(source, root=root)
+        shown = {ALL: list(streams) if streams is not None else None}
+        scores: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
+        quarantine, absent = Quarantine(), []
+        for start, rows, prepared in self._chunks(table, reporter or Silent()):
+            found = infer(self.model, prepared.columns, np.arange(rows), shown=shown)[ALL]
+            for name, values in found.items():
+                scores[name].append(values)
+            quarantine = _moved(quarantine, prepared.quarantine, start)
+            absent = prepared.absent
+        whole = {name: np.concatenate(parts) for name, parts in scores.items()}
+        values, told = {}, {}
+        for target in self.targets:
+            values[target.name], told[target.name] = _decoded(target, whole[target.name])
+        return Answers(self.targets, values, told, quarantine, absent)
+
+    def evaluate(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        seed: int = 0,
+        resamples: int = 200,
+        reporter: Reporter | None = None,
+    ) -> Evaluation:
+        """Metrics on a table with answers: of the whole, of each stream alone, without each stream.
+
+        Args:
+            seed: of the bootstrap.
+            resamples: of the bootstrap; 0 leaves the intervals out.
+
+        Raises:
+            TableError: the table lacks a target column, or no row has a known answer.
+        """
+        table = open_table(source, root=root)
+        table.require([target.name for target in self.targets])
+        reporter = reporter or Silent()
+        encoded, notes = self._truth(table)
+        shown = subsets(list(self.blueprint.streams))
+        found: dict[str, dict[str, list[np.ndarray]]] = {}
+        quarantine, absent = Quarantine(), []
+        for start, rows, prepared in self._chunks(table, reporter):
+            for name, by_target in infer(
+                self.model, prepared.columns, np.arange(rows), shown=shown
+            ).items():
+                for target, values in by_target.items():
+                    found.setdefault(name, {}).setdefault(target, []).append(values)
+            quarantine = _moved(quarantine, prepared.quarantine, start)
+            absent = prepared.absent
+        scores = {
+            name: {target: np.concatenate(parts) for target, parts in by_target.items()}
+            for name, by_target in found.items()
+        }
+        results = measure(self.targets, encoded, scores, seed=seed, resamples=resamples)
+        if not results:
+            raise TableError(
+                f"{table.name} has no row with a known answer in "
+                f"{', '.join(target.name for target in self.targets)}: nothing can be measured."
+            )
+        notes += [f"no column '{name}': it counted as missing in every row" for name in absent]
+        return Evaluation(table.name, table.rows, seed, results, notes + quarantine.summary())
+
+    def save(self, folder: Path | str) -> Path:
+        """Save the bundle; returns its folder.
+
+        Raises:
+            BundleError: it could not be written; an earlier bundle there is untouched.
+        """
+        path = Path(folder)
+        documents = {
+            "config.json": self.config.model_dump(mode="json"),
+            "schema.json": self.schema.to_json(),
+            "preprocessing.json": self.features.to_json(),
+            "architecture.json": self.blueprint.to_json(),
+            "targets.json": [target.to_json() for target in self.targets],
+            "golden.json": golden.to_json(self.golden),
+            "metrics.json": self.metrics,
+            "history.json": self.history,
+            "quarantine.json": [
+                [entry.row, entry.column, entry.reason] for entry in self.quarantine.entries
+            ],
+        }
+        card = model_card(self.targets, self.features, self.blueprint, self.metrics)
+        save_bundle(path, Contents(documents, {"README.md": card}, self.model.state_dict()))
+        return path
+
+    def verify(self) -> float:
+        """Answer the golden rows again; returns the largest difference from the saved answers.
+
+        Raises:
+            BundleError: the difference is over 1e-4.
+        """
+        worst = 0.0
+        for row in self.golden:
+            scores = self.answer([row.cells()]).scores
+            for name, expected in row.scores.items():
+                worst = max(worst, float(np.abs(scores[name][0] - np.array(expected)).max()))
+        if worst > golden.TOLERANCE:
+            raise BundleError(
+                f"the bundle's golden rows now give answers that differ by {worst:.2g} from the saved "
+                f"ones, more than {golden.TOLERANCE}. The weights, plait or a library changed."
+            )
+        return worst
+
+    def _only(self) -> Target:
+        if len(self.targets) > 1:
+            names = ", ".join(target.name for target in self.targets)
+            raise TableError(f"the model has several targets ({names}); look at .targets instead.")
+        return self.targets[0]
+
+    def _chunks(
+        self, table: Table, reporter: Reporter
+    ) -> Iterator[tuple[int, int, PreparedTable]]:
+        """Start, length and prepared columns of each run of rows."""
+        settings = settings_for(table, self.config)
+        with reporter.stage("predict", table.rows, "rows") as stage:
+            for start in range(0, table.rows, ROWS):
+                part = table.slice(start, min(start + ROWS, table.rows))
+                yield start, part.rows, self.features.prepare(part, settings)
+                stage.advance(part.rows)
+
+    @torch.no_grad()
+    def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:
+        parts = [
+            self.model.fuse(self.model.encode(collate(prepared.columns, part))).vector.numpy()
+            for part in np.array_split(np.arange(rows), -(-rows // 256))
+        ]
+        return np.concatenate(parts)
+
+    def _truth(
+        self, table: Table
+    ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
+        """Each target's encoded answers, and what is to be said about them."""
+        encoded, notes = {}, []
+        for target in self.targets:
+            values, present, problems = target.encode(table.cells(target.name))
+            encoded[target.name] = (values, present)
+            if problems:
+                notes.append(
+                    f"{len(problems)} rows were left out of the figures for '{target.name}': "
+                    f"row {problems[0].row}: {problems[0].reason}"
+                )
+        return encoded, notes
+
+    def _warned(self, answers: Answers) -> Answers:
+        for name in answers.absent:
+            warnings.warn(
+                f"the table has no column '{name}'; it counted as missing in every row",
+                PlaitWarning,
+                stacklevel=3,
+            )
+        if len(answers.quarantine):
+            lines = "\n  ".join(answers.quarantine.summary())
+            warnings.warn(
+                f"unreadable cells counted as missing:\n  {lines}",
+                UnreadableCellsWarning,
+                stacklevel=3,
+            )
+        return answers
+
+
+def load(folder: Path | str) -> Predictor:
+    """Load a bundle. Nothing inside it is executed.
+
+    Raises:
+        BundleError: no bundle there, damaged, of a newer format, or holding what it must not.
+    """
+    path = Path(folder)
+    contents = load_bundle(path)
+    documents: Mapping[str, Any] = contents.documents
+    try:
+        features = Features.from_json(documents["preprocessing.json"])
+        blueprint = Blueprint.from_json(documents["architecture.json"])
+        targets = [Target.from_json(part) for part in documents["targets.json"]]
+        model = build(blueprint, features, targets)
+        model.load_state_dict(contents.weights)
+        return Predictor(
+            config=Config(**documents["config.json"]),
+            schema=Schema.from_json(documents["schema.json"]),
+            features=features,
+            blueprint=blueprint,
+            targets=targets,
+            model=model,
+            metrics=documents.get("metrics.json"),
+            history=documents.get("history.json"),
+            rows=golden.from_json(documents.get("golden.json", [])),
+            quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise BundleError(f"the bundle {path} does not fit together: {error}") from error
+
+
+def _moved(into: Quarantine, part: Quarantine, start: int) -> Quarantine:
+    """Both together, the part's rows counted from ``start``."""
+    return Quarantine(
+        [*into.entries, *(replace(entry, row=entry.row + start) for entry in part.entries)]
+    )
+
+
+def _decoded(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Answers and scores in the user's terms."""
+    if target.kind == "regression":
+        numbers = target.original(scores[:, 0])
+        return numbers, numbers
+    if target.kind == "multilabel":
+        answers = np.empty(len(scores), dtype=object)
+        answers[:] = target.label_sets(scores >= 0.5)
+        return answers, scores
+    return np.array(target.labels(scores.argmax(axis=1)), dtype=object), scores

@@ -1,0 +1,143 @@
+"""Streams of batches as one table: held in memory while small, else a memory-mapped Arrow file."""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import pyarrow as pa
+
+from plait.errors import TableError
+
+IN_MEMORY = 8 * 2**20
+"""Bytes of Arrow data kept in memory; a larger stream goes to disk."""
+
+_VERSION = 1
+
+
+def cache_folder(cache: Path | str | None) -> Path:
+    """Where large tables are spilled: ``cache``, else ``$PLAIT_CACHE/tables``, else
+    ``tables`` in the user's cache folder.
+    """
+    if cache is not None:
+        return Path(cache)
+    named = os.environ.get("PLAIT_CACHE")
+    if named:
+        return Path(named) / "tables"
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "plait" / "tables"
+
+
+def cache_key(path: Path, reader: str) -> str:
+    """A name for a file's content, without reading it: its place, then its size and time.
+
+    The first half names the place alone, so that older versions of one file can be found.
+    """
+    status = path.stat()
+    place = hashlib.sha256(f"{_VERSION} {reader} {path.resolve()}".encode()).hexdigest()[:24]
+    content = hashlib.sha256(f"{status.st_size} {status.st_mtime_ns}".encode()).hexdigest()[:16]
+    return f"{place}-{content}"
+
+
+def cached(folder: Path, key: str) -> pa.Table | None:
+    """The table spilled under ``key`` before, or None."""
+    try:
+        return map_file(folder / f"{key}.arrow")
+    except (OSError, pa.ArrowException):  # not there, or damaged: written anew
+        return None
+
+
+def map_file(path: Path) -> pa.Table:
+    """An Arrow file as a table whose buffers are the file's own pages."""
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+
+
+def collect(
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    *,
+    folder: Path,
+    key: str | None = None,
+    limit: int | None = None,
+) -> pa.Table:
+    """Batches of one schema as a table, in memory up to a limit, else mapped from disk.
+
+    Args:
+        batches: read once, in order.
+        schema: of every batch.
+        folder: where the file goes; made if it does not exist.
+        key: the file's name, without its ending, for a later `cached`; None: removed when the
+            table is no longer in use.
+        limit: bytes that may stay in memory; None: `IN_MEMORY`.
+
+    Raises:
+        TableError: when the file cannot be written.
+    """
+    held: list[pa.RecordBatch] = []
+    size = 0
+    limit = IN_MEMORY if limit is None else limit
+    stream = iter(batches)
+    for batch in stream:
+        held.append(batch)
+        size += batch.nbytes
+        if size > limit:
+            return _to_disk(_drain(held, stream), schema, folder, key)
+    return pa.Table.from_batches(held, schema)
+
+
+def _drain(
+    held: list[pa.RecordBatch], stream: Iterator[pa.RecordBatch]
+) -> Iterator[pa.RecordBatch]:
+    """What is held, letting go of it, then the rest of the stream."""
+    held.reverse()
+    yield from chain((held.pop() for _ in range(len(held))), stream)
+
+
+def _to_disk(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, folder: Path, key: str | None
+) -> pa.Table:
+    """Write to a name of our own, then rename: several processes may do so at once."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=folder, prefix="writing-", suffix=".tmp")
+        os.close(handle)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    temporary = Path(name)
+    try:
+        sink = pa.OSFile(name, "wb")
+        with sink, pa.ipc.new_file(sink, schema) as writer:
+            for batch in batches:
+                try:
+                    writer.write_batch(batch)
+                except OSError as error:
+                    raise _unwritable(folder, error) from error
+        if key is None:
+            return map_file(temporary)
+        target = folder / f"{key}.arrow"
+        temporary.replace(target)
+        _forget_older(folder, key)
+        return map_file(target)
+    finally:
+        # Mapped pages outlive the name, except on Windows, where the file stays until cleared.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _forget_older(folder: Path, key: str) -> None:
+    """Remove what was spilled for earlier versions of the same file."""
+    place = key.split("-")[0]
+    for old in folder.glob(f"{place}-*.arrow"):
+        if old.stem != key:
+            with contextlib.suppress(OSError):
+                old.unlink()
+
+
+def _unwritable(folder: Path, error: OSError) -> TableError:
+    return TableError(
+        f"a table too large for memory is kept as a file in {folder}, which cannot be written "
+        f"({error}). Free some space, or name another folder: PLAIT_CACHE=/path plait ..."
+    )

@@ -1,0 +1,100 @@
+"""Decoding in threads: order, deadlines, and errors in words."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from plait.errors import CellError
+from plait.modalities.decode import decode_all, named, reason_of
+
+
+def test_order_and_missing_cells() -> None:
+    def decode(cell: object) -> int:
+        time.sleep(0.0002 * (int(str(cell)) % 3))
+        return int(str(cell)) ** 2
+
+    cells = [number if number % 5 else None for number in range(200)]
+    expected = [number**2 if number % 5 else None for number in range(200)]
+    for threads in (0, 1, 4, 500):
+        assert decode_all(decode, cells, threads, 10) == expected
+    assert decode_all(decode, [], 2, 10) == []
+    assert decode_all(decode, [None, ""], 2, 10) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CellError("is a damaged sound"), "is a damaged sound"),
+        (MemoryError(), "needs more memory to decode than there is"),
+        (ValueError("bad crc"), "cannot be decoded (bad crc)"),
+        (KeyError(), "cannot be decoded (KeyError)"),
+        (RuntimeError("first\nsecond"), "cannot be decoded (first)"),
+        (OSError(5, "Input/output error", "/home/me/x"), "cannot be decoded (Input/output error)"),
+        (OSError("no /home/me/private/x.png here"), "cannot be decoded (no … here)"),
+        (
+            OSError("reading <_io.BytesIO object at 0x7f00> failed"),
+            "cannot be decoded (reading failed)",
+        ),
+        (ValueError("y" * 300), f"cannot be decoded ({'y' * 99}…)"),
+    ],
+)
+def test_errors_become_reasons(error: Exception, reason: str) -> None:
+    def decode(cell: object) -> object:
+        raise error
+
+    assert reason_of(error) == reason
+    found = decode_all(decode, ["a.png", b"bytes"], 2, 10)
+    assert [str(entry) for entry in found] == [f"'a.png': {reason}", reason]
+    assert all(isinstance(entry, CellError) for entry in found)
+
+
+def test_a_reason_names_its_cell_once() -> None:
+    assert named("a.png", "'a.png': no such file") == "'a.png': no such file"
+    assert named({"path": "b.png"}, "is empty") == "'b.png': is empty"
+
+
+def test_a_slow_cell_is_given_up_and_the_others_go_on() -> None:
+    release = threading.Event()
+
+    def decode(cell: object) -> object:
+        if str(cell).startswith("slow"):
+            release.wait(20)
+        return cell
+
+    cells: list[object] = ["a", "slow 1", "b", "slow 2", "c", "slow 3", "d"]
+    begun = time.monotonic()
+    found = decode_all(decode, cells, 2, 0.1)
+    took = time.monotonic() - begun
+    release.set()
+    assert took < 5
+    assert found[::2] == ["a", "b", "c", "d"]
+    assert [str(entry) for entry in found[1::2]] == [
+        f"'slow {number}': took longer than 0.1 s to decode (max_decode_seconds)"
+        for number in (1, 2, 3)
+    ]
+    time.sleep(0.05)
+    assert isinstance(found[1], CellError)  # the late answer does not replace the verdict
+
+
+def test_a_crash_of_the_interpreter_kind_is_raised() -> None:
+    def decode(cell: object) -> object:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_all(decode, ["a"], 1, 10)
+
+
+def test_a_hanging_codec_does_not_keep_the_process() -> None:
+    code = (
+        "import time\n"
+        "from plait.modalities.decode import decode_all\n"
+        "print(decode_all(lambda cell: time.sleep(60), ['a'], 1, 0.05))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=30, text=True, env=os.environ
+    )
+    assert done.returncode == 0 and "took longer than 0.05 s" in done.stdout

@@ -1,0 +1,136 @@
+"""Every page runs: its Python blocks and its ``plait`` commands, in order, as a reader would.
+
+CONTRIBUTING.md ("Pages that run") tells how to write such a page.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted(ROOT.glob("README*.md")) + sorted(ROOT.glob("docs/*.md"))
+BLOCK = re.compile(
+    r"^<!-- setup\n(?P<setup>.*?)^-->$"
+    r"|^(?P<skip><!-- no-run -->\n)?```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
+    flags=re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A piece of a page that can be run, and the line it starts on."""
+
+    language: str
+    code: str
+    line: int
+
+
+def blocks(page: str) -> list[Block]:
+    """The setup comments, Python blocks and shell blocks of a page, without those marked no-run."""
+    found = []
+    for match in BLOCK.finditer(page):
+        group = "code" if match["setup"] is None else "setup"
+        language = "python" if group == "setup" else match["language"]
+        if language in ("python", "sh") and not match["skip"]:
+            line = page.count("\n", 0, match.start(group)) + 1
+            found.append(Block(language, match[group], line))
+    return found
+
+
+def plait_commands(shell: str) -> list[list[str]]:
+    """The arguments of each ``plait`` line. Other commands (make, pip, git) are left alone."""
+    lines = shell.replace("\\\n", " ").splitlines()
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("plait ")]
+
+
+def make_tables(folder: Path) -> None:
+    """train.csv, test.csv and new.csv: a photo, a note, a number and a label that all three tell."""
+    rng = np.random.default_rng(0)
+    (folder / "photos").mkdir()
+    for name, rows in (("train", 96), ("test", 24), ("new", 8)):
+        lines = ["photo,note,price,label"]
+        for row in range(rows):
+            label = int(rng.integers(2))
+            photo = f"photos/{name}{row}.png"
+            pixels = rng.integers(0, 90, (16, 16, 3)) + 120 * label
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / photo)
+            note = rng.choice((["a dark night", "late and dim"], ["a bright day", "sun"])[label])
+            price = f"{rng.normal(label):.3f}"
+            lines.append(f"{photo},{note} {row % 7},{price},{('night', 'day')[label]}")
+        if name == "new":
+            lines = [line.rpartition(",")[0] for line in lines]
+        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+RUNNABLE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
+def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_tables(tmp_path)
+    namespace: dict[str, object] = {"__name__": page.stem}
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language == "python":
+            # The empty lines make a traceback name the line of the page.
+            code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+            exec(code, namespace)
+        else:
+            for arguments in plait_commands(block.code):
+                run_plait(arguments, f"{page.name}, block at line {block.line}")
+
+
+def run_plait(arguments: list[str], place: str) -> None:
+    command = [sys.executable, "-c", "from plait.cli import main; main()", *arguments]
+    result = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ)
+    )
+    shown = f"plait {shlex.join(arguments)}"
+    assert result.returncode == 0, f"{place}: {shown}\n{result.stdout}{result.stderr}"
+
+
+PAGE = """# A page
+
+<!-- setup
+rows = 3
+-->
+
+```python
+assert rows == 3
+```
+
+<!-- no-run -->
+```python
+raise SystemExit
+```
+
+```sh
+make demo
+plait fit train.csv \\
+    --target label   # a remark
+```
+"""
+
+
+def test_blocks_are_found_in_order() -> None:
+    setup, python, shell = blocks(PAGE)
+    assert (setup.code, setup.line) == ("rows = 3\n", 4)
+    assert (python.code, python.line) == ("assert rows == 3\n", 8)
+    assert plait_commands(shell.code) == [["fit", "train.csv", "--target", "label"]]
+
+
+def test_docs_build_without_warnings(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    command += ["-d", str(tmp_path / "trees"), str(ROOT / "docs"), str(tmp_path / "html")]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    options = (tmp_path / "html" / "options.html").read_text(encoding="utf-8")
+    assert "max_image_megapixels" in options

@@ -133,18 +133,21 @@ class AttentionPool(nn.Module):
 
 
 class MaskedBatchNorm(nn.Module):
-    """Batch normalisation (Ioffe & Szegedy 2015) whose statistics come from real positions only.
+    """Batch normalisation (Ioffe & Szegedy 2015) over real positions only; the others come out as zero.
 
-    Padding and missing samples would pull the mean to zero by an amount that changes with the batch.
-    Input is ``[batch, channels, ...]`` with a mask broadcastable to ``[batch, 1, ...]``.
+    Padding and missing samples would pull the mean to zero by an amount that changes with the batch,
+    and whatever they became would leak into their neighbours through the next convolution.
+
+    Input is ``[batch, channels, ...]``. The mask is ``[batch, 1, ...]`` with ones for the axes it does
+    not depend on, which must be the last.
     """
 
-    def __init__(self, *, channels: int, momentum: float = 0.1, affine: bool = True) -> None:
+    def __init__(self, *, channels: int, momentum: float = 0.1) -> None:
         super().__init__()
         self.momentum = momentum
         self.eps = 1e-5
-        self.weight = nn.Parameter(torch.ones(channels)) if affine else None
-        self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
         self.running_mean: Tensor
         self.running_var: Tensor
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -154,33 +157,36 @@ class MaskedBatchNorm(nn.Module):
         self, values: Float[Tensor, "batch channels *space"], mask: Bool[Tensor, "batch 1 *ones"]
     ) -> Float[Tensor, "batch channels *space"]:
         """Normalise; training mode also updates the running statistics."""
-        if not self.training or bool(mask.all()):
-            return functional.batch_norm(
-                values,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                self.training,
-                self.momentum,
-                self.eps,
-            )
+        if not self.training:
+            return self._normalise(values, training=False) * mask
+        if bool(mask.all()):
+            return self._normalise(values, training=True)
         return self._normalise_real(values, mask)
 
+    def _normalise(self, values: Tensor, *, training: bool) -> Tensor:
+        return functional.batch_norm(
+            values,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            training,
+            self.momentum,
+            self.eps,
+        )
+
     def _normalise_real(self, values: Tensor, mask: Tensor) -> Tensor:
-        axes = [0, *range(2, values.ndim)]
-        real = mask.to(values.dtype).expand(values.shape[0], 1, *values.shape[2:])
-        count = real.sum().clamp(min=1)
-        mean = (values * real).sum(dim=axes) / count
-        shape = [1, -1] + [1] * (values.ndim - 2)
-        centred = values - mean.view(shape)
-        variance = (centred.square() * real).sum(dim=axes) / count
-        if bool(mask.any()):
-            with torch.no_grad():
-                unbiased = variance * count / (count - 1).clamp(min=1)
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(unbiased, self.momentum)
-        normed = centred * (variance + self.eps).rsqrt().view(shape)
-        if self.weight is None or self.bias is None:
-            return normed
-        return normed * self.weight.view(shape) + self.bias.view(shape)
+        """Gather the real positions, normalise them together, put them back among zeros."""
+        where = mask[:, 0]
+        while where.ndim > 1 and where.shape[-1] == 1:
+            where = where.squeeze(-1)
+        last = values.movedim(1, -1)
+        real = last[where]
+        positions = real.flatten(0, -2)
+        out = torch.zeros_like(last)
+        if len(positions):
+            # A channels-last image of one row: the layout for which batch_norm has its quick path.
+            image = positions.t()[None, :, :, None]
+            normed = self._normalise(image, training=len(positions) > 1)
+            out[where] = normed[0, :, :, 0].t().reshape(real.shape).to(out.dtype)
+        return out.movedim(-1, 1)

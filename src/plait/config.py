@@ -72,7 +72,7 @@ class Config(BaseModel):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 or mps.")
     threads: int | None = Field(
-        None, ge=1, le=256, description="Processor threads; None: the cores this process may use."
+        None, ge=1, le=256, description="Threads to compute with; None: half the cores."
     )
     seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same model.")
     checkpoint_seconds: float = Field(30.0, ge=0, description="Seconds between checkpoints.")

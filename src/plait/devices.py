@@ -21,6 +21,15 @@ def cores() -> int:
     return max(1, allowed)
 
 
+def compute_threads() -> int:
+    """Threads to train with: half the cores.
+
+    The small convolutions of from-scratch encoders gain nothing from a second thread on two cores and
+    lose much when another process is busy (docs/lab-notes.md); decoding still uses every core.
+    """
+    return max(1, cores() // 2)
+
+
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Compute with ``count`` threads, and give back the caller's setting afterwards."""

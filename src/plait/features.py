@@ -20,7 +20,7 @@ from plait.table.source import Table
 def settings_for(table: Table, config: Config) -> Settings:
     """What modalities need to open this table's media."""
     media = Media(table.root, Limits.from_config(config), named=table.named_root)
-    return Settings(media=media, preset=config.preset, threads=config.threads or cores())
+    return Settings(media=media, preset=config.preset, threads=cores())
 
 
 @dataclass(frozen=True)

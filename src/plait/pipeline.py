@@ -15,7 +15,7 @@ from plait.assemble import Blueprint, build, check_choices, draw
 from plait.augment import augment
 from plait.bundle import TRAINING, holds_bundle
 from plait.config import Config, configure
-from plait.devices import choose_device, cores, torch_threads
+from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets, validation_score
 from plait.features import Features, PreparedTable, settings_for
@@ -88,7 +88,7 @@ def fit(
     device, why = choose_device(config.device)
     table = open_table(source, root=root)
     names = [target] if isinstance(target, str) else list(target)
-    with torch_threads(config.threads or cores()):
+    with torch_threads(config.threads or compute_threads()):
         return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
 
 
@@ -310,7 +310,7 @@ def _decisions(
         f"{len(data.train)} rows to train on, {len(data.validation)} to validate on: {by} "
         f"(seed {config.seed})",
         f"optimizer {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "
-        f"class weights {config.class_weights}, {config.threads or cores()} threads",
+        f"class weights {config.class_weights}, {config.threads or compute_threads()} threads",
     ]
     return lines
 

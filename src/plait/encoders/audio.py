@@ -13,8 +13,8 @@ from plait.tokens import ColumnBatch, Tokens
 class _Block(nn.Module):
     """Two 3x3 convolutions with a skip over ``[batch, channels, steps, mels]``.
 
-    Padded time steps are put back to zero after each convolution, so they stay what the next
-    convolution's own padding is and more of them change nothing.
+    Padded time steps are zero after each normalisation, just what the next convolution pads with, so
+    more of them change nothing.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: tuple[int, int]) -> None:
@@ -24,16 +24,16 @@ class _Block(nn.Module):
         self.first_norm = MaskedBatchNorm(channels=outputs)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
         self.second_norm = MaskedBatchNorm(channels=outputs)
-        self.skip = nn.Conv2d(inputs, outputs, 1, stride=stride)
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
 
     def forward(
         self, values: Float[Tensor, "batch inputs steps mels"], mask: Bool[Tensor, "batch 1 steps 1"]
     ) -> tuple[Tensor, Tensor]:
         skip = self.skip(values)
         mask = mask[:, :, :: self.stride[0]]
-        inner = torch.relu(self.first_norm(self.first(values), mask)) * mask
+        inner = torch.relu(self.first_norm(self.first(values), mask))
         inner = self.second_norm(self.second(inner), mask)
-        return torch.relu(inner + skip) * mask, mask
+        return torch.relu(inner + skip), mask
 
 
 class LogMelCNN(Encoder):
@@ -63,7 +63,7 @@ class LogMelCNN(Encoder):
         (column,) = columns
         values = standardise_steps(column.values.to(torch.float32), column.mask).unsqueeze(1)
         mask = column.mask[:, None, ::2, None]
-        values = torch.relu(self.stem_norm(self.stem(values), mask)) * mask
+        values = torch.relu(self.stem_norm(self.stem(values), mask))
         for block in self.blocks:
             values, mask = block(values, mask)
         summary = self.dropout(values.permute(0, 2, 3, 1).flatten(2))

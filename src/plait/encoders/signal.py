@@ -11,7 +11,7 @@ from plait.tokens import ColumnBatch, Tokens
 
 
 class _Block(nn.Module):
-    """Two 1-D convolutions with a skip; padding is put back to zero after each."""
+    """Two 1-D convolutions with a skip; padding is zero after each normalisation."""
 
     def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int) -> None:
         super().__init__()
@@ -20,16 +20,16 @@ class _Block(nn.Module):
         self.first_norm = MaskedBatchNorm(channels=outputs)
         self.second = nn.Conv1d(outputs, outputs, kernel, padding=kernel // 2, bias=False)
         self.second_norm = MaskedBatchNorm(channels=outputs)
-        self.skip = nn.Conv1d(inputs, outputs, 1, stride=stride)
+        self.skip = nn.Conv1d(inputs, outputs, 1, stride=stride, bias=False)
 
     def forward(
         self, values: Float[Tensor, "batch inputs steps"], mask: Bool[Tensor, "batch 1 steps"]
     ) -> tuple[Tensor, Tensor]:
         skip = self.skip(values)
         mask = mask[..., :: self.stride]
-        inner = torch.relu(self.first_norm(self.first(values), mask)) * mask
+        inner = torch.relu(self.first_norm(self.first(values), mask))
         inner = self.second_norm(self.second(inner), mask)
-        return torch.relu(inner + skip) * mask, mask
+        return torch.relu(inner + skip), mask
 
 
 class SignalCNN(Encoder):

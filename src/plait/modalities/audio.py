@@ -37,7 +37,7 @@ RATES = (1_000, 1_000_000)
 """Sample rates, in Hz, that are taken for sound."""
 
 _BLOCK = 1 << 16
-_FRAMES = 2048
+_FRAMES = 512
 _BATCH_BYTES = 64 << 20
 _UNKNOWN = 1 << 62
 

@@ -1,0 +1,64 @@
+"""What this machine and this installation offer: versions, devices, threads, extras, caches."""
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+from plait import cache
+from plait.devices import choose_device, cores
+
+CORE = (
+    "plait",
+    "torch",
+    "numpy",
+    "pyarrow",
+    "pillow",
+    "soundfile",
+    "soxr",
+    "tokenizers",
+    "safetensors",
+    "scikit-learn",
+    "pydantic",
+    "accelerate",
+    "typer",
+    "rich",
+)
+
+EXTRAS = {
+    "demo": ("espeakng-loader", "the demo's spoken digits"),
+    "hf": ("datasets", "Hugging Face datasets as tables"),
+}
+"""Extra → the package that shows whether it is there, and what it is for."""
+
+
+def gather() -> dict[str, dict[str, str]]:
+    """Groups of facts, for people and for ``--json``."""
+    device, why = choose_device("auto")
+    found = cache.entries()
+    size = sum(entry.size for entry in found)
+    return {
+        "Machine": {
+            "system": platform.platform(),
+            "python": sys.version.split()[0],
+            "device": f"{device} ({why})",
+            "threads": f"{cores()} cores this process may use",
+        },
+        "Packages": {name: installed(name) or "missing: reinstall plait" for name in CORE},
+        "Extras": {
+            extra: installed(package) or f'absent; for {use}: pip install "plait[{extra}]"'
+            for extra, (package, use) in EXTRAS.items()
+        },
+        "Cache": {
+            "folder": str(cache.cache_folder()),
+            "holds": f"{len(found)} entries, {size / 1e6:,.1f} MB",
+            "cap": f"{cache.cap_bytes() / 1e9:g} GB (PLAIT_CACHE_GB)",
+        },
+    }
+
+
+def installed(package: str) -> str | None:
+    """The version of an installed package, or None."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,394 @@
+"""The command line: parses arguments, calls the library, prints. Heavy imports happen inside commands."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest
+
+app = typer.Typer(
+    name="plait",
+    help="Braid images, text, audio, signals and tables into one model.\n\n"
+    "Point it at one table whose columns hold any mix of these and name the column to predict.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+out = Console()
+err = Console(stderr=True)
+
+TableArg = Annotated[
+    str,
+    typer.Argument(help="CSV, TSV, JSON Lines, Parquet or Arrow file, or a folder of folders."),
+]
+BundleArg = Annotated[str, typer.Argument(help="Folder a model was saved to.")]
+Targets = Annotated[
+    list[str], typer.Option("--target", "-t", help="Column to predict; may be given several times.")
+]
+Root = Annotated[
+    str | None,
+    typer.Option(help="Folder that media paths are relative to. Default: the table's own."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON to standard output instead.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Columns = Annotated[
+    list[str], typer.Option("--column", help="Modality of a column, as photo=image; repeatable.")
+]
+Ignore = Annotated[list[str], typer.Option("--ignore", help="Column to leave out; repeatable.")]
+Group = Annotated[
+    str | None, typer.Option(help="Rows sharing this column's value stay on one side of the split.")
+]
+Kinds = Annotated[
+    list[str],
+    typer.Option(
+        "--kind", help="Kind of a target: label=binary, multiclass, multilabel or regression."
+    ),
+]
+
+
+@app.command()
+def inspect(
+    table: TableArg,
+    target: Targets = [],  # noqa: B006 - typer copies it
+    column: Columns = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    group: Group = None,
+    kind: Kinds = [],  # noqa: B006
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what plait makes of each column, and why; check the data's quality.
+
+    Example: [bold]plait inspect train.csv --target label[/bold]
+    """
+    from plait.inspection import look
+
+    found = look(
+        table,
+        target,
+        root=root,
+        columns=_pairs("--column", column),
+        ignore=tuple(ignore),
+        group=group,
+        target_kinds=_pairs("--kind", kind),
+    )
+    if as_json:
+        _print_json(found)
+        return
+    from plait.show import show_schema
+
+    show_schema(out, found["schema"], found["targets"])
+
+
+@app.command()
+def fit(
+    table: TableArg,
+    target: Targets,
+    out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder to save the model to.")],
+    preset: Annotated[str, typer.Option(help="Size of everything: fast, balanced or best.")] = "balanced",
+    fusion: Annotated[
+        str | None,
+        typer.Option(help="attention, concat, weighted, mapping or late. Default: see docs/fusion.md."),
+    ] = None,
+    encoder: Annotated[
+        list[str],
+        typer.Option(help="Encoder of a column or modality, as image=vit; repeatable."),
+    ] = [],  # noqa: B006
+    column: Columns = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    group: Group = None,
+    kind: Kinds = [],  # noqa: B006
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(help="Processor threads.")] = None,
+    set_: Annotated[
+        list[str],
+        typer.Option("--set", help="Any other option of docs/options.md, as dropout=0.2; repeatable."),
+    ] = [],  # noqa: B006
+    root: Root = None,
+    resume: Annotated[bool, typer.Option(help="Take up the last checkpoint in --out.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the model in --out.")] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fit a model to a table and save it.
+
+    Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
+    """
+    options: dict[str, Any] = {
+        "preset": preset,
+        "seed": seed,
+        "device": device,
+        "columns": _pairs("--column", column),
+        "ignore": tuple(ignore),
+        "group": group,
+        "target_kinds": _pairs("--kind", kind),
+        "encoders": _pairs("--encoder", encoder),
+    }
+    given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr, "threads": threads}
+    options |= {name: value for name, value in given.items() if value is not None}
+    options |= {name: _value(text) for name, text in _pairs("--set", set_).items()}
+    from plait.pipeline import fit as fit_model
+
+    model = fit_model(
+        table,
+        target,
+        out=out_folder,
+        resume=resume,
+        overwrite=overwrite,
+        root=root,
+        progress=not quiet,
+        **options,
+    )
+    if as_json:
+        _print_json({"out": out_folder, "metrics": model.metrics, "history": model.history})
+        return
+    from plait.show import show_evaluation
+
+    show_evaluation(out, model.metrics)
+    out.print(f"Saved to {out_folder}; its model card is {Path(out_folder) / 'README.md'}")
+
+
+@app.command()
+def evaluate(
+    bundle: BundleArg,
+    table: TableArg,
+    root: Root = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    resamples: Annotated[
+        int, typer.Option(min=0, help="Of the bootstrap; 0 leaves the intervals out.")
+    ] = 200,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure a model on a table with answers: all streams, each alone, without each.
+
+    Example: [bold]plait evaluate runs/a test.csv[/bold]
+    """
+    from plait.predict import load
+
+    evaluation = load(bundle).evaluate(
+        table, root=root, seed=seed, resamples=resamples, reporter=_reporter(quiet)
+    )
+    if as_json:
+        _print_json(evaluation.to_json())
+        return
+    from plait.show import show_evaluation
+
+    show_evaluation(out, evaluation.to_json())
+
+
+@app.command()
+def predict(
+    bundle: BundleArg,
+    table: TableArg,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet."),
+    ] = None,
+    root: Root = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer every row of a table, in order.
+
+    Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
+    """
+    from plait.predict import load
+    from plait.table.answers import write_table
+
+    answers = load(bundle).answer(table, root=root, reporter=_reporter(quiet))
+    columns = answers.to_columns()
+    for note in answers.notes():
+        err.print(f"! {note}", markup=False, highlight=False)
+    if output is not None:
+        write_table(output, columns)
+        if len(answers.quarantine):
+            listed = Path(output).with_suffix(".unreadable.csv")
+            answers.quarantine.to_csv(listed)
+            err.print(f"{len(answers.quarantine)} unreadable cells are listed in {listed}")
+    if as_json:
+        unreadable = [[e.row, e.column, e.reason] for e in answers.quarantine.entries]
+        _print_json({"answers": columns, "unreadable": unreadable, "absent": answers.absent})
+    elif output is None:
+        from plait.show import show_answers
+
+        show_answers(out, columns)
+    else:
+        out.print(f"{len(answers)} answers written to {output}", highlight=False)
+
+
+@app.command()
+def checks(
+    bundle: Annotated[
+        str | None, typer.Argument(help="A model whose golden rows to answer again.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show versions, devices, threads, extras and what is missing.
+
+    Example: [bold]plait checks[/bold]
+    """
+    from plait.checks import gather
+    from plait.show import show_facts
+
+    facts = gather()
+    if bundle is not None:
+        from plait.predict import load
+
+        model = load(bundle)
+        facts["Model"] = {
+            "folder": bundle,
+            "golden rows": f"{len(model.golden)}, answered alike to {model.verify():.1e}",
+        }
+    _print_json(facts) if as_json else show_facts(out, facts)
+
+
+@app.command()
+def cache(
+    clear: Annotated[bool, typer.Option(help="Delete everything in it.")] = False,
+    trim: Annotated[
+        float | None, typer.Option(min=0, help="Delete the oldest until it is this small, in GB.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show or clear the store of prepared columns and opened tables.
+
+    Example: [bold]plait cache --trim 5[/bold]
+    """
+    from plait import cache as store
+    from plait.show import show_facts
+
+    gone = store.clear() if clear else []
+    if trim is not None:
+        gone = store.trim(cap=int(trim * 1e9))
+    left = store.entries()
+    facts = {
+        "folder": str(store.cache_folder()),
+        "entries": len(left),
+        "megabytes": round(sum(entry.size for entry in left) / 1e6, 3),
+        "cap_gigabytes": store.cap_bytes() / 1e9,
+        "deleted": len(gone),
+        "deleted_megabytes": round(sum(entry.size for entry in gone) / 1e6, 3),
+    }
+    if as_json:
+        _print_json(facts)
+    else:
+        show_facts(out, {"Cache": {name: str(value) for name, value in facts.items()}})
+
+
+@app.command()
+def demo(
+    out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder for data and model.")] = "demo-run",
+    rows: Annotated[int, typer.Option(min=50, help="Training rows to make.")] = 1200,
+    seed: Annotated[int, typer.Option(help="Of the data and of the fit.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a table that needs fusion, fit it, and measure it on voices nobody has heard.
+
+    Example: [bold]plait demo[/bold]
+    """
+    from plait.demo_run import run
+    from plait.show import show_evaluation
+
+    found = run(Path(out_folder), rows=rows, seed=seed, epochs=epochs, reporter=_reporter(quiet))
+    if as_json:
+        _print_json(found)
+        return
+    show_evaluation(out, found["test"])
+    for name, text in found["next"].items():
+        out.print(f"{name}: {text}", highlight=False, soft_wrap=True)
+
+
+def _reporter(quiet: bool) -> Any:
+    from plait.progress import Bars, Silent
+
+    return Silent() if quiet else Bars(err)
+
+
+def _pairs(option: str, given: list[str]) -> dict[str, str]:
+    """``name=value`` arguments as a dict."""
+    wrong = [text for text in given if "=" not in text]
+    if wrong:
+        raise ConfigError([f"{option} {text}: write it as name=value." for text in wrong])
+    return dict(text.split("=", 1) for text in given)
+
+
+def _value(text: str) -> Any:
+    """What ``--set name=value`` means: JSON where it is JSON, None, else plain text."""
+    if text.lower() in ("none", "null"):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+
+
+def misspelt(arguments: list[str]) -> list[str]:
+    """Every option that the named command does not have, with a suggestion."""
+    from plait.config import Config
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    command = next((commands[word] for word in arguments if word in commands), None)
+    if command is None:
+        return []
+    known = {name for part in command.params for name in (*part.opts, *part.secondary_opts)}
+    known |= {"--help"}
+    problems = []
+    for word in arguments:
+        name = word.split("=", 1)[0]
+        if not name.startswith("--") or name == "--" or name in known:
+            continue
+        field = name[2:].replace("-", "_")
+        if field in Config.model_fields and command.name == "fit":
+            problems.append(f"{name}: give it as --set {field}=VALUE")
+        else:
+            problems.append(f"{name}: `plait {command.name}` has no such option.{suggest(name, known)}")
+    return problems
+
+
+def main() -> None:
+    """Run a command; errors are messages, never stack traces, unless PLAIT_DEBUG is set."""
+    import warnings
+
+    warnings.filterwarnings("ignore", category=PlaitWarning)  # the commands print notes themselves
+    try:
+        problems = misspelt(sys.argv[1:])
+        if problems:
+            raise ConfigError(problems)
+        app()
+    except PlaitError as error:
+        err.print(f"[red]error:[/red] ", end="")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+    except KeyboardInterrupt:
+        err.print("\nInterrupted. A fit continues from its last checkpoint with --resume.")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get("PLAIT_DEBUG"):
+            raise
+        err.print(
+            f"[red]This is a bug in plait:[/red] {type(error).__name__}: ", end="", highlight=False
+        )
+        err.print(str(error), markup=False, highlight=False)
+        err.print("Run it again with PLAIT_DEBUG=1 for the trace, and please report it.")
+        raise SystemExit(70) from None

@@ -1,0 +1,113 @@
+"""Results as tables for people, on the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+LABELS = {
+    "balanced_accuracy": "balanced",
+    "calibration_error": "calibration",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "auroc": "AUROC",
+    "log_loss": "log loss",
+    "map": "mAP",
+    "exact_match": "exact",
+    "r2": "R²",
+    "mae": "MAE",
+    "rmse": "RMSE",
+}
+
+
+def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
+    """A plain table; the first ``left`` columns are text, the rest numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for number, name in enumerate(head):
+        table.add_column(
+            escape(name), justify="left" if number < left else "right", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table
+
+
+def show_schema(console: Console, schema: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> None:
+    """Each column's role, modality, quality and reason, then the warnings."""
+    kinds = {target["name"]: target for target in targets}
+    rows = []
+    for column in schema["columns"]:
+        quality = column["quality"]
+        target = kinds.get(column["name"])
+        rows.append(
+            [
+                column["name"],
+                column["role"],
+                column["modality"] or (target["kind"] if target else ""),
+                f"{quality.get('missing', 0):.0%}",
+                f"{quality.get('distinct', 0)}",
+                target["reason"] if target else column["reason"],
+            ]
+        )
+    table = grid(
+        f"{schema['rows']} rows, {len(rows)} columns",
+        ["column", "role", "kind", "missing", "distinct", "why"],
+        rows,
+        left=3,
+    )
+    table.columns[5].justify = "left"
+    console.print(table)
+    for warning in schema["warnings"]:
+        console.print(f"[yellow]![/yellow] {escape(warning)}", highlight=False)
+
+
+def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
+    """A table a target: all streams with intervals, each alone, each missing."""
+    for name, result in evaluation["targets"].items():
+        metrics = list(result["metrics"])
+        head = ["streams", *(LABELS.get(metric, metric) for metric in metrics)]
+        rows = [["all", *(_number(result["metrics"][metric]) for metric in metrics)]]
+        if result["intervals"]:
+            low_high = [result["intervals"].get(metric) for metric in metrics]
+            rows.append(["  95 % from", *(_number(pair[0]) if pair else "" for pair in low_high)])
+            rows.append(["  to", *(_number(pair[1]) if pair else "" for pair in low_high)])
+        for kind, label in (("alone", "only"), ("without", "without")):
+            rows += [
+                [f"{label} {stream}", *(_number(figures[metric]) for metric in metrics)]
+                for stream, figures in result[kind].items()
+            ]
+        title = f"{name} ({result['kind']}), {result['rows']} rows of {evaluation['source']}"
+        console.print(grid(escape(title), head, rows))
+    for note in evaluation["notes"]:
+        console.print(f"[yellow]![/yellow] {escape(note)}", highlight=False)
+
+
+def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: int = 20) -> None:
+    """The first answers: value and confidence, without every class's probability."""
+    names = [name for name in columns if "_p_" not in name]
+    count = len(next(iter(columns.values())))
+    rows = [
+        [str(row), *(_cell(columns[name][row]) for name in names)] for row in range(min(count, most))
+    ]
+    console.print(grid(f"{count} answers", ["row", *names], rows))
+    if count > most:
+        console.print(f"... and {count - most} more; write them all with -o answers.csv")
+
+
+def show_facts(console: Console, facts: Mapping[str, Mapping[str, str]]) -> None:
+    """Groups of named facts."""
+    for title, group in facts.items():
+        rows = [[name, value] for name, value in group.items()]
+        console.print(grid(title, ["", ""], rows, left=2))
+        console.print()
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,172 @@
+"""scikit-learn estimators: `MultimodalClassifier` and `MultimodalRegressor`.
+
+    from plait.sklearn import MultimodalClassifier
+
+    model = MultimodalClassifier(fusion="late", epochs=5).fit(frame, labels)
+    cross_val_score(MultimodalClassifier(), frame, labels, cv=3)
+
+X is a pandas or polars frame whose columns hold media paths or bytes, text, dates and numbers, or a plain
+array of numbers. Options are those of `plait.config.Config`; the most used are parameters by name, the
+rest go in ``options``.
+"""
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
+
+_TARGET = "plait target"
+"""The name the answers get in the table; no column of X may have it."""
+
+
+class _Multimodal(BaseEstimator):
+    """What both estimators share: parameters, turning X and y into a table, and predicting."""
+
+    def __init__(
+        self,
+        *,
+        preset: str = "fast",
+        fusion: str | None = None,
+        epochs: int | None = None,
+        batch_size: int = 64,
+        lr: float | None = None,
+        columns: dict[str, str] | None = None,
+        root: str | None = None,
+        seed: int = 0,
+        threads: int | None = None,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.preset = preset
+        self.fusion = fusion
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.columns = columns
+        self.root = root
+        self.seed = seed
+        self.threads = threads
+        self.options = options
+
+    def _fit(self, X: Any, cells: list[Any], kind: str) -> None:
+        from plait.pipeline import fit
+
+        named = {
+            "fusion": self.fusion,
+            "epochs": self.epochs,
+            "lr": self.lr,
+            "columns": self.columns,
+            "threads": self.threads,
+        }
+        options = {name: value for name, value in named.items() if value is not None}
+        table = self._table(X, fitting=True)
+        table[_TARGET] = cells
+        self.model_ = fit(
+            table,
+            _TARGET,
+            root=self.root,
+            preset=self.preset,
+            batch_size=self.batch_size,
+            seed=self.seed,
+            target_kinds={_TARGET: kind},
+            **{**options, **(self.options or {})},
+        )
+
+    def _table(self, X: Any, *, fitting: bool) -> dict[str, list[Any]]:
+        """X as a dict of columns; numbers in a plain array are columns x0, x1, ..."""
+        if hasattr(X, "__arrow_c_stream__") or isinstance(X, dict | list) and _named(X):
+            from plait.table.source import open_table
+
+            table = open_table(X)
+            names = table.columns
+            columns = {name: table.cells(name) for name in names}
+        else:
+            array = check_array(X, dtype=np.float64, ensure_all_finite=True, estimator=self)
+            names = [f"x{index}" for index in range(array.shape[1])]
+            columns = {name: array[:, index].tolist() for index, name in enumerate(names)}
+        self._check_names(names, fitting, named=not (names and names[0] == "x0"))
+        return columns
+
+    def _check_names(self, names: list[str], fitting: bool, *, named: bool) -> None:
+        if fitting:
+            self.n_features_in_ = len(names)
+            if named:
+                self.feature_names_in_ = np.array(names, dtype=object)
+            return
+        if not named and len(names) != self.n_features_in_:
+            raise ValueError(
+                f"X has {len(names)} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input"
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.non_deterministic = False
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        return tags
+
+
+def _named(X: Any) -> bool:
+    return isinstance(X, dict) or bool(X) and isinstance(X[0], dict)
+
+
+class MultimodalClassifier(ClassifierMixin, _Multimodal):
+    """A fused classifier over a table of media, text and numbers. See `plait.fit`."""
+
+    def fit(self, X: Any, y: Any) -> "MultimodalClassifier":
+        """Fit to a table and its labels, ``[rows]``."""
+        check_classification_targets(y)
+        y = column_or_1d(y, warn=True)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs samples of at least 2 classes; the data contains one class"
+            )
+        check_consistent_length(_rows(X), y)
+        self._fit(X, [f"class {code}" for code in codes], _kind(self.classes_))
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities ``[rows, classes]`` in the order of ``classes_``."""
+        check_is_fitted(self, "model_")
+        scores = self.model_.predict_proba(self._table(X, fitting=False), root=self.root)
+        order = {name: index for index, name in enumerate(self.model_.classes_)}
+        whole = np.zeros((len(scores), len(self.classes_)), scores.dtype)
+        for code in range(len(self.classes_)):
+            if f"class {code}" in order:  # a class that fell to validation alone has no score
+                whole[:, code] = scores[:, order[f"class {code}"]]
+        return whole
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The likeliest class of each row."""
+        check_is_fitted(self, "model_")
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+class MultimodalRegressor(RegressorMixin, _Multimodal):
+    """A fused regressor over a table of media, text and numbers. See `plait.fit`."""
+
+    def fit(self, X: Any, y: Any) -> "MultimodalRegressor":
+        """Fit to a table and its numbers, ``[rows]``."""
+        y = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64)
+        check_consistent_length(_rows(X), y)
+        self._fit(X, y.tolist(), "regression")
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The number of each row."""
+        check_is_fitted(self, "model_")
+        return np.asarray(self.model_.predict(self._table(X, fitting=False), root=self.root))
+
+
+def _kind(classes: np.ndarray) -> str:
+    return "binary" if len(classes) == 2 and type_of_target(classes) else "multiclass"
+
+
+def _rows(X: Any) -> Any:
+    """Something whose length is the number of rows."""
+    if isinstance(X, dict):
+        return next(iter(X.values()))
+    return X

@@ -70,10 +70,14 @@ def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
     for key, name in config.encoders.items():
         modality = modalities.get(key, key)
         if modality in TABULAR_MODALITIES:
-            problems.append(f"encoders: {key} is {modality}; tabular columns have one encoder only.")
+            problems.append(
+                f"encoders: {key} is {modality}; tabular columns have one encoder only."
+            )
         elif modality not in ENCODERS:
             known = [*modalities, *ENCODERS]
-            problems.append(f"encoders: there is no column or modality '{key}'.{suggest(key, known)}")
+            problems.append(
+                f"encoders: there is no column or modality '{key}'.{suggest(key, known)}"
+            )
         elif name not in ENCODERS[modality]:
             problems.append(f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}")
     for name in config.share:

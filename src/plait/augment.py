@@ -49,20 +49,22 @@ def vary_image(column: ColumnBatch, state: State) -> ColumnBatch:
     angle = spread(batch, values) * (10 * math.pi / 180)
     scale = 1 + 0.1 * spread(batch, values)
     rows = [
-        torch.stack([scale * angle.cos(), -scale * angle.sin(), 0.12 * spread(batch, values)], dim=-1),
-        torch.stack([scale * angle.sin(), scale * angle.cos(), 0.12 * spread(batch, values)], dim=-1),
+        torch.stack(
+            [scale * angle.cos(), -scale * angle.sin(), 0.12 * spread(batch, values)], dim=-1
+        ),
+        torch.stack(
+            [scale * angle.sin(), scale * angle.cos(), 0.12 * spread(batch, values)], dim=-1
+        ),
     ]
-    grid = functional.affine_grid(
-        torch.stack(rows, dim=1), list(values.shape), align_corners=False
-    )
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(values.shape), align_corners=False)
     values = functional.grid_sample(values, grid, padding_mode="border", align_corners=False)
     shape = (-1, 1, 1, 1)
     centre = values.mean(dim=(1, 2, 3), keepdim=True)
     values = (values - centre) * (1 + 0.2 * spread(batch, values)).view(shape) + centre
     values = values + 20 * spread(batch, values).view(shape)
-    values = values + torch.randn_like(values) * (12 * torch.rand(batch, device=values.device)).view(
-        shape
-    )
+    values = values + torch.randn_like(values) * (
+        12 * torch.rand(batch, device=values.device)
+    ).view(shape)
     values = values.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
     return ColumnBatch(values, column.mask)
 

@@ -1,17 +1,17 @@
 """The folder a model is saved to: JSON and safetensors, hashed, never a pickle.
 
-    bundle.json            format version, plait version, and the SHA-256 of every other file
-    config.json            the options of the fit
-    schema.json            columns: modality, role, reason
-    preprocessing.json     each input column's fitted state, tokenizers included
-    architecture.json      streams, encoders, fusion, width
-    targets.json           kinds and classes
-    model.safetensors      the weights
-    golden.json            a few rows with the answers they must give
-    metrics.json           validation metrics of the fit
-    history.json           loss and score by epoch
-    quarantine.csv         unreadable cells met while fitting
-    README.md              the model card
+bundle.json            format version, plait version, and the SHA-256 of every other file
+config.json            the options of the fit
+schema.json            columns: modality, role, reason
+preprocessing.json     each input column's fitted state, tokenizers included
+architecture.json      streams, encoders, fusion, width
+targets.json           kinds and classes
+model.safetensors      the weights
+golden.json            a few rows with the answers they must give
+metrics.json           validation metrics of the fit
+history.json           loss and score by epoch
+quarantine.csv         unreadable cells met while fitting
+README.md              the model card
 """
 
 import hashlib
@@ -158,7 +158,12 @@ def _manifest(folder: Path) -> Mapping[str, str]:
     if not isinstance(files, dict):
         raise BundleError(f"{folder}/{MANIFEST} is damaged: it lists no files.")
     for name in files:
-        if Path(name).name != name or Path(name).suffix not in {".json", ".safetensors", ".md", ".csv"}:
+        if Path(name).name != name or Path(name).suffix not in {
+            ".json",
+            ".safetensors",
+            ".md",
+            ".csv",
+        }:
             raise BundleError(f"the bundle {folder} lists '{name}', which no bundle may hold.")
     missing = [name for name in REQUIRED if name not in files]
     if missing:

@@ -92,10 +92,14 @@ def fit(
     table: TableArg,
     target: Targets,
     out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder to save the model to.")],
-    preset: Annotated[str, typer.Option(help="Size of everything: fast, balanced or best.")] = "balanced",
+    preset: Annotated[
+        str, typer.Option(help="Size of everything: fast, balanced or best.")
+    ] = "balanced",
     fusion: Annotated[
         str | None,
-        typer.Option(help="attention, concat, weighted, mapping or late. Default: see docs/fusion.md."),
+        typer.Option(
+            help="attention, concat, weighted, mapping or late. Default: see docs/fusion.md."
+        ),
     ] = None,
     encoder: Annotated[
         list[str],
@@ -113,7 +117,9 @@ def fit(
     threads: Annotated[int | None, typer.Option(help="Processor threads.")] = None,
     set_: Annotated[
         list[str],
-        typer.Option("--set", help="Any other option of docs/options.md, as dropout=0.2; repeatable."),
+        typer.Option(
+            "--set", help="Any other option of docs/options.md, as dropout=0.2; repeatable."
+        ),
     ] = [],  # noqa: B006
     root: Root = None,
     resume: Annotated[bool, typer.Option(help="Take up the last checkpoint in --out.")] = False,
@@ -135,7 +141,13 @@ def fit(
         "target_kinds": _pairs("--kind", kind),
         "encoders": _pairs("--encoder", encoder),
     }
-    given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr, "threads": threads}
+    given = {
+        "fusion": fusion,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "threads": threads,
+    }
     options |= {name: value for name, value in given.items() if value is not None}
     options |= {name: _value(text) for name, text in _pairs("--set", set_).items()}
     from plait.pipeline import fit as fit_model
@@ -289,7 +301,9 @@ def cache(
 
 @app.command()
 def demo(
-    out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder for data and model.")] = "demo-run",
+    out_folder: Annotated[
+        str, typer.Option("--out", "-o", help="Folder for data and model.")
+    ] = "demo-run",
     rows: Annotated[int, typer.Option(min=50, help="Training rows to make.")] = 1200,
     seed: Annotated[int, typer.Option(help="Of the data and of the fit.")] = 0,
     epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most.")] = None,
@@ -359,7 +373,9 @@ def misspelt(arguments: list[str]) -> list[str]:
         if field in Config.model_fields and command.name == "fit":
             problems.append(f"{name}: give it as --set {field}=VALUE")
         else:
-            problems.append(f"{name}: `plait {command.name}` has no such option.{suggest(name, known)}")
+            problems.append(
+                f"{name}: `plait {command.name}` has no such option.{suggest(name, known)}"
+            )
     return problems
 
 
@@ -374,7 +390,7 @@ def main() -> None:
             raise ConfigError(problems)
         app()
     except PlaitError as error:
-        err.print(f"[red]error:[/red] ", end="")
+        err.print("[red]error:[/red] ", end="")
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
     except KeyboardInterrupt:

@@ -29,7 +29,9 @@ class Config(BaseModel):
         (), description="Modalities whose columns share one encoder, for instance ('text',)."
     )
     width: int | None = Field(None, ge=8, le=4096, description="Numbers in a token; None: preset.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropout inside encoders, fusion and heads.")
+    dropout: float = Field(
+        0.1, ge=0, lt=1, description="Dropout inside encoders, fusion and heads."
+    )
     modality_dropout: float = Field(
         0.25, ge=0, lt=1, description="Chance that a present stream is hidden from a training row."
     )
@@ -39,14 +41,20 @@ class Config(BaseModel):
     )
 
     # Training.
-    epochs: int | None = Field(None, ge=1, description="Passes over the rows at most; None: preset.")
+    epochs: int | None = Field(
+        None, ge=1, description="Passes over the rows at most; None: preset."
+    )
     batch_size: int = Field(64, ge=1, description="Rows a step.")
     accumulate: int = Field(1, ge=1, description="Batches whose gradients make one step.")
     optimizer: Literal["gd", "sgd", "rmsprop", "adam", "adamw"] = Field(
         "adamw", description="gd is gradient descent on the full batch."
     )
     lr: float | None = Field(
-        None, gt=0, le=10, allow_inf_nan=False, description="Peak learning rate; None: by optimizer."
+        None,
+        gt=0,
+        le=10,
+        allow_inf_nan=False,
+        description="Peak learning rate; None: by optimizer.",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="For sgd and rmsprop.")
     weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="Decoupled for adamw.")
@@ -59,7 +67,9 @@ class Config(BaseModel):
         0.99, gt=0, lt=1, description="Decay a step of the averaged weights; None: no averaging."
     )
     patience: int | None = Field(
-        None, ge=1, description="Epochs without a better validation score before stopping; None: preset."
+        None,
+        ge=1,
+        description="Epochs without a better validation score before stopping; None: preset.",
     )
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="For classification.")
     class_weights: Literal["none", "balanced", "sqrt"] = Field(
@@ -97,7 +107,10 @@ class Config(BaseModel):
         0.2, ge=0, le=1, description="Share of a column's cells that may be unreadable."
     )
     golden_rows: int = Field(
-        8, ge=0, le=64, description="Rows kept in the bundle, with answers, to prove it still works."
+        8,
+        ge=0,
+        le=64,
+        description="Rows kept in the bundle, with answers, to prove it still works.",
     )
 
     # Caps on what is decoded; see plait.media.
@@ -118,7 +131,9 @@ def configure(**options: Any) -> Config:
     """
     names = list(Config.model_fields)
     problems = [
-        f"there is no option '{name}'.{suggest(name, names)}" for name in options if name not in names
+        f"there is no option '{name}'.{suggest(name, names)}"
+        for name in options
+        if name not in names
     ]
     known = {name: value for name, value in options.items() if name in names}
     try:

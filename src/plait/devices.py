@@ -10,7 +10,9 @@ from plait.errors import ConfigError
 
 def cores() -> int:
     """Processor cores this process may use: its affinity, and its container's share of time."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     quota = Path("/sys/fs/cgroup/cpu.max")
     try:
         share, period = quota.read_text(encoding="ascii").split()
@@ -58,6 +60,6 @@ def choose_device(asked: str) -> tuple[str, str]:
     if asked == "auto":
         best = "cuda" if len(found) > 1 and found[1] == "cuda:0" else found[-1]
         return best, "the fastest device found" if best != "cpu" else "no GPU was found"
-    if asked != "cuda" and asked not in found or asked == "cuda" and "cuda:0" not in found:
+    if (asked != "cuda" and asked not in found) or (asked == "cuda" and "cuda:0" not in found):
         raise ConfigError([f"device='{asked}': this machine has {', '.join(found)}."])
     return asked, "as asked"

@@ -55,7 +55,7 @@ class MissingExtra(PlaitError):
 
     def __init__(self, feature: str, extra: str, package: str) -> None:
         super().__init__(
-            f'{feature} needs the package {package}, which is not installed.\n'
+            f"{feature} needs the package {package}, which is not installed.\n"
             f'Install it with:  pip install "plait[{extra}]"'
         )
 

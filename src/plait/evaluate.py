@@ -65,7 +65,9 @@ class Evaluation:
     def __getitem__(self, metric: str) -> float:
         """A metric of the only target: ``evaluation["accuracy"]``."""
         if len(self.targets) != 1:
-            raise KeyError(f"there are several targets ({', '.join(self.targets)}); use .targets[name]")
+            raise KeyError(
+                f"there are several targets ({', '.join(self.targets)}); use .targets[name]"
+            )
         return next(iter(self.targets.values())).metrics[metric]
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +91,9 @@ def subsets(streams: Sequence[str]) -> dict[str, list[str] | None]:
     shown: dict[str, list[str] | None] = {ALL: None}
     if len(streams) > 1:
         shown |= {f"alone {name}": [name] for name in streams}
-        shown |= {f"without {name}": [other for other in streams if other != name] for name in streams}
+        shown |= {
+            f"without {name}": [other for other in streams if other != name] for name in streams
+        }
     return shown
 
 
@@ -178,9 +182,13 @@ def measure(
             intervals=bootstrap(metric, truth, by_subset[ALL], seed=seed, resamples=resamples)
             if resamples
             else {},
-            alone={k.removeprefix("alone "): v for k, v in figures.items() if k.startswith("alone ")},
+            alone={
+                k.removeprefix("alone "): v for k, v in figures.items() if k.startswith("alone ")
+            },
             without={
-                k.removeprefix("without "): v for k, v in figures.items() if k.startswith("without ")
+                k.removeprefix("without "): v
+                for k, v in figures.items()
+                if k.startswith("without ")
             },
         )
     return results

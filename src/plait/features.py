@@ -12,7 +12,7 @@ from plait.media import Limits, Media
 from plait.modalities import registry
 from plait.modalities.base import Settings, State
 from plait.progress import Reporter, Silent, Stage
-from plait.store import Store, PreparedColumn
+from plait.store import PreparedColumn, Store
 from plait.table.quarantine import Quarantine
 from plait.table.source import Table
 
@@ -72,10 +72,7 @@ class Features:
             joint = [other for other in modalities if modalities[other] == kind and kind in share]
             columns = joint or [name]
             cells = (
-                cell
-                for column in columns
-                for chunk in table.chunks(column, rows)
-                for cell in chunk
+                cell for column in columns for chunk in table.chunks(column, rows) for cell in chunk
             )
             states |= dict.fromkeys(columns, registry.get(kind).fit(cells, settings))
         return cls(dict(modalities), {name: states[name] for name in modalities})

@@ -30,7 +30,10 @@ class Row:
 
 
 def choose(
-    table: Table, rows: Sequence[int], media_columns: Sequence[str], columns: Sequence[str],
+    table: Table,
+    rows: Sequence[int],
+    media_columns: Sequence[str],
+    columns: Sequence[str],
     media: Media,
 ) -> list[tuple[int, dict[str, Any]]]:
     """Rows whose cells are small enough to keep, with their cells as JSON values."""

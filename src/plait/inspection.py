@@ -37,4 +37,9 @@ def look(
         propose_target(name, table.cells(name), kind=config.target_kinds.get(name)).to_json()
         for name in targets
     ]
-    return {"table": table.name, "notes": list(table.notes), "schema": schema.to_json(), "targets": found}
+    return {
+        "table": table.name,
+        "notes": list(table.notes),
+        "schema": schema.to_json(),
+        "targets": found,
+    }

@@ -11,7 +11,6 @@ from torch import Tensor
 from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
-
 POOL = 16
 """Batches whose rows are sorted by length together."""
 

@@ -55,9 +55,7 @@ def classification(
     return {
         "accuracy": float(right.mean()),
         "balanced_accuracy": float(np.mean(recall)),
-        "macro_f1": float(
-            f1_score(target, guess, labels=seen, average="macro", zero_division=0)
-        ),
+        "macro_f1": float(f1_score(target, guess, labels=seen, average="macro", zero_division=0)),
         "micro_f1": float(f1_score(target, guess, average="micro", zero_division=0)),
         "auroc": _auroc(target, scores, seen),
         "log_loss": float(-np.log(chosen).mean()),

@@ -59,7 +59,9 @@ class Model(nn.Module):
         """Fuse the tokens; ``keep`` names the streams that may be seen (None: all)."""
         if keep is not None:
             tokens = {
-                name: stream if name in keep else Tokens(stream.values, torch.zeros_like(stream.mask))
+                name: stream
+                if name in keep
+                else Tokens(stream.values, torch.zeros_like(stream.mask))
                 for name, stream in tokens.items()
             }
         elif self.training and self.modality_dropout:
@@ -70,7 +72,9 @@ class Model(nn.Module):
         """Each target's logits."""
         return {name: head(fused) for name, head in zip(self.targets, self.heads, strict=True)}
 
-    def forward(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Float[Tensor, "batch outputs"]]:
+    def forward(
+        self, batch: Mapping[str, ColumnBatch]
+    ) -> dict[str, Float[Tensor, "batch outputs"]]:
         """Prepared columns to logits."""
         return self.answer(self.fuse(self.encode(batch)))
 
@@ -92,8 +96,9 @@ class Model(nn.Module):
 
     def _drop(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
         present = torch.stack([stream.present for stream in tokens.values()], dim=1)
-        shown = _keep_one(torch.rand(present.shape, device=present.device), present,
-                          self.modality_dropout)
+        shown = _keep_one(
+            torch.rand(present.shape, device=present.device), present, self.modality_dropout
+        )
         return {
             name: Tokens(stream.values, stream.mask & shown[:, index, None])
             for index, (name, stream) in enumerate(tokens.items())

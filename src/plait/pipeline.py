@@ -81,7 +81,7 @@ def fit(
         PlaitError: what is wrong with the table, the options or the data, and how to mend it.
     """
     config = configure(**options)
-    check_choices(config, {})if not config.encoders else None
+    check_choices(config, {}) if not config.encoders else None
     reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
     folder = Path(out) if out is not None else None
     _check_folder(folder, resume, overwrite)
@@ -254,9 +254,7 @@ def _goal(target: Target, values: np.ndarray, present: np.ndarray) -> np.ndarray
     return goal
 
 
-def _measure(
-    model: Model, data: Data, prepared: PreparedTable, config: Config
-) -> Evaluation:
+def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:
     rows = data.validation
     scores = infer(model, prepared.columns, rows, shown=subsets(list(model.streams)))
     encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
@@ -265,9 +263,7 @@ def _measure(
     return Evaluation(held, len(rows), config.seed, results)
 
 
-def _golden(
-    model: Model, data: Data, features: Features, config: Config
-) -> list[golden.Row]:
+def _golden(model: Model, data: Data, features: Features, config: Config) -> list[golden.Row]:
     """The first validation rows whose media are small enough."""
     media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
     chosen: list[golden.Row] = []
@@ -292,9 +288,7 @@ def _answer_golden(predictor: Predictor) -> None:
         row.scores.update({name: values[0].tolist() for name, values in scores.items()})
 
 
-def _decisions(
-    data: Data, features: Features, plan: Blueprint, config: Config
-) -> list[str]:
+def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) -> list[str]:
     """Every choice made for the user, with its reason."""
     lines = [
         f"{column.name}: {column.modality or column.role}"
@@ -324,8 +318,10 @@ def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
         raise ConfigError([f"out: '{folder}' is a file; name a folder."])
     if holds_bundle(folder) and not overwrite:
         raise ConfigError(
-            [f"out: '{folder}' already holds a model; name another folder, or pass overwrite=True "
-             "(--overwrite)."]
+            [
+                f"out: '{folder}' already holds a model; name another folder, or pass overwrite=True "
+                "(--overwrite)."
+            ]
         )
 
 
@@ -349,8 +345,10 @@ def _check_same(training: Path, fingerprint: str, resume: bool) -> None:
     if resume and mark.is_file():
         if json.loads(mark.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
             raise ConfigError(
-                ["resume: the table or the options are not those the checkpoint was made with. Use "
-                 "the same ones, or start anew without resume."]
+                [
+                    "resume: the table or the options are not those the checkpoint was made with. Use "
+                    "the same ones, or start anew without resume."
+                ]
             )
         return
     checkpoint = training / "checkpoint"

@@ -20,7 +20,6 @@ from plait.features import Features, PreparedTable, settings_for
 from plait.loader import collate
 from plait.model import Model
 from plait.progress import Reporter, Silent
-from plait.store import Store
 from plait.table.quarantine import Entry, Quarantine
 from plait.table.schema import Schema
 from plait.table.source import Table, open_table
@@ -278,9 +277,7 @@ class Predictor:
             raise TableError(f"the model has several targets ({names}); look at .targets instead.")
         return self.targets[0]
 
-    def _chunks(
-        self, table: Table, reporter: Reporter
-    ) -> Iterator[tuple[int, int, PreparedTable]]:
+    def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
         """Start, length and prepared columns of each run of rows."""
         settings = settings_for(table, self.config)
         with reporter.stage("predict", table.rows, "rows") as stage:
@@ -297,9 +294,7 @@ class Predictor:
         ]
         return np.concatenate(parts)
 
-    def _truth(
-        self, table: Table
-    ) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
+    def _truth(self, table: Table) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
         """Each target's encoded answers, and what is to be said about them."""
         encoded, notes = {}, []
         for target in self.targets:

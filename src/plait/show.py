@@ -35,7 +35,9 @@ def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: i
     return table
 
 
-def show_schema(console: Console, schema: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> None:
+def show_schema(
+    console: Console, schema: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]
+) -> None:
     """Each column's role, modality, quality and reason, then the warnings."""
     kinds = {target["name"]: target for target in targets}
     rows = []
@@ -90,7 +92,8 @@ def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: i
     names = [name for name in columns if "_p_" not in name]
     count = len(next(iter(columns.values())))
     rows = [
-        [str(row), *(_cell(columns[name][row]) for name in names)] for row in range(min(count, most))
+        [str(row), *(_cell(columns[name][row]) for name in names)]
+        for row in range(min(count, most))
     ]
     console.print(grid(f"{count} answers", ["row", *names], rows))
     if count > most:

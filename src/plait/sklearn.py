@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_array, check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    column_or_1d,
+)
 
 _TARGET = "plait target"
 """The name the answers get in the table; no column of X may have it."""
@@ -75,7 +80,7 @@ class _Multimodal(BaseEstimator):
 
     def _table(self, X: Any, *, fitting: bool) -> dict[str, list[Any]]:
         """X as a dict of columns; numbers in a plain array are columns x0, x1, ..."""
-        if hasattr(X, "__arrow_c_stream__") or isinstance(X, dict | list) and _named(X):
+        if hasattr(X, "__arrow_c_stream__") or (isinstance(X, dict | list) and _named(X)):
             from plait.table.source import open_table
 
             table = open_table(X)
@@ -109,7 +114,7 @@ class _Multimodal(BaseEstimator):
 
 
 def _named(X: Any) -> bool:
-    return isinstance(X, dict) or bool(X) and isinstance(X[0], dict)
+    return isinstance(X, dict) or (bool(X) and isinstance(X[0], dict))
 
 
 class MultimodalClassifier(ClassifierMixin, _Multimodal):

@@ -154,7 +154,10 @@ class Store:
                 meta = _write_values(
                     file,
                     (
-                        (start, modality.prepare(cells(first[start : start + CHUNK]), state, settings))
+                        (
+                            start,
+                            modality.prepare(cells(first[start : start + CHUNK]), state, settings),
+                        )
                         for start in range(0, len(first), CHUNK)
                     ),
                     lambda start, end: advance(int(weight[start:end].sum())) if advance else None,
@@ -181,9 +184,7 @@ class Store:
                 continue
 
 
-def _distinct(
-    cells: Cells, rows: int, settings: Settings
-) -> tuple[np.ndarray, np.ndarray, bytes]:
+def _distinct(cells: Cells, rows: int, settings: Settings) -> tuple[np.ndarray, np.ndarray, bytes]:
     """The first row of each distinct cell, each row's distinct cell, and a hash of all the content."""
     seen: dict[bytes, int] = {}
     prints: dict[str, bytes] = {}
@@ -217,7 +218,9 @@ def _key(modality: Modality, state: State, settings: Settings, content: bytes) -
         [FORMAT, modality.name, modality.version, state, asdict(settings.media.limits)],
         sort_keys=True,
     )
-    return f"{modality.name}-{hashlib.blake2b(recipe.encode() + content, digest_size=20).hexdigest()}"
+    return (
+        f"{modality.name}-{hashlib.blake2b(recipe.encode() + content, digest_size=20).hexdigest()}"
+    )
 
 
 def _write_values(
@@ -231,7 +234,11 @@ def _write_values(
     dtype, ragged, total = "float32", False, 0
     for start, part in chunks:
         file.write(np.ascontiguousarray(part.values).tobytes())
-        shape, dtype, ragged = part.values.shape[1:], part.values.dtype.str, part.lengths is not None
+        shape, dtype, ragged = (
+            part.values.shape[1:],
+            part.values.dtype.str,
+            part.lengths is not None,
+        )
         total += len(part.values)
         present.append(part.present)
         lengths.append(part.lengths if part.lengths is not None else np.zeros(0, np.int64))

@@ -161,7 +161,9 @@ class Trainer:
         return self.at
 
     def _finished(self) -> bool:
-        over = self.config.max_minutes is not None and self.at.seconds > 60 * self.config.max_minutes
+        over = (
+            self.config.max_minutes is not None and self.at.seconds > 60 * self.config.max_minutes
+        )
         return over or self.at.waited >= self.patience
 
     def _epoch(self, advance: Callable[..., None]) -> None:
@@ -224,7 +226,10 @@ class Trainer:
         for buffer, before in buffers:
             buffer.copy_(before)
         self.stepper.zero_grad()
-        bad = [torch.as_tensor(loss.detach().cpu()).isfinite().logical_not() for loss in losses.values()]
+        bad = [
+            torch.as_tensor(loss.detach().cpu()).isfinite().logical_not()
+            for loss in losses.values()
+        ]
         rows = batch.rows[torch.stack(bad).any(dim=0).numpy()] if bad else batch.rows
         named = ", ".join(map(str, rows[:10])) + (" ..." if len(rows) > 10 else "")
         what = "loss" if losses else "gradient"

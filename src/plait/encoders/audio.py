@@ -27,7 +27,9 @@ class _Block(nn.Module):
         self.skip = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)
 
     def forward(
-        self, values: Float[Tensor, "batch inputs steps mels"], mask: Bool[Tensor, "batch 1 steps 1"]
+        self,
+        values: Float[Tensor, "batch inputs steps mels"],
+        mask: Bool[Tensor, "batch 1 steps 1"],
     ) -> tuple[Tensor, Tensor]:
         skip = self.skip(values)
         mask = mask[:, :, :: self.stride[0]]

@@ -16,7 +16,9 @@ class _Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, *, kernel: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.first = nn.Conv1d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False)
+        self.first = nn.Conv1d(
+            inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=False
+        )
         self.first_norm = MaskedBatchNorm(channels=outputs)
         self.second = nn.Conv1d(outputs, outputs, kernel, padding=kernel // 2, bias=False)
         self.second_norm = MaskedBatchNorm(channels=outputs)

@@ -26,7 +26,9 @@ class _Numbers(nn.Module):
     that a plain linear effect costs nothing to learn.
     """
 
-    def __init__(self, *, numbers: int, width: int, frequencies: int = 8, sigma: float = 0.3) -> None:
+    def __init__(
+        self, *, numbers: int, width: int, frequencies: int = 8, sigma: float = 0.3
+    ) -> None:
         super().__init__()
         self.frequency = nn.Parameter(torch.randn(numbers, frequencies) * sigma)
         self.linear = nn.Linear(numbers * (2 * frequencies + 1), width)
@@ -76,9 +78,7 @@ class TabularTokens(Encoder):
 
     def forward(self, *columns: ColumnBatch) -> Tokens:
         """Encode all tabular columns together, in the order of ``features``."""
-        parts = [
-            part(column.values) for part, column in zip(self.embed, columns, strict=True)
-        ]
+        parts = [part(column.values) for part, column in zip(self.embed, columns, strict=True)]
         present = torch.stack([column.present for column in columns], dim=1)
         row = present.any(dim=1, keepdim=True).expand(present.shape)
         shown = self._show(present)

@@ -29,7 +29,9 @@ class Head(nn.Module):
             return self.project(fused.vector)
         return self.combine(self.project(fused.votes.values), fused.trust)
 
-    def row_loss(self, fused: Fused, target: Shaped[Tensor, "batch ..."]) -> Float[Tensor, " batch"]:
+    def row_loss(
+        self, fused: Fused, target: Shaped[Tensor, "batch ..."]
+    ) -> Float[Tensor, " batch"]:
         """The loss to train on. Late fusion also trains every present vote to answer by itself."""
         loss = self.loss(self(fused), target)
         return loss if fused.votes is None else loss + self.votes_loss(fused.votes, target)

@@ -30,6 +30,4 @@ def build_head(
     if kind == "regression":
         return Regress(width=width, outputs=outputs, dropout=dropout, kind=regression_loss)
     head = MultiLabel if kind == "multilabel" else Classify
-    return head(
-        width=width, outputs=outputs, dropout=dropout, weights=weights, smoothing=smoothing
-    )
+    return head(width=width, outputs=outputs, dropout=dropout, weights=weights, smoothing=smoothing)

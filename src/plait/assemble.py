@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from plait.config import Config
+from plait.encoders.base import Encoder
 from plait.encoders.registry import (
     ENCODERS,
     SIZES,
@@ -135,20 +136,22 @@ def build(
         config: the losses' options; None for a model that only answers.
         encoded: training targets, for class weights.
     """
-    encoders = {}
+    encoders: dict[str, Encoder] = {}
+    width, preset, dropout = plan.width, plan.preset, plan.dropout
     for stream, columns in plan.streams.items():
         owner = plan.shared[stream]
         if owner in encoders:
             encoders[stream] = encoders[owner]
             continue
-        size = {"width": plan.width, "preset": plan.preset, "dropout": plan.dropout}
         if stream == TABULAR:
             parts = [(features.modalities[name], features.states[name]) for name in columns]
-            encoders[stream] = build_tabular(parts, **size)
+            encoders[stream] = build_tabular(parts, width=width, preset=preset, dropout=dropout)
         else:
             modality = features.modalities[columns[0]]
             state = features.states[columns[0]]
-            encoders[stream] = build_encoder(modality, plan.encoders[stream], state, **size)
+            encoders[stream] = build_encoder(
+                modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
+            )
     fusion = build_fusion(
         plan.fusion, dict.fromkeys(plan.streams, plan.width), width=plan.width, dropout=plan.dropout
     )
@@ -164,14 +167,16 @@ def build(
         )
         for target in targets
     }
-    return Model(
+    model = Model(
         streams=plan.streams,
         encoders=encoders,
         fusion=fusion,
         heads=heads,
         modality_dropout=plan.modality_dropout,
         alone=plan.alone,
-    ).to(memory_format=torch.channels_last)
+    )
+    # Convolutions on a processor are quickest with channels last.
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _class_weights(

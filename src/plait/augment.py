@@ -129,7 +129,7 @@ def _channel(values: Tensor) -> Float[Tensor, "batch 1 mels"]:
 
 def _mask_bands_and_moments(values: Tensor, mask: Tensor, share: float = 0.15) -> Tensor:
     """Two stripes each way, up to ``share`` wide, set to the clip's mean."""
-    batch, steps, mels = values.shape
+    _, steps, mels = values.shape
     lengths = mask.sum(dim=1, keepdim=True)
     hidden = torch.zeros_like(values, dtype=torch.bool)
     for _ in range(2):

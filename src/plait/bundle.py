@@ -119,9 +119,9 @@ def load_bundle(folder: Path) -> Contents:
     for path in folder.iterdir():
         if path.suffix.lower() in _PICKLES:
             raise BundleError(
-                f"the bundle {folder} holds '{path.name}'. A bundle is JSON and safetensors; files of that "
-                "kind can run code when opened, so plait refuses the whole bundle. Remove the file if "
-                "you know where it came from."
+                f"the bundle {folder} holds '{path.name}'. A bundle is JSON and safetensors; files of "
+                "that kind can run code when opened, so plait refuses the whole bundle. Remove the file "
+                "if you know where it came from."
             )
     documents, texts, weights = {}, {}, {}
     for name, digest in files.items():
@@ -196,5 +196,5 @@ def _tensors(folder: Path, data: bytes) -> dict[str, Tensor]:
         return load(data)
     except (SafetensorError, ValueError) as error:
         raise BundleError(
-            f"{folder}/{WEIGHTS} is no safetensors file ({error}); if it is a pickle, plait will not open it."
+            f"{folder}/{WEIGHTS} is no safetensors file ({error}); plait opens no other kind."
         ) from error

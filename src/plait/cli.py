@@ -1,4 +1,4 @@
-"""The command line: parses arguments, calls the library, prints. Heavy imports happen inside commands."""
+"""The command line: parses arguments, calls the library, prints. Slow imports are inside commands."""
 
 import json
 import os

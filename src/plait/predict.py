@@ -178,10 +178,14 @@ class Predictor:
             quarantine = _moved(quarantine, prepared.quarantine, start)
             absent = prepared.absent
         whole = {name: np.concatenate(parts) for name, parts in scores.items()}
-        values, told = {}, {}
-        for target in self.targets:
-            values[target.name], told[target.name] = _decoded(target, whole[target.name])
-        return Answers(self.targets, values, told, quarantine, absent)
+        decoded = {target.name: _decoded(target, whole[target.name]) for target in self.targets}
+        return Answers(
+            self.targets,
+            values={name: values for name, (values, _) in decoded.items()},
+            scores={name: told for name, (_, told) in decoded.items()},
+            quarantine=quarantine,
+            absent=absent,
+        )
 
     def evaluate(
         self,

@@ -5,9 +5,9 @@
     model = MultimodalClassifier(fusion="late", epochs=5).fit(frame, labels)
     cross_val_score(MultimodalClassifier(), frame, labels, cv=3)
 
-X is a pandas or polars frame whose columns hold media paths or bytes, text, dates and numbers, or a plain
-array of numbers. Options are those of `plait.config.Config`; the most used are parameters by name, the
-rest go in ``options``.
+X is a pandas or polars frame whose columns hold media paths or bytes, text, dates and numbers, or a
+plain array of numbers. Options are those of `plait.config.Config`; the most used are parameters by
+name, the rest go in ``options``.
 """
 
 from typing import Any
@@ -26,7 +26,7 @@ _TARGET = "plait target"
 """The name the answers get in the table; no column of X may have it."""
 
 
-class _Multimodal(BaseEstimator):
+class _Multimodal(BaseEstimator):  # type: ignore[misc]
     """What both estimators share: parameters, turning X and y into a table, and predicting."""
 
     def __init__(
@@ -117,7 +117,7 @@ def _named(X: Any) -> bool:
     return isinstance(X, dict) or (bool(X) and isinstance(X[0], dict))
 
 
-class MultimodalClassifier(ClassifierMixin, _Multimodal):
+class MultimodalClassifier(ClassifierMixin, _Multimodal):  # type: ignore[misc]
     """A fused classifier over a table of media, text and numbers. See `plait.fit`."""
 
     def fit(self, X: Any, y: Any) -> "MultimodalClassifier":
@@ -150,7 +150,7 @@ class MultimodalClassifier(ClassifierMixin, _Multimodal):
         return self.classes_[self.predict_proba(X).argmax(axis=1)]
 
 
-class MultimodalRegressor(RegressorMixin, _Multimodal):
+class MultimodalRegressor(RegressorMixin, _Multimodal):  # type: ignore[misc]
     """A fused regressor over a table of media, text and numbers. See `plait.fit`."""
 
     def fit(self, X: Any, y: Any) -> "MultimodalRegressor":

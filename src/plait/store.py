@@ -275,7 +275,7 @@ def _read(path: Path, index: np.ndarray) -> PreparedColumn | None:
         return None
     cache.touch(path)
     reasons = dict(meta["problems"])
-    rows = np.flatnonzero(np.isin(index, list(reasons))) if reasons else []
+    rows: np.ndarray = np.flatnonzero(np.isin(index, list(reasons)))
     problems = [Problem(int(row), reasons[int(index[row])]) for row in rows]
     same = len(index) == len(present) and bool((index == np.arange(len(index))).all())
     return PreparedColumn(values, offsets, present, None if same else index, problems)

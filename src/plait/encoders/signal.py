@@ -1,5 +1,7 @@
 """Signal encoders: 1-D residual convolutions (the default) and a transformer over patches."""
 
+from itertools import pairwise
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -42,8 +44,7 @@ class SignalCNN(Encoder):
         self.width = width
         sizes = [leads, base, 2 * base, 2 * base, 4 * base]
         self.blocks = nn.ModuleList(
-            _Block(inputs, outputs, kernel=7, stride=2)
-            for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True)
+            _Block(inputs, outputs, kernel=7, stride=2) for inputs, outputs in pairwise(sizes)
         )
         self.project = nn.Linear(sizes[-1], width)
         self.dropout = nn.Dropout(dropout)

@@ -56,6 +56,7 @@ class Attention(Fusion):
         for block in self.rounds[:-1]:
             values = block(values, everything)
         last = self.rounds[-1]
+        assert isinstance(last, TransformerBlock)
         normed = last.attention_norm(values)
         shares = last.attention.weights(normed[:, :1], normed, everything).squeeze(1)[:, 1:]
         values = self.norm(last(values, everything))

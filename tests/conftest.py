@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -99,3 +100,147 @@ def seeded() -> Iterator[int]:
 def rng() -> np.random.Generator:
     """A generator with a fixed seed, for tests that make their own data."""
     return np.random.default_rng(0)
+
+
+# The makers below write tiny tables with real media; the tests of whole runs share what is fitted on them.
+
+WORDS = {"a": "apple orchard", "b": "brick tower", "c": "cloudy sky"}
+NEEDED = ("photo", "note", "voice", "price", "shop", "day", "pulse")
+
+
+class Maker:
+    """Writes tables whose every column says which of three classes a row is."""
+
+    @staticmethod
+    def image(path: Path, tone: int, rng: np.random.Generator) -> bytes:
+        """A 16 px PNG or JPEG of about one brightness; returns its bytes."""
+        from PIL import Image
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(tone, tone + 60, (16, 16, 3)).astype(np.uint8)).save(path)
+        return path.read_bytes()
+
+    @staticmethod
+    def sound(path: Path, tone: float, rng: np.random.Generator) -> bytes:
+        """0.2 s of a tone at 8 kHz; returns its bytes."""
+        import soundfile
+
+        wave = 0.3 * np.sin(2 * np.pi * tone * np.arange(1600) / 8000) + rng.normal(0, 0.01, 1600)
+        soundfile.write(path, wave, 8000)
+        return path.read_bytes()
+
+    def rows(self, folder: Path, count: int, *, seed: int = 0, gaps: float = 0.0) -> list[dict[str, Any]]:
+        """Rows of every modality, with media below ``folder``; a share of the cells is missing."""
+        rng = np.random.default_rng(seed)
+        made = []
+        for number in range(count):
+            kind = number % 3
+            name = f"media/{seed}-{number}"
+            self.image(folder / f"{name}.png", 70 * kind, rng)
+            self.sound(folder / f"{name}.wav", 300 + 700 * kind, rng)
+            np.save(folder / f"{name}.npy", rng.normal(kind, 0.5, (32, 2)).astype(np.float32))
+            row: dict[str, Any] = {
+                "photo": f"{name}.png",
+                "note": f"{list(WORDS.values())[kind]} seen {rng.integers(100)} times",
+                "voice": f"{name}.wav",
+                "price": round(float(rng.normal(3 * kind, 1)), 3),
+                "shop": ("north", "south", "west")[kind if rng.random() < 0.8 else 0],
+                "day": f"2024-{1 + kind:02d}-{rng.integers(1, 28):02d}",
+                "pulse": f"{name}.npy",
+            }
+            for key in NEEDED:
+                if rng.random() < gaps:
+                    row[key] = None
+            row |= {
+                "label": "abc"[kind],
+                "score": round(kind + float(rng.normal(0, 0.2)), 3),
+                "tags": ";".join(["red", "green", "blue"][: kind + 1]),
+            }
+            made.append(row)
+        return made
+
+    def csv(self, folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
+        """The rows as a CSV file."""
+        import csv
+
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
+
+    def plain(self, count: int, seed: int = 0) -> list[dict[str, Any]]:
+        """Rows without media: a number, a category, a note and a label."""
+        rng = np.random.default_rng(seed)
+        return [
+            {
+                "price": round(float(rng.normal(3 * (n % 2), 1)), 3),
+                "shop": ("north", "south")[n % 2 if rng.random() < 0.8 else 0],
+                "note": f"{('cheap thing', 'dear piece')[n % 2]} number {rng.integers(1000)} here",
+                "label": ("no", "yes")[n % 2],
+            }
+            for n in range(count)
+        ]
+
+    @staticmethod
+    def fit(source: Any, target: Any, **options: Any) -> Any:
+        """A quick fit: the fast preset, one epoch, and few bootstrap resamples."""
+        import plait.evaluate
+        import plait.pipeline
+
+        whole = plait.evaluate.bootstrap
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                plait.evaluate,
+                "bootstrap",
+                lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
+            )
+            quick: dict[str, Any] = {"preset": "fast", "epochs": 1, "batch_size": 16, "threads": 1}
+            return plait.pipeline.fit(source, target, **{**quick, **options})
+
+
+@pytest.fixture(scope="session")
+def maker() -> Maker:
+    """Makes tiny tables, and fits quickly."""
+    return Maker()
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intervals from three resamples, for tests that evaluate and do not look at the intervals."""
+    import plait.evaluate
+
+    whole = plait.evaluate.bootstrap
+    monkeypatch.setattr(
+        plait.evaluate,
+        "bootstrap",
+        lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
+    )
+
+
+@pytest.fixture(scope="session")
+def braid(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.csv and test.csv of every modality, a tenth of the cells missing."""
+    folder = tmp_path_factory.mktemp("braid")
+    maker.csv(folder, "train.csv", maker.rows(folder, 72, seed=1, gaps=0.1))
+    maker.csv(folder, "test.csv", maker.rows(folder, 24, seed=2, gaps=0.1))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fitted(maker: Maker, braid: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A model of `braid`'s label and the folder it is saved to. Do not change either."""
+    out = tmp_path_factory.mktemp("fitted") / "run"
+    model = maker.fit(
+        braid / "train.csv", "label", out=out, epochs=4, ignore=("score", "tags"), golden_rows=3
+    )
+    return model, out
+
+
+@pytest.fixture(scope="session")
+def plain_run(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
+    """A model of a table without media, which fits in a moment. Do not change either."""
+    out = tmp_path_factory.mktemp("plain") / "run"
+    return maker.fit(maker.plain(40), "label", out=out, golden_rows=2), out

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from plait.modalities.audio import mel_centres
 from plait.tokens import ColumnBatch
 
 State = dict[str, Any]
@@ -65,7 +66,8 @@ def vary_image(column: ColumnBatch, state: State) -> ColumnBatch:
     values = values + torch.randn_like(values) * (
         12 * torch.rand(batch, device=values.device)
     ).view(shape)
-    values = values.clamp(0, 255).round().to(torch.uint8).permute(0, 2, 3, 1)
+    values = values.clamp(0, 255).round() * column.mask.view(shape)
+    values = values.to(torch.uint8).permute(0, 2, 3, 1)
     return ColumnBatch(values, column.mask)
 
 
@@ -109,10 +111,10 @@ def _warp(values: Tensor, lengths: Tensor, state: State) -> tuple[Tensor, Tensor
 
 def _warped_bands(mels: int, factor: Tensor, state: State) -> Float[Tensor, "batch mels"]:
     """Where each band looks, in [-1, 1] along the bands, when frequencies scale by ``factor``."""
-    low, high = (2595 * math.log10(1 + float(state[key]) / 700) for key in ("fmin", "fmax"))
-    mel = torch.linspace(low, high, mels, device=factor.device)
-    hertz = 700 * (10 ** (mel / 2595) - 1)
-    moved = 2595 * torch.log10(1 + hertz * factor.unsqueeze(1) / 700)
+    centres = mel_centres(mels, float(state["fmin"]), float(state["fmax"]))
+    hertz = torch.tensor(centres[1:-1], dtype=factor.dtype, device=factor.device)
+    moved = torch.log10(1 + hertz * factor.unsqueeze(1) / 700)
+    low, high = (torch.log10(1 + edge / 700) for edge in (hertz[0], hertz[-1]))
     return (moved - low) / (high - low) * 2 - 1
 
 
@@ -122,19 +124,18 @@ def _channel(values: Tensor) -> Float[Tensor, "batch 1 mels"]:
     basis = torch.stack(
         [place * 2 - 1, torch.cos(2 * math.pi * place), torch.cos(3 * math.pi * place)]
     )
-    size = torch.tensor([1.0, 0.6, 0.5], device=values.device)
+    size = torch.tensor([0.5, 0.3, 0.25], device=values.device)
     drawn = torch.randn(len(values), 3, device=values.device) * size
     return (drawn @ basis).unsqueeze(1)
 
 
-def _mask_bands_and_moments(values: Tensor, mask: Tensor, share: float = 0.15) -> Tensor:
-    """Two stripes each way, up to ``share`` wide, set to the clip's mean."""
+def _mask_bands_and_moments(values: Tensor, mask: Tensor, share: float = 0.1) -> Tensor:
+    """A stripe each way, up to ``share`` wide, set to the clip's mean."""
     _, steps, mels = values.shape
     lengths = mask.sum(dim=1, keepdim=True)
     hidden = torch.zeros_like(values, dtype=torch.bool)
-    for _ in range(2):
-        hidden |= _stripe(torch.full_like(lengths, mels), mels, share).unsqueeze(1)
-        hidden |= _stripe(lengths, steps, share).unsqueeze(2)
+    hidden |= _stripe(torch.full_like(lengths, mels), mels, share).unsqueeze(1)
+    hidden |= _stripe(lengths, steps, share).unsqueeze(2)
     real = mask.unsqueeze(-1)
     mean = (values * real).sum(dim=(1, 2)) / (real.sum(dim=(1, 2)) * mels).clamp(min=1)
     return torch.where(hidden, mean[:, None, None], values)

@@ -159,7 +159,7 @@ class MaskedBatchNorm(nn.Module):
         """Normalise; training mode also updates the running statistics."""
         if not self.training:
             return self._normalise(values, training=False) * mask
-        if bool(mask.all()):
+        if bool(mask.all()) and values.numel() > values.shape[1]:  # one position has no variance
             return self._normalise(values, training=True)
         return self._normalise_real(values, mask)
 
@@ -185,8 +185,8 @@ class MaskedBatchNorm(nn.Module):
         positions = real.flatten(0, -2)
         out = torch.zeros_like(last)
         if len(positions):
-            # A channels-last image of one row: the layout for which batch_norm has its quick path.
-            image = positions.t()[None, :, :, None]
-            normed = self._normalise(image, training=len(positions) > 1)
-            out[where] = normed[0, :, :, 0].t().reshape(real.shape).to(out.dtype)
+            # As plain rows, which is also quickest. As a [1, channels, positions, 1] image torch 2.13
+            # takes the incoming gradient for channels-last when it is not, and returns a wrong one.
+            normed = self._normalise(positions, training=len(positions) > 1)
+            out[where] = normed.reshape(real.shape).to(out.dtype)
         return out.movedim(-1, 1)

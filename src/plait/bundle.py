@@ -10,7 +10,7 @@ model.safetensors      the weights
 golden.json            a few rows with the answers they must give
 metrics.json           validation metrics of the fit
 history.json           loss and score by epoch
-quarantine.csv         unreadable cells met while fitting
+quarantine.json        unreadable cells met while fitting
 README.md              the model card
 """
 
@@ -187,7 +187,7 @@ def _checked(folder: Path, name: str, digest: str) -> bytes:
 def _json(folder: Path, name: str, data: bytes) -> Any:
     try:
         return json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{folder}/{name} is no JSON: {error}.") from error
 
 

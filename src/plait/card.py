@@ -16,7 +16,7 @@ def model_card(
     Args:
         metrics: `plait.evaluate.Evaluation.to_json` of the validation rows; may be empty.
     """
-    named = ", ".join(f"`{_cell(t.name)}` ({t.kind})" for t in targets)
+    named = ", ".join(f"{_cell(t.name)} ({t.kind})" for t in targets)
     parts = [
         f"# A plait model for {named}",
         "Load it with `plait.load(folder)`, or answer a table with `plait predict folder table.csv`.",
@@ -37,7 +37,7 @@ def model_card(
         "rows the model has never seen with `plait evaluate folder test.csv`.",
     ]
     classes = [
-        f"Classes of `{_cell(t.name)}`: " + ", ".join(map(_cell, t.classes[:50]))
+        f"Classes of {_cell(t.name)}: " + ", ".join(map(_cell, t.classes[:50]))
         for t in targets
         if t.classes
     ]
@@ -47,7 +47,7 @@ def model_card(
 def _figures(metrics: Mapping[str, Any]) -> str:
     if not metrics:
         return "None were measured."
-    lines = [f"On {metrics['rows']} rows of {metrics['source']}."]
+    lines = [f"On {metrics['rows']} rows of {_cell(metrics['source'])}."]
     for name, result in metrics["targets"].items():
         rows = [["all", *map(_number, result["metrics"].values())]]
         for kind in ("alone", "without"):

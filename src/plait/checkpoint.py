@@ -16,7 +16,21 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write ``state`` so that a kill at any moment leaves the old or the new one, whole.
 
     The tensors' file has a fresh name each time; the JSON beside it names it and is replaced last.
+
+    Raises:
+        BundleError: the folder cannot be written, for instance because the disk is full.
     """
+    try:
+        _write(folder, state)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(
+            f"the checkpoint could not be saved to {folder}: {reason}. The one before is as it was. Free "
+            "some space, then go on with --resume."
+        ) from error
+
+
+def _write(folder: Path, state: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tensors: dict[str, Tensor] = {}
     tree = _split(state, tensors)
@@ -57,7 +71,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
 def _number(pointer: Path) -> int:
     try:
         return int(json.loads(pointer.read_text(encoding="utf-8"))["number"])
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0
 
 

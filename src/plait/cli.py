@@ -21,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
 out = Console()
 err = Console(stderr=True)
 
@@ -168,7 +171,8 @@ def fit(
     from plait.show import show_evaluation
 
     show_evaluation(out, model.metrics)
-    out.print(f"Saved to {out_folder}; its model card is {Path(out_folder) / 'README.md'}")
+    card = Path(out_folder) / "README.md"
+    _say(out, f"Saved to {out_folder}; its model card is {card}")
 
 
 @app.command()
@@ -222,13 +226,15 @@ def predict(
     answers = load(bundle).answer(table, root=root, reporter=_reporter(quiet))
     columns = answers.to_columns()
     for note in answers.notes():
-        err.print(f"! {note}", markup=False, highlight=False)
+        _say(err, f"! {note}")
     if output is not None:
         write_table(output, columns)
         if len(answers.quarantine):
             listed = Path(output).with_suffix(".unreadable.csv")
             answers.quarantine.to_csv(listed)
-            err.print(f"{len(answers.quarantine)} unreadable cells are listed in {listed}")
+            count = len(answers.quarantine)
+            told = "1 unreadable cell is" if count == 1 else f"{count} unreadable cells are"
+            _say(err, f"{told} listed in {listed}")
     if as_json:
         unreadable = [[e.row, e.column, e.reason] for e in answers.quarantine.entries]
         _print_json({"answers": columns, "unreadable": unreadable, "absent": answers.absent})
@@ -237,7 +243,7 @@ def predict(
 
         show_answers(out, columns)
     else:
-        out.print(f"{len(answers)} answers written to {output}", highlight=False)
+        _say(out, f"{len(answers)} answers written to {output}")
 
 
 @app.command()
@@ -323,7 +329,12 @@ def demo(
         return
     show_evaluation(out, found["test"])
     for name, text in found["next"].items():
-        out.print(f"{name}: {text}", highlight=False, soft_wrap=True)
+        _say(out, f"{name}: {text}")
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a line whose names are the user's: not wrapped, no markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _reporter(quiet: bool) -> Any:
@@ -379,6 +390,11 @@ def misspelt(arguments: list[str]) -> list[str]:
     return problems
 
 
+def _fail(text: str) -> None:
+    err.print("[red]error:[/red] ", end="")
+    _say(err, text)
+
+
 def main() -> None:
     """Run a command; errors are messages, never stack traces, unless PLAIT_DEBUG is set."""
     import warnings
@@ -390,14 +406,22 @@ def main() -> None:
             raise ConfigError(problems)
         app()
     except PlaitError as error:
-        err.print("[red]error:[/red] ", end="")
-        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        _fail(str(error))
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into this
+            _say(err, "\nInterrupted. A fit continues from its last checkpoint with --resume.")
+        raise
     except KeyboardInterrupt:
-        err.print("\nInterrupted. A fit continues from its last checkpoint with --resume.")
-        raise SystemExit(130) from None
+        _say(err, "\nInterrupted.")
+        raise SystemExit(INTERRUPTED) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except OSError as error:  # a full disk, a folder that may not be written
+        if os.environ.get("PLAIT_DEBUG"):
+            raise
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}.")
         raise SystemExit(1) from None
     except Exception as error:
         if os.environ.get("PLAIT_DEBUG"):

@@ -1,15 +1,18 @@
 """A few rows kept in the bundle with the answers they must give, media included."""
 
 import base64
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from plait.errors import CellError
-from plait.media import Media
+from plait.media import Media, label
+from plait.modalities.signal import is_inline
 from plait.table.source import Table
 
 TOLERANCE = 1e-4
@@ -42,15 +45,25 @@ def choose(
         cells = {name: table.cells(name, np.array([row]))[0] for name in columns}
         try:
             frozen = {
-                name: _freeze(media.read(cell, LARGEST))
-                if name in media_columns and cell is not None and not isinstance(cell, list)
-                else _freeze(cell)
+                name: _freeze_media(cell, media) if name in media_columns else _freeze(cell)
                 for name, cell in cells.items()
             }
         except CellError:
             continue
         chosen.append((row, frozen))
     return chosen
+
+
+def _freeze_media(cell: Any, media: Media) -> Any:
+    """A file's bytes with its name, which tells how to read some kinds; numbers as they are."""
+    if cell is None or isinstance(cell, list | np.ndarray) or is_inline(cell):
+        frozen = _freeze(cell)
+        if len(json.dumps(frozen)) > LARGEST:
+            raise CellError("is too large to keep")
+        return frozen
+    kept = _freeze(media.read(cell, LARGEST))
+    name = PurePath(label(cell).strip("'")).name
+    return {**kept, "path": name} if name else kept
 
 
 def _freeze(cell: Any) -> Any:
@@ -60,14 +73,17 @@ def _freeze(cell: Any) -> Any:
         return cell.isoformat()
     if isinstance(cell, np.ndarray):
         return cell.tolist()
-    if isinstance(cell, bool | int | float | str | list) or cell is None:
+    if isinstance(cell, list):
+        return [_freeze(part) for part in cell]
+    if isinstance(cell, bool | int | float | str) or cell is None:
         return cell
     return str(cell)
 
 
 def _thaw(value: Any) -> Any:
     if isinstance(value, dict) and "base64" in value:
-        return base64.b64decode(value["base64"])
+        data = base64.b64decode(value["base64"])
+        return {"bytes": data, "path": value["path"]} if "path" in value else data
     return value
 
 

@@ -34,7 +34,12 @@ def look(
         group=config.group,
     )
     found = [
-        propose_target(name, table.cells(name), kind=config.target_kinds.get(name)).to_json()
+        propose_target(
+            name,
+            table.cells(name),
+            kind=config.target_kinds.get(name),
+            separator=config.separator if len(targets) == 1 else None,
+        ).to_json()
         for name in targets
     ]
     return {

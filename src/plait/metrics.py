@@ -100,16 +100,17 @@ def multilabel(
         average_precision_score(truth[:, label], scores[:, label])
         for label in np.flatnonzero(occurs)
     ]
+    # A label at a time: of a table with one label scikit-learn would also score its absence.
+    each = [
+        f1_score(truth[:, label], guess[:, label], zero_division=0)
+        for label in np.flatnonzero(occurs)
+    ]
     safe = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
     loss = -np.where(truth, np.log(safe), np.log1p(-safe)).mean()
     return {
         "map": float(np.mean(precision)) if precision else float("nan"),
-        "micro_f1": float(f1_score(truth, guess, average="micro", zero_division=0)),
-        "macro_f1": float(
-            f1_score(truth[:, occurs], guess[:, occurs], average="macro", zero_division=0)
-        )
-        if precision
-        else float("nan"),
+        "micro_f1": float(f1_score(truth.ravel(), guess.ravel(), zero_division=0)),
+        "macro_f1": float(np.mean(each)) if each else float("nan"),
         "exact_match": float((truth == guess).all(axis=1).mean()),
         "log_loss": float(loss),
     }

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,10 @@ from plait.augment import augment
 from plait.bundle import TRAINING, holds_bundle
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
-from plait.errors import ConfigError
+from plait.errors import ConfigError, UnreadableCellsWarning, suggest, unknown
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets, validation_score
 from plait.features import Features, PreparedTable, settings_for
+from plait.fusion.registry import FUSIONS
 from plait.loader import Loader
 from plait.modalities import registry
 from plait.model import Model
@@ -80,8 +83,7 @@ def fit(
     Raises:
         PlaitError: what is wrong with the table, the options or the data, and how to mend it.
     """
-    config = configure(**options)
-    check_choices(config, {}) if not config.encoders else None
+    config = _configured(options)
     reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
     folder = Path(out) if out is not None else None
     _check_folder(folder, resume, overwrite)
@@ -90,6 +92,21 @@ def fit(
     names = [target] if isinstance(target, str) else list(target)
     with torch_threads(config.threads or compute_threads()):
         return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
+
+
+def _configured(options: dict[str, Any]) -> Config:
+    """The configuration; whatever is wrong with it before a table is opened is told together."""
+    problems: list[str] = []
+    try:
+        config = configure(**options)
+        check_choices(config.model_copy(update={"encoders": {}}), {})
+        return config
+    except ConfigError as error:
+        problems += error.problems
+    fusion = options.get("fusion")
+    if isinstance(fusion, str) and fusion not in FUSIONS:
+        problems.append(f"fusion: {unknown('fusion', fusion, FUSIONS)}")
+    raise ConfigError(dict.fromkeys(problems))
 
 
 def _fit(
@@ -112,8 +129,15 @@ def _fit(
         config.max_unreadable,
         {name: table.rows - table.data[name].null_count for name in features.modalities},
     )
-    for line in prepared.quarantine.summary():
-        reporter.note(f"unreadable, counted as missing: {line}")
+    if len(prepared.quarantine):
+        lines = prepared.quarantine.summary()
+        for line in lines:
+            reporter.note(f"unreadable, counted as missing: {line}")
+        warnings.warn(
+            "unreadable cells counted as missing:\n  " + "\n  ".join(lines),
+            UnreadableCellsWarning,
+            stacklevel=3,
+        )
     model, history = train_model(data, features, plan, prepared, config, folder, resume, reporter)
     evaluation = _measure(model, data, prepared, config)
     rows = _golden(model, data, features, config)
@@ -149,7 +173,11 @@ def understand(table: Table, names: list[str], config: Config) -> Data:
     )
     unknown_kinds = [name for name in config.target_kinds if name not in names]
     if unknown_kinds:
-        raise ConfigError([f"target_kinds: '{name}' is no target." for name in unknown_kinds])
+        raise ConfigError([
+                f"target_kinds: '{name}' is no target.{suggest(name, names)}"
+                for name in unknown_kinds
+            ]
+        )
     cells = {name: table.cells(name) for name in names}
     first = {
         name: propose_target(
@@ -316,6 +344,9 @@ def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
         return
     if folder.exists() and not folder.is_dir():
         raise ConfigError([f"out: '{folder}' is a file; name a folder."])
+    above = next(part for part in (folder, *folder.absolute().parents) if part.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError([f"out: '{folder}' cannot be written: '{above}' is no folder to write to."])
     if holds_bundle(folder) and not overwrite:
         raise ConfigError(
             [

@@ -14,7 +14,15 @@ from plait.assemble import Blueprint, build
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card
 from plait.config import Config
-from plait.errors import BundleError, PlaitWarning, TableError, UnreadableCellsWarning
+from plait.errors import (
+    BundleError,
+    ConfigError,
+    PlaitError,
+    PlaitWarning,
+    TableError,
+    UnreadableCellsWarning,
+    unknown,
+)
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
 from plait.loader import collate
@@ -125,7 +133,7 @@ class Predictor:
         Warns:
             UnreadableCellsWarning: cells were unreadable and counted as missing.
         """
-        answers = self._warned(self.answer(source, root=root))
+        answers = _warned(self.answer(source, root=root))
         if len(self.targets) == 1:
             return answers.values[self.targets[0].name]
         return answers.values
@@ -141,17 +149,24 @@ class Predictor:
             raise TableError(
                 f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
             )
-        answers = self._warned(self.answer(source, root=root))
+        answers = _warned(self.answer(source, root=root))
         if len(self.targets) == 1:
             return answers.scores[self.targets[0].name]
         return {name: answers.scores[name] for name in named}
 
     def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
-        """The fused vector of every row, ``[rows, width]`` float32."""
-        parts = [
-            self._vectors(prepared, rows)
-            for _, rows, prepared in self._chunks(open_table(source, root=root), Silent())
-        ]
+        """The fused vector of every row, ``[rows, width]`` float32.
+
+        Warns:
+            UnreadableCellsWarning: cells were unreadable and counted as missing.
+        """
+        parts = []
+        quarantine, absent = Quarantine(), []
+        for start, rows, prepared in self._chunks(open_table(source, root=root), Silent()):
+            parts.append(self._vectors(prepared, rows))
+            quarantine = _moved(quarantine, prepared.quarantine, start)
+            absent = prepared.absent
+        _warn(quarantine, absent)
         return np.concatenate(parts)
 
     def answer(
@@ -166,7 +181,15 @@ class Predictor:
 
         Args:
             streams: the only streams to look at; None: all.
+
+        Raises:
+            ConfigError: the model has no stream of such a name.
         """
+        wrong = [name for name in streams or () if name not in self.model.streams]
+        if wrong:
+            raise ConfigError(
+                [f"streams: {unknown('stream', name, self.model.streams)}" for name in wrong]
+            )
         table = open_table(source, root=root)
         shown = {ALL: list(streams) if streams is not None else None}
         scores: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
@@ -267,7 +290,8 @@ class Predictor:
         for row in self.golden:
             scores = self.answer([row.cells()]).scores
             for name, expected in row.scores.items():
-                worst = max(worst, float(np.abs(scores[name][0] - np.array(expected)).max()))
+                gap = float(np.abs(scores[name][0] - np.array(expected)).max())
+                worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
         if worst > golden.TOLERANCE:
             raise BundleError(
                 f"the bundle's golden rows now give answers that differ by {worst:.2g} from the saved "
@@ -311,21 +335,40 @@ class Predictor:
                 )
         return encoded, notes
 
-    def _warned(self, answers: Answers) -> Answers:
-        for name in answers.absent:
-            warnings.warn(
-                f"the table has no column '{name}'; it counted as missing in every row",
-                PlaitWarning,
-                stacklevel=3,
-            )
-        if len(answers.quarantine):
-            lines = "\n  ".join(answers.quarantine.summary())
-            warnings.warn(
-                f"unreadable cells counted as missing:\n  {lines}",
-                UnreadableCellsWarning,
-                stacklevel=3,
-            )
-        return answers
+
+def _warned(answers: Answers) -> Answers:
+    """The answers, after saying what must be known about them."""
+    _warn(answers.quarantine, answers.absent, level=4)
+    return answers
+
+
+def _warn(quarantine: Quarantine, absent: Sequence[str], level: int = 3) -> None:
+    """Warn the caller of a method of `Predictor`, so many calls up."""
+    for name in absent:
+        warnings.warn(
+            f"the table has no column '{name}'; it counted as missing in every row",
+            PlaitWarning,
+            stacklevel=level,
+        )
+    if len(quarantine):
+        lines = "\n  ".join(quarantine.summary())
+        warnings.warn(
+            f"unreadable cells counted as missing:\n  {lines}",
+            UnreadableCellsWarning,
+            stacklevel=level,
+        )
+
+
+_MISFITS = (
+    PlaitError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RuntimeError,
+)
+"""What is raised when a bundle's documents are well-formed and make no sense."""
 
 
 def load(folder: Path | str) -> Predictor:
@@ -355,7 +398,7 @@ def load(folder: Path | str) -> Predictor:
             rows=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except _MISFITS as error:
         raise BundleError(f"the bundle {path} does not fit together: {error}") from error
 
 
@@ -373,6 +416,7 @@ def _decoded(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray
         return numbers, numbers
     if target.kind == "multilabel":
         answers = np.empty(len(scores), dtype=object)
-        answers[:] = target.label_sets(scores >= 0.5)
+        for row, labels in enumerate(target.label_sets(scores >= 0.5)):
+            answers[row] = labels  # all at once, numpy would take lists of one length for an axis
         return answers, scores
     return np.array(target.labels(scores.argmax(axis=1)), dtype=object), scores

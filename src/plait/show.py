@@ -89,7 +89,11 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
 
 def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: int = 20) -> None:
     """The first answers: value and confidence, without every class's probability."""
-    names = [name for name in columns if "_p_" not in name]
+    names = [
+        name
+        for name in columns
+        if not any(name.startswith(f"{other}_p_") for other in columns if other != name)
+    ]
     count = len(next(iter(columns.values())))
     rows = [
         [str(row), *(_cell(columns[name][row]) for name in names)]

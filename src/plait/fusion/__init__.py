@@ -2,9 +2,10 @@
 
 from plait.fusion.attention import Attention
 from plait.fusion.concat import Concat
+from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
 from plait.fusion.registry import FUSIONS, build_fusion
 from plait.fusion.weighted import Weighted
 
-__all__ = ["FUSIONS", "Attention", "Concat", "Late", "Mapping", "Weighted", "build_fusion"]
+__all__ = ["FUSIONS", "Attention", "Concat", "Hybrid", "Late", "Mapping", "Weighted", "build_fusion"]

@@ -76,7 +76,7 @@ class Attention(Fusion):
             summary = project(pool(tokens[name])) + self.identity[index]
             values.append(torch.where(present[:, None, None], summary, self.absent[index]))
             real.append(present.unsqueeze(1).expand(-1, self.count))
-        query = self.query.expand(len(values[0]), 1, -1)
+        query = self.query.expand(values[0].shape[0], 1, -1)
         return torch.cat([query, *values], dim=1), torch.cat(real, dim=1)
 
     def _by_stream(self, shares: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from plait.errors import ConfigError, unknown
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
 from plait.fusion.concat import Concat
+from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
 from plait.fusion.weighted import Weighted
@@ -16,6 +17,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "weighted": Weighted,
     "mapping": Mapping,
     "late": Late,
+    "hybrid": Hybrid,
 }
 
 

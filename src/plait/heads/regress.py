@@ -39,7 +39,8 @@ class Regress(Head):
         """The loss of each row."""
         known = ~target.isnan()
         function = functional.huber_loss if self.kind == "huber" else functional.mse_loss
-        return function(logits.squeeze(1), target.nan_to_num(), reduction="none") * known
+        loss = function(logits.squeeze(1), target.where(known, 0.0), reduction="none")
+        return loss * known
 
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """The standardised number itself."""

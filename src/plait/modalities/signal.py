@@ -56,7 +56,7 @@ class SignalModality(Modality):
             except CellError:
                 return None
             return Evidence(0.95, f"{everything} are lists of numbers ({max(shapes)}-dimensional)")
-        inline = sum(_is_inline(cell) for cell in cells)
+        inline = sum(is_inline(cell) for cell in cells)
         if inline >= 0.9 * len(cells):
             return Evidence(
                 0.92 * inline / len(cells), f"{quantity(inline, len(cells))} list numbers"
@@ -123,7 +123,7 @@ def read(cell: object, settings: Settings) -> np.ndarray:
     limits = settings.media.limits
     if isinstance(cell, list | tuple | np.ndarray):
         return _numbers(_from_lists(cell, limits.signal_bytes))
-    if isinstance(cell, str) and _is_inline(cell):
+    if isinstance(cell, str) and is_inline(cell):
         return _numbers(_from_inline(cell, limits.signal_bytes))
     data = settings.media.read(cell, limits.signal_bytes, "max_signal_mb")
     if data.startswith(_NPY):
@@ -298,7 +298,8 @@ def _scale(arrays: list[np.ndarray], leads: int) -> tuple[list[float], list[floa
     return means, stds
 
 
-def _is_inline(cell: object) -> bool:
+def is_inline(cell: object) -> bool:
+    """Whether a cell is text that lists numbers."""
     if not isinstance(cell, str) or len(cell) < 2 * FEWEST_INLINE - 1:
         return False
     head = cell[:2000].rsplit(maxsplit=1)[0] if len(cell) > 2000 else cell

@@ -1,0 +1,44 @@
+"""Every measurement by name: where its code is, what it is about, how long it takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One function that measures.
+
+    Attributes:
+        home: module and function; imported when it runs, so that `--list` is quick.
+        minutes: about how long, on two quiet cores.
+        asked: runs only when named by `--only`.
+    """
+
+    home: str
+    about: str
+    minutes: float
+    asked: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        module, function = self.home.split(":")
+        found: Callable[..., Any] = getattr(import_module(f"benchmarks.{module}"), function)
+        return found
+
+
+MEASUREMENTS: dict[str, Measurement] = {
+    "startup": Measurement("startup:measure", "import plait; plait --help", 0.3),
+    "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
+    "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
+    "preparing": Measurement("preparing:measure", "files to arrays against a bare decode loop", 1),
+    "time_to_accuracy": Measurement("whole_fit:measure_race", "seconds to Ludwig's .890", 3),
+    "whole_fit": Measurement("whole_fit:measure", "plait fit with defaults: time and memory", 8),
+    "memory": Measurement("whole_fit:measure_memory", "memory with ten times the table", 4),
+    "avdigits": Measurement("accuracy:measure_avdigits", "four modalities, each blank, alone", 35),
+    "clipart": Measurement("accuracy:measure_clipart", "image and title against each alone", 25),
+    "heartbeat": Measurement("accuracy:measure_heartbeat", "signal and table against RR only", 10),
+    "install": Measurement("startup:measure_install", "a new environment (package index)", 4, True),
+    "fusions": Measurement("fusions:measure", "every fusion on three data sets", 120, True),
+}
+"""Name → measurement, in the order of the table; speed comes first, while the machine is cool."""

@@ -1,0 +1,84 @@
+"""One row through a loaded Predictor, from paths, with four modalities and with fewer."""
+
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.context import Bench
+from benchmarks.data import Source
+from benchmarks.lines import Line, at_most
+from benchmarks.ready import some
+from plait.features import settings_for
+from plait.loader import collate
+from plait.pipeline import fit
+from plait.predict import Predictor, load
+from plait.table.source import open_table
+
+PEERS_MS = 183.0
+SHOWN = ("image", "audio", "text", "number")
+
+
+def measure(bench: Bench) -> list[Line]:
+    source = bench.data.find_or_demo("avdigits")
+    model = fitted(bench, source)
+    calls, warm = bench.few(200, 20), bench.few(20, 5)
+    table = some(source.test, source.folder, calls + warm)
+    rows = [
+        {name: table.cells(name)[row] for name in SHOWN}
+        for row in range(min(calls + warm, table.rows))
+    ]
+    lines = []
+    for count in range(len(SHOWN), 0, -1):
+        seen = [
+            {name: row[name] if name in SHOWN[:count] else None for name in SHOWN} for row in rows
+        ]
+        times = [timed(model, row, source) for row in seen][warm:]
+        p50, p95 = np.percentile(times, [50, 95])
+        bare = float(np.median([forward(model, row, source) for row in seen][warm:]))
+        bench.say(
+            f"  {', '.join(SHOWN[:count])}: p50 {p50:.1f} ms, p95 {p95:.1f} ms, bare {bare:.1f} ms"
+        )
+        lines.append(p_line(SHOWN[:count], "p50", p50, bare, len(times)).on(source.name))
+        if count == len(SHOWN):
+            lines.append(p_line(SHOWN, "p95", p95, bare, len(times)).on(source.name))
+    return lines
+
+
+def fitted(bench: Bench, source: Source) -> Predictor:
+    """A saved and loaded model of the default architecture; its weights matter little for time."""
+    folder = bench.work / "single"
+    table = some(source.train, source.folder, 400)
+    fit(table, source.target, out=folder, epochs=1, **source.options)
+    return load(folder)
+
+
+def timed(model: Predictor, row: dict[str, Any], source: Source) -> float:
+    began = perf_counter()
+    model.predict([row], root=source.folder)
+    return 1000 * (perf_counter() - began)
+
+
+@torch.no_grad()
+def forward(model: Predictor, row: dict[str, Any], source: Source) -> float:
+    """The model alone, the row already prepared and batched: what no Predictor can undercut."""
+    table = open_table([row], root=source.folder)
+    prepared = model.features.prepare(table, settings_for(table, model.config))
+    batch = collate(prepared.columns, np.arange(1))
+    began = perf_counter()
+    model.model(batch)
+    return 1000 * (perf_counter() - began)
+
+
+def p_line(shown: tuple[str, ...], which: str, value: float, bare: float, calls: int) -> Line:
+    return Line(
+        f"one row, {len(shown)} of 4 present, {which}",
+        f"milliseconds of Predictor.predict on {', '.join(shown)} from paths, {calls} calls "
+        f"(peers, recorded in issue 2: {PEERS_MS:.0f} to 1803 ms)",
+        value=value,
+        unit="ms",
+        reference=bare,
+        against="p50 of the model alone, on that row prepared",
+        promise=at_most(15, unit="ms") if which == "p50" and len(shown) == 4 else None,
+    )

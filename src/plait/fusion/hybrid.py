@@ -1,0 +1,41 @@
+"""Hybrid fusion: every stream answers for itself, and so does one joint view of them all."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from plait.fusion.base import Fusion
+from plait.fusion.concat import Concat
+from plait.fusion.late import Late
+from plait.tokens import Fused, Tokens
+
+
+class Hybrid(Fusion):
+    """`Late` with one more voter: the joint vector of `Concat`.
+
+    ``p(y) ∝ p_joint(y)^{s_0} Π_m p_m(y)^{s_m}`` with learned trust s > 0: feature-level and
+    decision-level fusion together (hybrid fusion in Atrey et al. 2010, section 3.1.3). The streams'
+    own votes keep every encoder trained and missing streams harmless; the joint vote sees what only
+    several streams together show. Each vote is trained alone and in the pool.
+
+    Cost: that of both. ``vector`` is the joint one.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1) -> None:
+        super().__init__(widths, width=width)
+        self.late = Late(widths, width=width, dropout=dropout)
+        self.joint = Concat(widths, width=width, dropout=dropout)
+        self.log_trust = nn.Parameter(torch.zeros(()))
+
+    def forward(self, tokens: dict[str, Tokens]) -> Fused:
+        """Fuse one batch; ``weights`` are the shares of the streams' own votes."""
+        alone = self.late(tokens)
+        vector = self.joint(tokens).vector
+        some = torch.stack([stream.present for stream in tokens.values()]).any(dim=0)[:, None]
+        votes = Tokens(
+            torch.cat([alone.votes.values, vector.unsqueeze(1)], dim=1),
+            torch.cat([alone.votes.mask, some], dim=1),
+        )
+        trust = torch.cat([alone.trust, self.log_trust.exp() * some], dim=1)
+        return Fused(vector, votes=votes, trust=trust, weights=alone.weights)

@@ -1,0 +1,429 @@
+"""One contract for every registered fusion, and each formula in plain float64 numpy."""
+
+import inspect
+import math
+
+import numpy as np
+import pytest
+import torch
+
+import plait.fusion
+from plait.errors import ConfigError
+from plait.fusion import FUSIONS, build_fusion
+from plait.fusion.registry import check_fusion
+from plait.heads import Classify, MultiLabel, Regress
+from plait.tokens import Tokens
+
+WIDTH = 16
+WIDTHS = {"image": 8, "text": 12, "a.b/c": 16, "sound": 4, "table": 20}
+COUNTS = {"image": 5, "text": 7, "a.b/c": 1, "sound": 3, "table": 4}
+ERF = np.vectorize(math.erf)
+
+
+def make(name, streams, dropout=0.0):
+    widths = dict(list(WIDTHS.items())[:streams])
+    part = build_fusion(name, widths, width=WIDTH, dropout=dropout)
+    with torch.no_grad():  # so that no learned vector is small or zero by chance
+        for weight in part.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return part
+
+
+def streams_of(part, rows=6):
+    """Ragged streams, in each of which some rows are missing; row 0 lacks all and row 1 none."""
+    tokens = {}
+    for name, width in part.widths.items():
+        count = COUNTS[name]
+        mask = torch.rand(rows, count) < 0.6
+        mask &= torch.rand(rows, 1) < 0.7
+        mask[0], mask[1] = False, True
+        tokens[name] = Tokens(torch.randn(rows, count, width), mask)
+    return tokens
+
+
+def close(got, want, tolerance=1e-5):
+    torch.testing.assert_close(got, want, atol=tolerance, rtol=tolerance)
+
+
+def parts_of(fused):
+    """Everything a fusion says that has a row a sample."""
+    said = {"vector": fused.vector, "weights": fused.weights, "trust": fused.trust}
+    if fused.sequence is not None:
+        said["sequence"] = fused.sequence.values
+    if fused.votes is not None:
+        said["votes"] = fused.votes.values * fused.votes.mask.unsqueeze(-1)
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def same(one, other):
+    one, other = parts_of(one), parts_of(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        close(one[name], other[name])
+
+
+every = pytest.mark.parametrize(
+    ("name", "streams"), [(name, count) for name in FUSIONS for count in (2, 3, 5)]
+)
+
+
+@every
+def test_answers_and_gradients_are_finite(name, streams):
+    part = make(name, streams, dropout=0.1)
+    tokens = streams_of(part)
+    values = {key: stream.values.clone().requires_grad_() for key, stream in tokens.items()}
+    fused = part({key: Tokens(values[key], stream.mask) for key, stream in tokens.items()})
+    said = parts_of(fused)
+    assert fused.vector.shape == (6, WIDTH)
+    assert all(value.isfinite().all() for value in said.values())
+    sum(value.square().sum() for value in said.values()).backward()
+    for key, weight in part.named_parameters():
+        assert weight.grad is not None, key
+        assert weight.grad.isfinite().all(), key
+    for key, value in values.items():
+        assert value.grad.isfinite().all()
+        assert (value.grad[~tokens[key].mask] == 0).all()
+
+
+@every
+def test_the_order_of_the_dict_does_not_matter(name, streams):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    same(part(tokens), part(dict(reversed(tokens.items()))))
+
+
+@every
+def test_streams_that_are_not_its_own_are_ignored(name, streams):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    same(part(tokens), part(tokens | {"other": Tokens(torch.randn(6, 2, 3), torch.ones(6, 2, dtype=torch.bool))}))
+
+
+@every
+@pytest.mark.parametrize("size", [1.0, 1e6])
+def test_masked_tokens_never_matter(name, streams, size):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    noisy = {
+        key: Tokens(torch.where(mask.unsqueeze(-1), values, size * torch.randn_like(values)), mask)
+        for key, (values, mask) in tokens.items()
+    }
+    same(part(tokens), part(noisy))
+
+
+@every
+def test_more_masked_tokens_change_nothing(name, streams):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    longer = {
+        key: Tokens(
+            torch.nn.functional.pad(values, (0, 0, 0, 3), value=2.0),
+            torch.nn.functional.pad(mask, (0, 3)),
+        )
+        for key, (values, mask) in tokens.items()
+    }
+    same(part(tokens), part(longer))
+
+
+@every
+def test_every_pattern_of_missing_streams_is_finite_and_a_row_of_its_own(name, streams):
+    """Each row's answer is the one it gets when alone, whatever its neighbours lack."""
+    part = make(name, streams).eval()
+    patterns = torch.tensor(
+        [[bool(number >> bit & 1) for bit in range(streams)] for number in range(2**streams)]
+    )
+    rows = len(patterns)
+    tokens = {
+        key: Tokens(
+            torch.randn(rows, COUNTS[key], width),
+            patterns[:, index : index + 1].expand(-1, COUNTS[key]),
+        )
+        for index, (key, width) in enumerate(part.widths.items())
+    }
+    whole = parts_of(part(tokens))
+    for row in range(rows):
+        alone = parts_of(part({k: Tokens(s.values[[row]], s.mask[[row]]) for k, s in tokens.items()}))
+        for key, value in alone.items():
+            assert value.isfinite().all()
+            close(value[0], whole[key][row])
+
+
+@every
+def test_a_missing_stream_changes_the_answer(name, streams):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    first, (values, mask) = next(iter(tokens.items()))
+    gone = part(tokens | {first: Tokens(values, torch.zeros_like(mask))}).vector
+    assert (gone[1] - part(tokens).vector[1]).abs().max() > 1e-4
+
+
+@every
+def test_weights_are_shares_of_the_present_streams(name, streams):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    weights = part(tokens).weights
+    if weights is None:
+        assert name in ("concat", "mapping")
+        return
+    present = torch.stack([tokens[key].present for key in part.streams], dim=1)
+    assert (weights[~present] == 0).all()
+    assert (weights >= 0).all()
+    close(weights.sum(dim=1), present.any(dim=1).float())
+
+
+@every
+def test_save_and_load_gives_the_same_answers(name, streams):
+    part, twin = make(name, streams).eval(), make(name, streams).eval()
+    twin.load_state_dict(part.state_dict())
+    tokens = streams_of(part)
+    assert torch.equal(part(tokens).vector, twin(tokens).vector)
+
+
+@every
+def test_the_same_seed_gives_the_same_answers(name, streams):
+    def run():
+        torch.manual_seed(5)
+        part = make(name, streams, dropout=0.3)
+        return part(streams_of(part)).vector
+
+    assert torch.equal(run(), run())
+
+
+@every
+def test_dropout_acts_in_training_only(name, streams):
+    part = make(name, streams, dropout=0.5)
+    tokens = streams_of(part)
+    assert not torch.equal(part(tokens).vector, part(tokens).vector)
+    part.eval()
+    assert torch.equal(part(tokens).vector, part(tokens).vector)
+
+
+class Exportable(torch.nn.Module):
+    """A fusion whose answer is plain tensors."""
+
+    def __init__(self, fusion):
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, values, masks):
+        fused = self.fusion({key: Tokens(values[key], masks[key]) for key in self.fusion.streams})
+        return parts_of(fused)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_torch_export_gives_the_same_answers_for_any_batch(name, unchecked_shapes):
+    part = Exportable(make(name, 3)).eval()
+    tokens = streams_of(part.fusion)
+    values = {key: stream.values for key, stream in tokens.items()}
+    masks = {key: stream.mask for key, stream in tokens.items()}
+    rows = torch.export.Dim("rows", min=2, max=64)
+    shapes = {key: {0: rows} for key in tokens}
+    program = torch.export.export(part, (values, masks), dynamic_shapes=(shapes, dict(shapes)))
+    few = [{key: value[:4] for key, value in group.items()} for group in (values, masks)]
+    for batch in ((values, masks), few):
+        got, want = program.module()(*batch), part(*batch)
+        assert got.keys() == want.keys()
+        for key in want:
+            close(got[key], want[key])
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_it_is_used_alone_in_a_line(name):
+    tokens = {
+        "image": Tokens(torch.randn(2, 5, 64), torch.ones(2, 5, dtype=torch.bool)),
+        "text": Tokens(torch.randn(2, 3, 32), torch.ones(2, 3, dtype=torch.bool)),
+    }
+    kind = getattr(plait.fusion, FUSIONS[name].__name__)
+    fused = kind(widths={"image": 64, "text": 32}, width=64)(tokens)
+    assert fused.vector.shape == (2, 64)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_it_says_its_formula_or_source_and_cost(name):
+    text = inspect.getdoc(FUSIONS[name])
+    assert "Cost:" in text
+    assert any(mark in text for mark in ("``", "et al."))
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_no_stream_at_all_is_refused(name):
+    with pytest.raises(ValueError, match="a fusion needs at least one stream in widths, got none"):
+        FUSIONS[name]({}, width=WIDTH)
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_a_single_stream_is_enough(name):
+    part = make(name, 1).eval()
+    assert part(streams_of(part)).vector.isfinite().all()
+
+
+def test_an_unknown_fusion_lists_the_choices_with_a_suggestion():
+    with pytest.raises(ConfigError) as caught:
+        check_fusion("atention")
+    assert str(caught.value) == (
+        "1 option is wrong:\n  - fusion: unknown fusion 'atention'. Did you mean 'attention'? "
+        f"Choose from: {', '.join(sorted(FUSIONS))}."
+    )
+
+
+# The formulas, a row and a stream at a time.
+
+
+def numbers(module):
+    return {key: value.detach().double().numpy() for key, value in module.state_dict().items()}
+
+
+def linear(w, name, x):
+    return x @ w[f"{name}.weight"].T + w[f"{name}.bias"]
+
+
+def norm(w, name, x):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5) * w[f"{name}.weight"] + w[f"{name}.bias"]
+
+
+def gelu(x):
+    return x * 0.5 * (1 + ERF(x / math.sqrt(2)))
+
+
+def softmax(x, axis=-1):
+    shares = np.exp(x - x.max(axis=axis, keepdims=True))
+    return shares / shares.sum(axis=axis, keepdims=True)
+
+
+def pooled(w, prefix, values, count=1):
+    scores = linear(w, f"{prefix}.score.2", np.tanh(linear(w, f"{prefix}.score.0", values)))
+    return softmax(scores, axis=0).T @ values
+
+
+def vectors(w, tokens, row):
+    """Each stream's vector, or its absent one; and which streams are there."""
+    found, there = [], []
+    for index, stream in enumerate(tokens.values()):
+        real = stream.values[row][stream.mask[row]].double().numpy()
+        there.append(len(real) > 0)
+        if len(real):
+            summary = norm(w, f"vectors.project.{index}.0", pooled(w, f"vectors.pool.{index}", real)[0])
+            found.append(linear(w, f"vectors.project.{index}.1", summary))
+        else:
+            found.append(w["vectors.absent"][index])
+    return np.stack(found), np.array(there)
+
+
+def concat(w, tokens, row):
+    v, _ = vectors(w, tokens, row)
+    return linear(w, "mix.3", gelu(linear(w, "mix.0", v.reshape(-1))))
+
+
+def weighted(w, tokens, row):
+    v, there = vectors(w, tokens, row)
+    scores = linear(w, "score", np.tanh(linear(w, "hidden", v) + w["bias"]))[:, 0]
+    shares = np.where(there if there.any() else True, np.exp(scores), 0)
+    shares = shares / shares.sum()
+    return gelu(linear(w, "out.1", norm(w, "out.0", shares @ v)))
+
+
+def mapping(w, tokens, row):
+    v, there = vectors(w, tokens, row)
+    if not there.any():
+        return w["nothing"]
+    common = norm(w, "norm", v[there])
+    return (common + linear(w, "shared.3", gelu(linear(w, "shared.0", common)))).mean(0)
+
+
+def late_votes(w, tokens, row):
+    v, there = vectors(w, tokens, row)
+    if not there.any():
+        return w["nothing"][None], np.exp(w["log_trust"][-1:])
+    votes = [
+        linear(w, f"towers.{i}.4", gelu(linear(w, f"towers.{i}.1", norm(w, f"towers.{i}.0", v[i]))))
+        for i in np.flatnonzero(there)
+    ]
+    return np.stack(votes), np.exp(w["log_trust"][:-1][there])
+
+
+def late(w, tokens, row):
+    return late_votes(w, tokens, row)[0].mean(0)
+
+
+def attention(w, tokens, row, rounds=2, heads=4, count=2):
+    sequence = [w["query"][None]]
+    for index, stream in enumerate(tokens.values()):
+        real = stream.values[row][stream.mask[row]].double().numpy()
+        if len(real):
+            summary = norm(w, f"project.{index}.0", pooled(w, f"pool.{index}", real))
+            sequence.append(linear(w, f"project.{index}.1", summary) + w["identity"][index])
+        else:
+            sequence.append(np.repeat(w["absent"][index], count, axis=0))
+    x = np.concatenate(sequence)
+    for number in range(rounds):
+        name = f"rounds.{number}"
+        normed = norm(w, f"{name}.attention_norm", x)
+        q = linear(w, f"{name}.attention.to_query", normed)
+        k, v = np.split(linear(w, f"{name}.attention.to_key_value", normed), 2, axis=-1)
+        mixed = []
+        for one in range(heads):
+            part = slice(one * WIDTH // heads, (one + 1) * WIDTH // heads)
+            mixed.append(softmax(q[:, part] @ k[:, part].T / math.sqrt(WIDTH / heads)) @ v[:, part])
+        x = x + linear(w, f"{name}.attention.to_out", np.concatenate(mixed, axis=-1))
+        inner = gelu(linear(w, f"{name}.feed.0", norm(w, f"{name}.feed_norm", x)))
+        x = x + linear(w, f"{name}.feed.3", inner)
+    return norm(w, "norm", x)[0]
+
+
+FORMULAS = {
+    "concat": concat,
+    "weighted": weighted,
+    "mapping": mapping,
+    "late": late,
+    "attention": attention,
+}
+
+
+@every
+def test_the_vector_equals_the_formula(name, streams):
+    part = make(name, streams).eval()
+    tokens = streams_of(part)
+    got = part(tokens).vector.detach().numpy()
+    w = numbers(part)
+    for row in range(6):
+        np.testing.assert_allclose(got[row], FORMULAS[name](w, tokens, row), atol=1e-5, rtol=1e-5)
+
+
+def late_logits(streams, head):
+    part = make("late", streams).eval()
+    head.eval()
+    with torch.no_grad():
+        part.log_trust.normal_()
+    tokens = streams_of(part)
+    w, h = numbers(part), numbers(head)
+    got = head(part(tokens)).detach().numpy()
+    votes = []
+    for row in range(6):
+        vectors_, trust = late_votes(w, tokens, row)
+        votes.append((linear(h, "project.2", norm(h, "project.0", vectors_)), trust))
+    return got, votes
+
+
+@pytest.mark.parametrize("streams", [2, 3, 5])
+def test_late_classes_are_a_logarithmic_opinion_pool(streams):
+    got, votes = late_logits(streams, Classify(width=WIDTH, outputs=4))
+    for row, (logits, trust) in enumerate(votes):
+        pool = np.prod(softmax(logits) ** trust[:, None], axis=0)
+        np.testing.assert_allclose(softmax(got[row].astype(float)), pool / pool.sum(), atol=1e-5)
+
+
+@pytest.mark.parametrize("streams", [2, 3, 5])
+def test_late_labels_are_a_logarithmic_opinion_pool_each(streams):
+    got, votes = late_logits(streams, MultiLabel(width=WIDTH, outputs=3))
+    for row, (logits, trust) in enumerate(votes):
+        chance = 1 / (1 + np.exp(-logits))
+        yes, no = (np.prod(part ** trust[:, None], axis=0) for part in (chance, 1 - chance))
+        np.testing.assert_allclose(1 / (1 + np.exp(-got[row].astype(float))), yes / (yes + no), atol=1e-5)
+
+
+@pytest.mark.parametrize("streams", [2, 3, 5])
+def test_late_numbers_are_a_mean_weighted_by_trust(streams):
+    got, votes = late_logits(streams, Regress(width=WIDTH))
+    for row, (logits, trust) in enumerate(votes):
+        np.testing.assert_allclose(got[row, 0], trust @ logits[:, 0] / trust.sum(), atol=1e-5, rtol=1e-5)

@@ -86,7 +86,10 @@ def trim(folder: Path | None = None, cap: int | None = None) -> list[Entry]:
     limit = cap_bytes() if cap is None else cap
     total = sum(entry.size for entry in found)
     gone = []
-    for entry in found[:-1]:  # the newest stays even when it alone is over the cap
+    whole = [
+        entry for entry in found if not entry.path.name.startswith(".")
+    ]  # others are being written
+    for entry in whole[:-1]:  # the newest stays even when it alone is over the cap
         if total <= limit:
             break
         remove(entry)

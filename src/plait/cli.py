@@ -125,8 +125,12 @@ def fit(
         ),
     ] = [],  # noqa: B006
     root: Root = None,
-    resume: Annotated[bool, typer.Option(help="Take up the last checkpoint in --out.")] = False,
-    overwrite: Annotated[bool, typer.Option(help="Replace the model in --out.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up the last checkpoint in --out.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the model in --out.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -274,7 +278,7 @@ def checks(
 
 @app.command()
 def cache(
-    clear: Annotated[bool, typer.Option(help="Delete everything in it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete everything in it.")] = False,
     trim: Annotated[
         float | None, typer.Option(min=0, help="Delete the oldest until it is this small, in GB.")
     ] = None,

@@ -173,7 +173,8 @@ def understand(table: Table, names: list[str], config: Config) -> Data:
     )
     unknown_kinds = [name for name in config.target_kinds if name not in names]
     if unknown_kinds:
-        raise ConfigError([
+        raise ConfigError(
+            [
                 f"target_kinds: '{name}' is no target.{suggest(name, names)}"
                 for name in unknown_kinds
             ]
@@ -346,7 +347,9 @@ def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
         raise ConfigError([f"out: '{folder}' is a file; name a folder."])
     above = next(part for part in (folder, *folder.absolute().parents) if part.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError([f"out: '{folder}' cannot be written: '{above}' is no folder to write to."])
+        raise ConfigError(
+            [f"out: '{folder}' cannot be written: '{above}' is no folder to write to."]
+        )
     if holds_bundle(folder) and not overwrite:
         raise ConfigError(
             [

@@ -259,6 +259,8 @@ def _write_values(
 
 def _read(path: Path, index: np.ndarray) -> PreparedColumn | None:
     """Map an entry; None when it is absent or was damaged, and then it is removed."""
+    if not path.is_dir():
+        return None
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
         shape = tuple(meta["shape"])
@@ -268,13 +270,11 @@ def _read(path: Path, index: np.ndarray) -> PreparedColumn | None:
             values = np.memmap(path / "values.bin", np.dtype(meta["dtype"]), "r", shape=shape)
         present = np.load(path / "present.npy", allow_pickle=False)
         offsets = np.load(path / "offsets.npy", allow_pickle=False) if meta["ragged"] else None
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, OSError):
+        reasons = dict(meta["problems"])
+    except (ValueError, KeyError, TypeError, OSError, EOFError):
         shutil.rmtree(path, ignore_errors=True)
         return None
     cache.touch(path)
-    reasons = dict(meta["problems"])
     rows: np.ndarray = np.flatnonzero(np.isin(index, list(reasons)))
     problems = [Problem(int(row), reasons[int(index[row])]) for row in rows]
     same = len(index) == len(present) and bool((index == np.arange(len(index))).all())

@@ -99,6 +99,8 @@ class Trainer:
         self.device = self.accelerator.device
         self.model.to(self.device)
         self.every = len(loader) if config.optimizer == "gd" else config.accumulate
+        self.usual = max(1.0, len(loader.rows) / len(loader))
+        """Rows in a batch, give or take one; batches weigh by their rows."""
         self.optimizer = build_optimizer(model, config)
         steps = epochs * -(-len(loader) // self.every)
         self.factor = schedule(config, steps)
@@ -108,6 +110,10 @@ class Trainer:
         self.best: dict[str, Tensor] = {}
         self.at = Position()
         self._saved = time.monotonic()
+        self._seen = 0
+        """Rows whose gradients wait for an update."""
+        self._whole = True
+        """Whether a checkpoint made now could be taken up: no gradient waits, nothing is half done."""
 
     def resume(self) -> bool:
         """Take up the last checkpoint; False when there is none."""
@@ -145,7 +151,8 @@ class Trainer:
 
         Raises:
             TrainError: the loss was not finite for many steps in a row.
-            KeyboardInterrupt: passed on, after a checkpoint is saved.
+            KeyboardInterrupt: passed on, after a checkpoint is saved, unless it came in the middle of an
+                update; then the last checkpoint stands.
         """
         rows = len(self.loader.rows)
         with self.reporter.stage("train", rows * self.epochs, "rows") as stage:
@@ -154,7 +161,8 @@ class Trainer:
                 while self.at.epoch < self.epochs and not self._finished():
                     self._epoch(stage.advance)
             except KeyboardInterrupt:
-                self.save()
+                if self._whole:
+                    self.save()
                 raise
         if self.best:
             self.model.load_state_dict(self.best)
@@ -171,14 +179,18 @@ class Trainer:
         self.model.train()
         shown = {name: v for name, v in self._last().items() if name in ("loss", "score")}
         for batch in self.loader.epoch(self.at.epoch, self.at.step):
+            self._whole = False
             self.at.loss_sum += self._step(batch)
             self.at.step += 1
+            self._whole = self._seen == 0
             advance(len(batch.rows), train=self.at.loss_sum / self.at.step, **shown)
-            if time.monotonic() - self._saved > self.config.checkpoint_seconds:
+            if self._whole and time.monotonic() - self._saved > self.config.checkpoint_seconds:
                 self.at.seconds += time.monotonic() - began
                 began = time.monotonic()
                 self.save()
+        self._whole = False
         self._close_epoch()
+        self._whole = True
         self.at.seconds += time.monotonic() - began
         self.save()
 
@@ -194,20 +206,26 @@ class Trainer:
         with self.accelerator.autocast():
             losses = self.losses(columns, batch.targets)
         loss = torch.stack([_mean_known(losses[k], batch.targets[k]) for k in losses]).sum()
-        if not bool(loss.isfinite()):
+        good = bool(loss.isfinite())
+        if good:
+            self._seen += len(batch.rows)
+            self.accelerator.backward(loss * (len(batch.rows) / self.usual))
+        else:
             self._leave_out(batch, losses, buffers)
-            return 0.0
-        self.accelerator.backward(loss / self.every)
         last = self.at.step + 1 == len(self.loader)
-        if last or (self.at.step + 1) % self.every == 0:
+        if self._seen and (last or (self.at.step + 1) % self.every == 0):
             self._update(batch, buffers)
-        return float(loss.detach())
+        return float(loss.detach()) if good else 0.0
 
     def _update(self, batch: Batch, buffers: list[tuple[Tensor, Tensor]]) -> None:
+        gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
+        torch._foreach_mul_(gradients, self.usual / self._seen)  # the mean over all rows seen
+        self._seen = 0
         clip = self.config.clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         if norm is not None and not bool(torch.as_tensor(norm).isfinite()):
             self._leave_out(batch, {}, buffers)
+            self.stepper.zero_grad()
             return
         factor = self.factor(self.at.updates)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
@@ -225,7 +243,6 @@ class Trainer:
         """Undo what a bad batch did, and name its rows."""
         for buffer, before in buffers:
             buffer.copy_(before)
-        self.stepper.zero_grad()
         bad = [
             torch.as_tensor(loss.detach().cpu()).isfinite().logical_not()
             for loss in losses.values()

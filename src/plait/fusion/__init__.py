@@ -8,4 +8,13 @@ from plait.fusion.mapping import Mapping
 from plait.fusion.registry import FUSIONS, build_fusion
 from plait.fusion.weighted import Weighted
 
-__all__ = ["FUSIONS", "Attention", "Concat", "Hybrid", "Late", "Mapping", "Weighted", "build_fusion"]
+__all__ = [
+    "FUSIONS",
+    "Attention",
+    "Concat",
+    "Hybrid",
+    "Late",
+    "Mapping",
+    "Weighted",
+    "build_fusion",
+]

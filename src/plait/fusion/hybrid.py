@@ -30,12 +30,14 @@ class Hybrid(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``weights`` are the shares of the streams' own votes."""
-        alone = self.late(tokens)
+        voices, trust = self.late.votes(tokens)
         vector = self.joint(tokens).vector
-        some = torch.stack([stream.present for stream in tokens.values()]).any(dim=0)[:, None]
+        some = ~voices.mask[:, -1:]  # the last vote is that for "nothing is there"
         votes = Tokens(
-            torch.cat([alone.votes.values, vector.unsqueeze(1)], dim=1),
-            torch.cat([alone.votes.mask, some], dim=1),
+            torch.cat([voices.values, vector.unsqueeze(1)], dim=1),
+            torch.cat([voices.mask, some], dim=1),
         )
-        trust = torch.cat([alone.trust, self.log_trust.exp() * some], dim=1)
-        return Fused(vector, votes=votes, trust=trust, weights=alone.weights)
+        streams = trust[:, : len(self.widths)]
+        weights = streams / streams.sum(dim=1, keepdim=True).clamp(min=1e-9)
+        trust = torch.cat([trust, self.log_trust.exp() * some], dim=1)
+        return Fused(vector, votes=votes, trust=trust, weights=weights)

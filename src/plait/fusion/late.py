@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion, StreamVectors
@@ -40,12 +41,15 @@ class Late(Fusion):
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``vector`` is the mean of the votes, for embeddings."""
+        votes, trust = self.votes(tokens)
+        weights = trust[:, :-1] / trust[:, :-1].sum(dim=1, keepdim=True).clamp(min=1e-9)
+        vector = masked_mean(votes.values, votes.mask)
+        return Fused(vector, votes=votes, trust=trust, weights=weights)
+
+    def votes(self, tokens: dict[str, Tokens]) -> tuple[Tokens, Float[Tensor, "batch votes"]]:
+        """The streams' votes, then the one for "nothing is there", with the trust in each."""
         vectors, present = self.vectors(tokens)
         voices = [tower(vectors[:, index]) for index, tower in enumerate(self.towers)]
-        votes = torch.stack([*voices, self.nothing.expand_as(voices[0])], dim=1)
+        values = torch.stack([*voices, self.nothing.expand_as(voices[0])], dim=1)
         mask = torch.cat([present, ~present.any(dim=1, keepdim=True)], dim=1)
-        trust = self.log_trust.exp() * mask
-        weights = trust[:, :-1] / trust[:, :-1].sum(dim=1, keepdim=True).clamp(min=1e-9)
-        return Fused(
-            masked_mean(votes, mask), votes=Tokens(votes, mask), trust=trust, weights=weights
-        )
+        return Tokens(values, mask), self.log_trust.exp() * mask

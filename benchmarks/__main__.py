@@ -61,7 +61,7 @@ def main(given: list[str] | None = None) -> int:
     results = report.load(out / "results.json")
     save = partial(report.save, out / "results.json", results)
     work = Path(tempfile.mkdtemp(prefix="plait-bench-"))
-    say = partial(told.print, highlight=False, markup=False)
+    say = partial(told.print, highlight=False, markup=False, soft_wrap=True)
     bench = Bench(
         data=Finder(asked.data or default_folder(), home, 80 if asked.quick else 1200),
         runs=Runs(asked.jobs, results["runs"], save, say),

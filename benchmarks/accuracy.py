@@ -52,7 +52,7 @@ def compared(
 ) -> Line:
     """A line of a mean over seeds."""
     spread = stdev(values) if len(values) > 1 else None
-    seeds = f"mean of {len(values)} seeds"
+    seeds = f"mean of {len(values)} seeds" if spread is not None else "one seed"
     return Line(name, f"{what}, {seeds}", mean(values), "", spread, reference, against, promise)
 
 

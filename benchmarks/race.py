@@ -84,13 +84,13 @@ def _measure(told: dict[str, Any], target: Any, features: Any) -> Measure:
     """Accuracy of a model on the test table, which is prepared here once and in memory."""
     import numpy as np
 
-    from plait.config import Config
+    from plait.config import configure
     from plait.evaluate import ALL, infer
     from plait.features import settings_for
     from plait.table.source import open_table
 
     table = open_table(told["test"], root=told["root"])
-    prepared = features.prepare(table, settings_for(table, Config()))
+    prepared = features.prepare(table, settings_for(table, configure()))
     truth, present, _ = target.encode(table.cells(target.name))
     rows = np.flatnonzero(present)
 

@@ -110,9 +110,9 @@ def measure_race(bench: Bench) -> list[Line]:
         bench.say(f"  seed {seed}: {result}")
     reached = [seconds for seconds in found if seconds is not None]
     line = Line(
-        f"time to {LUDWIG_ACCURACY} accuracy",
+        f"time to accuracy {LUDWIG_ACCURACY:.3f}",
         f"import to the first epoch whose averaged weights reach {goal} on the test table, empty store, "
-        f"time of looking not counted, {of(len(found), 'seeds')}",
+        f"time of looking not counted, {of(len(found), 'seed')}",
         value=median(reached) if len(reached) == len(found) else None,
         unit="s",
         reference=LUDWIG_SECONDS,
@@ -122,8 +122,8 @@ def measure_race(bench: Bench) -> list[Line]:
     return [line.on(source.name)]
 
 
-def of(count: int, name: str = "runs") -> str:
-    return f"median of {count} {name}" if count > 1 else f"one of {name}"
+def of(count: int, name: str = "run") -> str:
+    return f"median of {count} {name}s" if count > 1 else f"one {name}"
 
 
 class cache:  # noqa: N801 - reads as a with-statement

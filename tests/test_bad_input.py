@@ -45,7 +45,7 @@ def _flac(rate, channels, samples):
 PHOTOS = {
     "cut.jpg": "'cut.jpg': cannot be decoded (",
     "zero.png": "'zero.png': is empty (zero bytes)",
-    "page.jpg": "'page.jpg': is a web page, not an image",
+    "page.jpg": "'page.jpg': is HTML or XML, not an image",
     "huge.png": "65535 x 65535",
     "../outside.png": "'../outside.png': climbs out of the root folder by '..'",
     "/etc/hostname": "'/etc/hostname': is absolute: give paths relative to the table's folder",
@@ -59,7 +59,7 @@ SOUNDS = {
     "claims.flac": "'claims.flac': lasts 1.049e+05 s, more than the cap of 600 s (max_audio_seconds)",
     "wide.flac": "'wide.flac': decodes to 1200 MiB, more than the cap of 256 MiB (max_audio_decoded_mib)",
     "hour.flac": "'hour.flac': lasts 3600 s, more than the cap of 600 s (max_audio_seconds)",
-    "page.wav": "'page.wav': is a web page, not a sound",
+    "page.wav": "'page.wav': is HTML or XML, not a sound",
 }
 LONG = "word " * 2_000_000
 

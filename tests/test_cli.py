@@ -452,7 +452,7 @@ def test_cache(run, monkeypatch, tmp_path):
     assert (trimmed["deleted"], trimmed["entries"]) == (1, 2)
     code, out, _ = run("cache", "--clear")
     assert code == 0
-    assert re.search(r"deleted\s+2\n", out)
+    assert re.search(r"deleted\s+2 *\n", out)
     assert json.loads(run("cache", "--json")[1])["entries"] == 0
     monkeypatch.setenv("PLAIT_CACHE_GB", "lots")
     code, _, err = run("cache")

@@ -40,7 +40,7 @@ def cap_bytes() -> int:
         cap = float(text)
     except ValueError:
         cap = 0.0
-    if not cap > 0:
+    if not 0 < cap < float("inf"):
         raise StoreError(f"PLAIT_CACHE_GB is '{text}'; it must be a positive number of gigabytes.")
     return int(cap * 1e9)
 

@@ -73,14 +73,15 @@ def inspect(
     """
     from plait.inspection import look
 
+    pairs = _pairs({"--column": column, "--kind": kind})
     found = look(
         table,
         target,
         root=root,
-        columns=_pairs("--column", column),
+        columns=pairs["--column"],
         ignore=tuple(ignore),
         group=group,
-        target_kinds=_pairs("--kind", kind),
+        target_kinds=pairs["--kind"],
     )
     if as_json:
         _print_json(found)
@@ -138,15 +139,16 @@ def fit(
 
     Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
     """
+    pairs = _pairs({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
     options: dict[str, Any] = {
         "preset": preset,
         "seed": seed,
         "device": device,
-        "columns": _pairs("--column", column),
+        "columns": pairs["--column"],
         "ignore": tuple(ignore),
         "group": group,
-        "target_kinds": _pairs("--kind", kind),
-        "encoders": _pairs("--encoder", encoder),
+        "target_kinds": pairs["--kind"],
+        "encoders": pairs["--encoder"],
     }
     given = {
         "fusion": fusion,
@@ -156,7 +158,7 @@ def fit(
         "threads": threads,
     }
     options |= {name: value for name, value in given.items() if value is not None}
-    options |= {name: _value(text) for name, text in _pairs("--set", set_).items()}
+    options |= {name: _value(text) for name, text in pairs["--set"].items()}
     from plait.pipeline import fit as fit_model
 
     model = fit_model(
@@ -347,12 +349,17 @@ def _reporter(quiet: bool) -> Any:
     return Silent() if quiet else Bars(err)
 
 
-def _pairs(option: str, given: list[str]) -> dict[str, str]:
-    """``name=value`` arguments as a dict."""
-    wrong = [text for text in given if "=" not in text]
+def _pairs(given: dict[str, list[str]]) -> dict[str, dict[str, str]]:
+    """The ``name=value`` arguments of some options, each as a dict."""
+    wrong = [
+        f"{option} {text}: write it as name=value."
+        for option, texts in given.items()
+        for text in texts
+        if "=" not in text
+    ]
     if wrong:
-        raise ConfigError([f"{option} {text}: write it as name=value." for text in wrong])
-    return dict(text.split("=", 1) for text in given)
+        raise ConfigError(wrong)
+    return {option: dict(text.split("=", 1) for text in texts) for option, texts in given.items()}
 
 
 def _value(text: str) -> Any:
@@ -408,7 +415,7 @@ def main() -> None:
         problems = misspelt(sys.argv[1:])
         if problems:
             raise ConfigError(problems)
-        app()
+        app(prog_name="plait")
     except PlaitError as error:
         _fail(str(error))
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None

@@ -10,11 +10,14 @@ from plait.config import Config
 from plait.devices import cores
 from plait.media import Limits, Media
 from plait.modalities import registry
-from plait.modalities.base import Settings, State
+from plait.modalities.base import Settings, State, joined
 from plait.progress import Reporter, Silent, Stage
 from plait.store import PreparedColumn, Store
 from plait.table.quarantine import Quarantine
 from plait.table.source import Table
+
+CHUNK = 16_384
+"""Cells of a light column that are Python objects at any one time."""
 
 
 def settings_for(table: Table, config: Config) -> Settings:
@@ -117,9 +120,11 @@ class Features:
                 settings,
                 stage.advance,
             )
-        column = PreparedColumn.from_prepared(modality.prepare(table.cells(name), state, settings))
-        stage.advance(table.rows)
-        return column
+        parts = []
+        for cells in table.chunks(name, size=CHUNK):
+            parts.append(modality.prepare(cells, state, settings))
+            stage.advance(len(cells))
+        return PreparedColumn.from_prepared(joined(parts))
 
     def describe(self) -> dict[str, str]:
         """Each column's preprocessing in a few words."""

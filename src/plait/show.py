@@ -25,7 +25,14 @@ LABELS = {
 
 def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
     """A plain table; the first ``left`` columns are text, the rest numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        pad_edge=False,
+        show_header=any(head),
+    )
     for number, name in enumerate(head):
         table.add_column(
             escape(name), justify="left" if number < left else "right", overflow="fold"

@@ -4,14 +4,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
 from plait.checkpoint import load_state, save_state
 from plait.config import Config
+from plait.devices import choose_device
 from plait.errors import TrainError
 from plait.loader import Batch, Loader
 from plait.model import Model
@@ -286,16 +287,15 @@ class Trainer:
 
 def _accelerator(config: Config) -> Accelerator:
     """An Accelerator on the asked device; one made earlier in this process for another is undone."""
-    from accelerate.state import AcceleratorState, PartialState
-
-    precision: dict[str, Any] = {"fp32": "no", "auto": "no"}
-    cpu = config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available())
-    mixed = precision.get(config.precision, config.precision)
-    if config.precision == "auto" and not cpu and torch.cuda.is_available():
-        mixed = "bf16" if torch.cuda.is_bf16_supported() else "no"
+    device, _ = choose_device(config.device)
+    if device.startswith("cuda:"):
+        torch.cuda.set_device(device)
+    mixed = {"fp32": "no", "auto": "no"}.get(config.precision, config.precision)
+    if config.precision == "auto" and device.startswith("cuda") and torch.cuda.is_bf16_supported():
+        mixed = "bf16"
     AcceleratorState._reset_state()
     PartialState._reset_state()
-    return Accelerator(cpu=cpu, mixed_precision=mixed)
+    return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
 
 
 def _mean_known(loss: Tensor, target: Tensor) -> Tensor:

@@ -48,6 +48,24 @@ class Prepared:
     problems: list[Problem] = field(default_factory=list)
 
 
+def joined(parts: Sequence[Prepared]) -> Prepared:
+    """Prepared runs of rows as one, their problems renumbered."""
+    if len(parts) == 1:
+        return parts[0]
+    problems: list[Problem] = []
+    start = 0
+    for part in parts:
+        problems += [Problem(start + problem.row, problem.reason) for problem in part.problems]
+        start += len(part.present)
+    lengths = [part.lengths for part in parts if part.lengths is not None]
+    return Prepared(
+        np.concatenate([part.values for part in parts]),
+        np.concatenate(lengths) if lengths else None,
+        np.concatenate([part.present for part in parts]),
+        problems,
+    )
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a modality is told from outside: how large to make things, and what to open media with.

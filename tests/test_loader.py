@@ -109,8 +109,8 @@ def test_wide_steps_count_more_than_narrow_ones():
 
 def test_collate_gives_tensors_that_may_be_written_to():
     columns = collate({"size": fixed(5), "sound": ragged([2, 0, 3, 1, 1])}, np.array([2, 1]))
-    columns["size"].values += 1
-    columns["sound"].values += 1
+    for column in columns.values():
+        column.values.add_(1)
     assert columns["size"].values.tolist() == [[3], [2]]
     assert columns["sound"].mask.tolist() == [[True] * 3, [False] * 3]
 

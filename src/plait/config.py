@@ -21,7 +21,7 @@ class Config(BaseModel):
 
     # The model.
     preset: Preset = Field("balanced", description="Sizes everything: fast, balanced or best.")
-    fusion: str = Field("attention", description="Fusion method; `plait fit --help` lists them.")
+    fusion: str = Field("hybrid", description="Fusion method; docs/fusion.md tells them apart.")
     encoders: dict[str, str] = Field(
         {}, description="Encoder by column or by modality: {'photo': 'vit', 'audio': 'gru'}."
     )

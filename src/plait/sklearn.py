@@ -13,8 +13,9 @@ name, the rest go in ``options``.
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     check_array,
     check_consistent_length,
@@ -24,6 +25,9 @@ from sklearn.utils.validation import (
 
 _TARGET = "plait target"
 """The name the answers get in the table; no column of X may have it."""
+
+_FEWEST = 4
+"""Rows that can be split into training and validation."""
 
 
 class _Multimodal(BaseEstimator):  # type: ignore[misc]
@@ -57,15 +61,21 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
     def _fit(self, X: Any, cells: list[Any], kind: str) -> None:
         from plait.pipeline import fit
 
+        table, numbered = _columns(X, self)
+        self.n_features_in_ = len(table)
+        if numbered:
+            self.__dict__.pop("feature_names_in_", None)
+        else:
+            self.feature_names_in_ = np.array(list(table), dtype=object)
+        # Whoever passes an array of numbers has chosen its columns; a frame may hold anything.
+        columns = {**(dict.fromkeys(table, "numeric") if numbered else {}), **(self.columns or {})}
         named = {
             "fusion": self.fusion,
             "epochs": self.epochs,
             "lr": self.lr,
-            "columns": self.columns,
             "threads": self.threads,
         }
         options = {name: value for name, value in named.items() if value is not None}
-        table = self._table(X, fitting=True)
         table[_TARGET] = cells
         self.model_ = fit(
             table,
@@ -74,47 +84,54 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
             preset=self.preset,
             batch_size=self.batch_size,
             seed=self.seed,
+            columns=columns,
             target_kinds={_TARGET: kind},
             **{**options, **(self.options or {})},
         )
 
-    def _table(self, X: Any, *, fitting: bool) -> dict[str, list[Any]]:
-        """X as a dict of columns; numbers in a plain array are columns x0, x1, ..."""
-        if hasattr(X, "__arrow_c_stream__") or (isinstance(X, dict | list) and _named(X)):
-            from plait.table.source import open_table
-
-            table = open_table(X)
-            names = table.columns
-            columns = {name: table.cells(name) for name in names}
-        else:
-            array = check_array(X, dtype=np.float64, ensure_all_finite=True, estimator=self)
-            names = [f"x{index}" for index in range(array.shape[1])]
-            columns = {name: array[:, index].tolist() for index, name in enumerate(names)}
-        self._check_names(names, fitting, named=not (names and names[0] == "x0"))
-        return columns
-
-    def _check_names(self, names: list[str], fitting: bool, *, named: bool) -> None:
-        if fitting:
-            self.n_features_in_ = len(names)
-            if named:
-                self.feature_names_in_ = np.array(names, dtype=object)
-            return
-        if not named and len(names) != self.n_features_in_:
+    def _table(self, X: Any) -> dict[str, Any]:
+        """X as a dict of columns, to be predicted."""
+        table, numbered = _columns(X, self)
+        if numbered and len(table) != self.n_features_in_:
             raise ValueError(
-                f"X has {len(names)} features, but {type(self).__name__} is expecting "
+                f"X has {len(table)} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input"
             )
+        return table
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.non_deterministic = False
+        tags.input_tags.allow_nan = True
         tags.input_tags.string = True
         tags.input_tags.categorical = True
         return tags
 
 
-def _named(X: Any) -> bool:
-    return isinstance(X, dict) or (bool(X) and isinstance(X[0], dict))
+def _columns(X: Any, estimator: BaseEstimator) -> tuple[dict[str, Any], bool]:
+    """X as a dict of columns, and whether it is an array of numbers, whose columns are x0, x1, ...
+
+    In an array NaN is a missing cell.
+    """
+    if _is_table(X):
+        from plait.table.source import open_table
+
+        table = open_table(X)
+        return {name: table.cells(name) for name in table.columns}, False
+    array = check_array(
+        X, dtype=np.float64, ensure_all_finite="allow-nan", estimator=estimator, input_name="X"
+    )
+    return {f"x{index}": column.tolist() for index, column in enumerate(array.T)}, True
+
+
+def _is_table(X: Any) -> bool:
+    """Whether X has named columns; a sparse matrix may be a dict too, and has none."""
+    if issparse(X):
+        return False
+    return hasattr(X, "__arrow_c_stream__") or isinstance(X, dict) or _is_rows(X)
+
+
+def _is_rows(X: Any) -> bool:
+    return isinstance(X, list) and bool(X) and isinstance(X[0], dict)
 
 
 class MultimodalClassifier(ClassifierMixin, _Multimodal):  # type: ignore[misc]
@@ -130,13 +147,14 @@ class MultimodalClassifier(ClassifierMixin, _Multimodal):  # type: ignore[misc]
                 f"{type(self).__name__} needs samples of at least 2 classes; the data contains one class"
             )
         check_consistent_length(_rows(X), y)
-        self._fit(X, [f"class {code}" for code in codes], _kind(self.classes_))
+        kind = "binary" if len(self.classes_) == 2 else "multiclass"
+        self._fit(X, [f"class {code}" for code in codes], kind)
         return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities ``[rows, classes]`` in the order of ``classes_``."""
         check_is_fitted(self, "model_")
-        scores = self.model_.predict_proba(self._table(X, fitting=False), root=self.root)
+        scores = self.model_.predict_proba(self._table(X), root=self.root)
         order = {name: index for index, name in enumerate(self.model_.classes_)}
         whole = np.zeros((len(scores), len(self.classes_)), scores.dtype)
         for code in range(len(self.classes_)):
@@ -155,7 +173,14 @@ class MultimodalRegressor(RegressorMixin, _Multimodal):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> "MultimodalRegressor":
         """Fit to a table and its numbers, ``[rows]``."""
-        y = check_array(column_or_1d(y, warn=True), ensure_2d=False, dtype=np.float64)
+        y = check_array(
+            column_or_1d(y, warn=True),
+            ensure_2d=False,
+            dtype=np.float64,
+            ensure_min_samples=_FEWEST,
+            estimator=self,
+            input_name="y",
+        )
         check_consistent_length(_rows(X), y)
         self._fit(X, y.tolist(), "regression")
         return self
@@ -163,15 +188,11 @@ class MultimodalRegressor(RegressorMixin, _Multimodal):  # type: ignore[misc]
     def predict(self, X: Any) -> np.ndarray:
         """The number of each row."""
         check_is_fitted(self, "model_")
-        return np.asarray(self.model_.predict(self._table(X, fitting=False), root=self.root))
-
-
-def _kind(classes: np.ndarray) -> str:
-    return "binary" if len(classes) == 2 and type_of_target(classes) else "multiclass"
+        return np.asarray(self.model_.predict(self._table(X), root=self.root))
 
 
 def _rows(X: Any) -> Any:
     """Something whose length is the number of rows."""
-    if isinstance(X, dict):
-        return next(iter(X.values()))
+    if isinstance(X, dict) and not issparse(X):
+        return next(iter(X.values()), [])
     return X

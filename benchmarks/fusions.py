@@ -21,7 +21,9 @@ def measure(bench: Bench) -> dict[str, Any]:
     groups = {}
     for data in tried:
         for name in FUSIONS:
-            options = {} if name == default else {"fusion": name}  # the default's runs are shared
+            options: dict[str, Any] = (
+                {} if name == default else {"fusion": name}
+            )  # the default's runs are shared
             groups[f"{data} {name}"] = specs(bench, data, "fit", **options)
     found = done(bench, groups)
     rows = [

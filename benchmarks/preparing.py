@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 import soxr
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from benchmarks.context import Bench
 from benchmarks.data import Source
@@ -107,8 +108,11 @@ def decoders(features: Features) -> dict[str, Decode]:
 
 
 def decode(tables: list[Table], loops: dict[str, Decode]) -> list[dict[str, list[np.ndarray]]]:
-    """Every media cell of every table, in threads, kept in RAM."""
-    with ThreadPoolExecutor(cores()) as pool:
+    """Every media cell of every table, in threads, kept in RAM.
+
+    BLAS gets one thread, since its own threads would fight those of the pool.
+    """
+    with threadpool_limits(1), ThreadPoolExecutor(cores()) as pool:
         return [
             {
                 name: list(
@@ -138,9 +142,8 @@ def log_mel(state: dict[str, Any]) -> Decode:
     length = round(rate * state["window_ms"] / 1000)
     size = 2 ** int(np.ceil(np.log2(max(length, rate // 20))))
     window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(length) / length)).astype(np.float32)
-    edges = np.linspace(
-        *(np.log1p(f / 700) for f in (state["fmin"], state["fmax"])), state["mels"] + 2
-    )
+    low, high = (float(np.log1p(state[name] / 700)) for name in ("fmin", "fmax"))
+    edges = np.linspace(low, high, state["mels"] + 2)
     hertz = 700 * np.expm1(edges)
     bins = np.fft.rfftfreq(size, 1 / rate)[:, None]
     up = (bins - hertz[:-2]) / np.diff(hertz)[:-1]
@@ -158,7 +161,8 @@ def log_mel(state: dict[str, Any]) -> Decode:
             : 1 + len(mono) // hop
         ]
         power = np.abs(np.fft.rfft(frames * window, size)) ** 2
-        return np.log(power @ bank + np.float32(1e-6)).astype(np.float16)
+        frames_by_mels: np.ndarray = np.log(power @ bank + np.float32(1e-6)).astype(np.float16)
+        return frames_by_mels
 
     return transform
 

@@ -62,7 +62,9 @@ def show(console: Console, results: Results, order: Sequence[str]) -> None:
     table = Table(title="plait, measured", title_justify="left", box=None, pad_edge=False)
     for name in [*HEAD, "commit"]:
         if wide or name != "measured":
-            table.add_column(name, max_width=70 if name == "measured" else 60)
+            table.add_column(
+                name, max_width=70 if name == "measured" else 60, no_wrap=name == HEAD[0]
+            )
     for line, stamp in lines_of(results, order):
         colour = next(
             (c for word, c in COLOURS.items() if line.verdict.startswith(word)), "default"

@@ -129,7 +129,9 @@ class Maker:
         soundfile.write(path, wave, 8000)
         return path.read_bytes()
 
-    def rows(self, folder: Path, count: int, *, seed: int = 0, gaps: float = 0.0) -> list[dict[str, Any]]:
+    def rows(
+        self, folder: Path, count: int, *, seed: int = 0, gaps: float = 0.0
+    ) -> list[dict[str, Any]]:
         """Rows of every modality, with media below ``folder``; a share of the cells is missing."""
         rng = np.random.default_rng(seed)
         made = []

@@ -32,7 +32,12 @@ def _png(width, height):
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(b"\0"))
+        + chunk(b"IEND", b"")
+    )
 
 
 def _flac(rate, channels, samples):
@@ -46,7 +51,7 @@ PHOTOS = {
     "cut.jpg": "'cut.jpg': cannot be decoded (",
     "zero.png": "'zero.png': is empty (zero bytes)",
     "page.jpg": "'page.jpg': is HTML or XML, not an image",
-    "huge.png": "65535 x 65535",
+    "huge.png": "'huge.png': claims 4295 megapixels, more than the cap of 64 (max_image_megapixels)",
     "../outside.png": "'../outside.png': climbs out of the root folder by '..'",
     "/etc/hostname": "'/etc/hostname': is absolute: give paths relative to the table's folder",
     "link.png": "'link.png': is a symbolic link that leads outside the root folder",
@@ -106,7 +111,9 @@ def hostile(maker, tmp_path_factory):
 def survivor(maker, hostile, tmp_path_factory):
     """The model fitted on it, where it is saved, and what the fit warned of."""
     out = tmp_path_factory.mktemp("survivor") / "run"
-    with pytest.warns(UnreadableCellsWarning, match="^unreadable cells counted as missing:\n  ") as told:
+    with pytest.warns(
+        UnreadableCellsWarning, match="^unreadable cells counted as missing:\n  "
+    ) as told:
         model = maker.fit(hostile[0], "label", out=out)
     return model, out, [str(warning.message) for warning in told]
 
@@ -146,7 +153,10 @@ def test_reasons_name_no_folder_of_this_machine(survivor, hostile):
 def test_an_evaluation_counts_them_all(survivor, hostile):
     evaluation = survivor[0].evaluate(hostile[0], resamples=0)
     assert evaluation.targets["label"].rows == 100
-    assert any(note.startswith("photo: 11 unreadable cells, the first in row 0: ") for note in evaluation.notes)
+    assert any(
+        note.startswith("photo: 11 unreadable cells, the first in row 0: ")
+        for note in evaluation.notes
+    )
 
 
 def test_caps_are_options(maker, hostile):
@@ -189,7 +199,14 @@ def test_lone_surrogates(maker, plain_run):
 
 def test_unicode_of_every_kind_in_text(maker):
     rows = maker.plain(24)
-    texts = ["你好，世界", "🙂🙃👩‍👩‍👧", "\u202eright to left", "\x00\x01\x02", "ﷺ" * 100, "\n\n\t x"]
+    texts = [
+        "你好，世界",
+        "🙂🙃👩‍👩‍👧",
+        "\u202eright to left",
+        "\x00\x01\x02",
+        "ﷺ" * 100,
+        "\n\n\t x",
+    ]
     for row, text in zip(rows, texts, strict=False):
         row["note"] = text
     model = maker.fit(rows, "label")
@@ -204,10 +221,18 @@ def test_unicode_of_every_kind_in_text(maker):
     [
         ("t.csv", "", "t.csv (is empty|has no)"),
         ("t.csv", "price,label\n", "t.csv has no rows, only the columns price, label"),
-        ("t.csv", "price,price,label\n1,2,a\n", "has more than one column named 'price'. Rename the columns"),
+        (
+            "t.csv",
+            "price,price,label\n1,2,a\n",
+            "has more than one column named 'price'. Rename the columns",
+        ),
         ("t.jsonl", "", "has no columns"),
         ("t.pkl", "x", "is a .pkl file. plait never opens pickles, which can run code"),
-        ("t.xlsx", "x", "ends in '.xlsx', which is no table that plait reads. Save the sheet as CSV UTF-8"),
+        (
+            "t.xlsx",
+            "x",
+            "ends in '.xlsx', which is no table that plait reads. Save the sheet as CSV UTF-8",
+        ),
     ],
 )
 def test_tables_that_are_none(maker, plain_run, tmp_path, name, content, message):
@@ -219,9 +244,13 @@ def test_tables_that_are_none(maker, plain_run, tmp_path, name, content, message
 
 def test_no_such_file(maker, plain_run, tmp_path):
     (tmp_path / "train.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(TableError, match=r"there is no file '.*trian.csv'. Did you mean 'train.csv'\?"):
+    with pytest.raises(
+        TableError, match=r"there is no file '.*trian.csv'. Did you mean 'train.csv'\?"
+    ):
         maker.fit(tmp_path / "trian.csv", "label")
-    with pytest.raises(TableError, match=r"there is no file '.*trian.csv'. Did you mean 'train.csv'\?"):
+    with pytest.raises(
+        TableError, match=r"there is no file '.*trian.csv'. Did you mean 'train.csv'\?"
+    ):
         plain_run[0].predict(tmp_path / "trian.csv")
 
 
@@ -253,25 +282,77 @@ def test_parquet_with_an_extension_type(maker, plain_run, tmp_path):
 
 def _rows(maker, **columns):
     rows = maker.plain(24)
-    return [{**row, **{name: cell(n) for name, cell in columns.items()}} for n, row in enumerate(rows)]
+    return [
+        {**row, **{name: cell(n) for name, cell in columns.items()}} for n, row in enumerate(rows)
+    ]
 
 
 @pytest.mark.parametrize(
     ("columns", "target", "options", "message"),
     [
-        ({}, "lable", {}, r"target 'lable': this list of 24 rows has no such column. Did you mean 'label'\? Its columns: price, shop, note, label"),
+        (
+            {},
+            "lable",
+            {},
+            r"target 'lable': this list of 24 rows has no such column. Did you mean 'label'\? Its columns: price, shop, note, label",
+        ),
         ({}, "label", {"ignore": ("nte",)}, r"ignored column 'nte': .* Did you mean 'note'\?"),
-        ({}, "label", {"columns": {"prise": "numeric"}}, r"column 'prise': .* Did you mean 'price'\?"),
-        ({}, "label", {"columns": {"price": "numerik"}}, r"column 'price': unknown modality 'numerik'. Did you mean 'numeric'\? Choose from: audio, "),
+        (
+            {},
+            "label",
+            {"columns": {"prise": "numeric"}},
+            r"column 'prise': .* Did you mean 'price'\?",
+        ),
+        (
+            {},
+            "label",
+            {"columns": {"price": "numerik"}},
+            r"column 'price': unknown modality 'numerik'. Did you mean 'numeric'\? Choose from: audio, ",
+        ),
         ({}, "label", {"group": "shp"}, r"group 'shp': .* Did you mean 'shop'\?"),
-        ({}, "label", {"columns": {"label": "text"}}, "'label' is both a target and an input .text.: a model that sees the answer learns nothing else"),
+        (
+            {},
+            "label",
+            {"columns": {"label": "text"}},
+            "'label' is both a target and an input .text.: a model that sees the answer learns nothing else",
+        ),
         ({}, ["label", "label"], {}, "target 'label' is named 2 times; name it once"),
-        ({"y": lambda n: "same"}, "y", {}, "the target 'y' has a single class 'same' in all 24 rows: nothing to learn"),
-        ({"y": lambda n: None}, "y", {}, "the target 'y' is missing in all 24 rows: nothing to learn"),
-        ({"y": lambda n: 1.5}, "y", {"target_kinds": {"y": "regression"}}, "the target 'y' has the single value 1.5 in all 24 rows"),
-        ({"y": lambda n: f"class {n}"}, "y", {}, "the target 'y' has as many classes as rows .24., such as"),
-        ({"y": lambda n: "word"}, "y", {"target_kinds": {"y": "regression"}}, "24 of 24 cells are no number, such as 'word'"),
-        ({}, "label", {"ignore": ("price", "shop", "note")}, "no column is left to learn from. Ignored: price: as you named it"),
+        (
+            {"y": lambda n: "same"},
+            "y",
+            {},
+            "the target 'y' has a single class 'same' in all 24 rows: nothing to learn",
+        ),
+        (
+            {"y": lambda n: None},
+            "y",
+            {},
+            "the target 'y' is missing in all 24 rows: nothing to learn",
+        ),
+        (
+            {"y": lambda n: 1.5},
+            "y",
+            {"target_kinds": {"y": "regression"}},
+            "the target 'y' has the single value 1.5 in all 24 rows",
+        ),
+        (
+            {"y": lambda n: f"class {n}"},
+            "y",
+            {},
+            "the target 'y' has as many classes as rows .24., such as",
+        ),
+        (
+            {"y": lambda n: "word"},
+            "y",
+            {"target_kinds": {"y": "regression"}},
+            "24 of 24 cells are no number, such as 'word'",
+        ),
+        (
+            {},
+            "label",
+            {"ignore": ("price", "shop", "note")},
+            "no column is left to learn from. Ignored: price: as you named it",
+        ),
     ],
 )
 def test_requests_that_contradict_the_table(maker, columns, target, options, message):
@@ -281,23 +362,37 @@ def test_requests_that_contradict_the_table(maker, columns, target, options, mes
 
 def test_everything_wrong_with_a_request_is_told_together(maker):
     with pytest.raises(SchemaError) as caught:
-        maker.fit(maker.plain(24), "lable", ignore=("nte",), columns={"price": "numerik"}, group="shp")
+        maker.fit(
+            maker.plain(24), "lable", ignore=("nte",), columns={"price": "numerik"}, group="shp"
+        )
     assert str(caught.value).startswith("4 things are wrong:\n  - target 'lable': ")
     assert str(caught.value).count("Did you mean") == 4
 
 
 def test_columns_that_tell_nothing_are_left_out_with_the_reason(maker):
-    rows = _rows(maker, empty=lambda n: None, same=lambda n: "x", id=lambda n: f"r{n:04d}", answer=lambda n: n)
+    rows = _rows(
+        maker,
+        empty=lambda n: None,
+        same=lambda n: "x",
+        id=lambda n: f"r{n:04d}",
+        answer=lambda n: n,
+    )
     for number, row in enumerate(rows):
         row["answer"] = row["label"].upper()
         row["id"] = f"r{number:04d}"
     model = maker.fit(rows, "label")
-    reasons = {column.name: column.reason for column in model.schema.columns if column.role == "ignored"}
+    reasons = {
+        column.name: column.reason for column in model.schema.columns if column.role == "ignored"
+    }
     assert reasons["empty"] == "all 24 cells are missing"
     assert reasons["same"] == "all 24 cells are 'x': it tells no row from another"
-    assert reasons["id"].startswith("every value is different and it looks like an identifier by its name")
+    assert reasons["id"].startswith(
+        "every value is different and it looks like an identifier by its name"
+    )
     assert reasons["answer"].startswith("it goes one to one with the target 'label'")
-    with pytest.raises(SchemaError, match="column 'empty' is named numeric, but all 24 of its cells are missing"):
+    with pytest.raises(
+        SchemaError, match="column 'empty' is named numeric, but all 24 of its cells are missing"
+    ):
         maker.fit(rows, "label", columns={"empty": "numeric"})
 
 
@@ -317,24 +412,46 @@ def test_duplicate_names_in_a_frame(maker):
 
 def test_every_wrong_option_is_told_at_once(maker):
     with pytest.raises(ConfigError) as caught:
-        maker.fit(maker.plain(24), "label", lrr=0.1, epochs=0, preset="fats", fusion="atention", dropout=2)
+        maker.fit(
+            maker.plain(24), "label", lrr=0.1, epochs=0, preset="fats", fusion="atention", dropout=2
+        )
     assert str(caught.value).splitlines()[0] == "5 options are wrong:"
     text = str(caught.value)
     assert "there is no option 'lrr'. Did you mean 'lr'?" in text
-    assert "preset='fats': input should be 'fast', 'balanced' or 'best'. Did you mean 'fast'?" in text
-    assert "epochs=0: input should be greater than or equal to 1. (Passes over the rows at most" in text
+    assert (
+        "preset='fats': input should be 'fast', 'balanced' or 'best'. Did you mean 'fast'?" in text
+    )
+    assert (
+        "epochs=0: input should be greater than or equal to 1. (Passes over the rows at most"
+        in text
+    )
     assert "dropout=2: input should be less than 1." in text
-    assert "fusion: unknown fusion 'atention'. Did you mean 'attention'? Choose from: attention, concat," in text
+    assert (
+        "fusion: unknown fusion 'atention'. Did you mean 'attention'? Choose from: attention, concat,"
+        in text
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"fusion": "telepathy"}, "fusion: unknown fusion 'telepathy'. Choose from: attention, concat, "),
+        (
+            {"fusion": "telepathy"},
+            "fusion: unknown fusion 'telepathy'. Choose from: attention, concat, ",
+        ),
         ({"share": ("txt",)}, r"share: unknown modality 'txt'. Did you mean 'text'\?"),
-        ({"encoders": {"note": "lstn"}}, r"encoders: unknown text encoder 'lstn'. Did you mean 'lstm'\?"),
-        ({"encoders": {"nte": "lstm"}}, r"encoders: there is no column or modality 'nte'. Did you mean 'note'\?"),
-        ({"encoders": {"price": "cnn"}}, "encoders: price is numeric; tabular columns have one encoder only"),
+        (
+            {"encoders": {"note": "lstn"}},
+            r"encoders: unknown text encoder 'lstn'. Did you mean 'lstm'\?",
+        ),
+        (
+            {"encoders": {"nte": "lstm"}},
+            r"encoders: there is no column or modality 'nte'. Did you mean 'note'\?",
+        ),
+        (
+            {"encoders": {"price": "cnn"}},
+            "encoders: price is numeric; tabular columns have one encoder only",
+        ),
         ({"device": "cuda:99"}, "device='cuda:99': this machine has cpu"),
     ],
 )
@@ -363,7 +480,9 @@ def test_class_names_are_no_formulas_and_no_markup(maker, tmp_path):
     with (tmp_path / "answers.csv").open(newline="", encoding="utf-8") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
     assert not any(cell.startswith("=") for cell in cells)
-    assert {"'" + FORMULA if value == FORMULA else value for value in answers.values["label"]} <= set(cells)
+    assert {
+        "'" + FORMULA if value == FORMULA else value for value in answers.values["label"]
+    } <= set(cells)
     card = (tmp_path / "run" / "README.md").read_text(encoding="utf-8")
     assert "<script>" not in card
     assert r"\<script\>alert(1)\</script\>" in card

@@ -95,16 +95,16 @@ def test_a_newer_format(copy):
 @pytest.mark.parametrize("name", ["extra.pkl", "model.pt", "weights.BIN", "array.npy"])
 def test_a_pickle_beside_it(copy, name):
     (copy / name).write_bytes(pickle.dumps(_Harm(copy / "harmed")))
-    with pytest.raises(BundleError, match=rf"holds '{name}'. A bundle is JSON and safetensors; .* run code"):
+    with pytest.raises(
+        BundleError, match=rf"holds '{name}'. A bundle is JSON and safetensors; .* run code"
+    ):
         plait.load(copy)
     assert not (copy / "harmed").exists()
 
 
 def test_weights_that_are_a_pickle_by_another_name(copy):
     _rewrite(copy, "model.safetensors", pickle.dumps(_Harm(copy / "harmed")))
-    with pytest.raises(
-        BundleError, match="is no safetensors file .*; plait opens no other kind"
-    ):
+    with pytest.raises(BundleError, match="is no safetensors file .*; plait opens no other kind"):
         plait.load(copy)
     assert not (copy / "harmed").exists()
 
@@ -202,7 +202,9 @@ def test_an_architecture_that_does_not_fit(copy, change):
 
 
 def test_no_bundle_there(tmp_path, copy):
-    with pytest.raises(BundleError, match=r"nowhere is no plait bundle: .* There is no such folder"):
+    with pytest.raises(
+        BundleError, match=r"nowhere is no plait bundle: .* There is no such folder"
+    ):
         plait.load(tmp_path / "nowhere")
     with pytest.raises(BundleError, match="is no plait bundle: it has no bundle.json"):
         plait.load(tmp_path)
@@ -261,7 +263,9 @@ def test_a_real_limit_on_file_size_is_a_message_too(copy, tmp_path):
 
 def test_a_folder_that_is_a_file(plain_run, tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(BundleError, match="could not be saved to .*file: (File exists|Not a directory)"):
+    with pytest.raises(
+        BundleError, match="could not be saved to .*file: (File exists|Not a directory)"
+    ):
         plain_run[0].save(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "mine"
 

@@ -112,4 +112,7 @@ def test_a_cap_that_is_no_size_is_refused(monkeypatch, text):
     monkeypatch.setenv("PLAIT_CACHE_GB", text)
     with pytest.raises(StoreError) as caught:
         cache.cap_bytes()
-    assert str(caught.value) == f"PLAIT_CACHE_GB is '{text}'; it must be a positive number of gigabytes."
+    assert (
+        str(caught.value)
+        == f"PLAIT_CACHE_GB is '{text}'; it must be a positive number of gigabytes."
+    )

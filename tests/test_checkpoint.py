@@ -86,7 +86,10 @@ def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path):
     for epoch in range(3):
         save_state(tmp_path, {"epoch": epoch, "weight": torch.tensor(epoch)})
     assert load_state(tmp_path)["epoch"] == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["state.json", "tensors-3.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "state.json",
+        "tensors-3.safetensors",
+    ]
 
 
 @pytest.mark.parametrize("moment", ["tensors", "draft", "replace", "unlink"])

@@ -106,7 +106,9 @@ def test_fit_saves_a_model_and_shows_its_figures(made, braid):
     for stream in ("photo", "note", "voice", "pulse", "tabular"):
         assert f"only {stream}" in done.stdout
         assert f"without {stream}" in done.stdout
-    assert f"Saved to {out}; its model card is {out / 'README.md'}" in done.stdout.replace("\n", " ")
+    assert f"Saved to {out}; its model card is {out / 'README.md'}" in done.stdout.replace(
+        "\n", " "
+    )
     assert "photo: image (16x16 colour" in done.stderr
     assert "shop: categorical" in done.stderr and "as you named it" in done.stderr
     assert "prepare" in done.stderr and "train" in done.stderr
@@ -125,7 +127,9 @@ def test_evaluate_predict_and_checks_of_it(run, made, braid, tmp_path):
     assert code == 0
     assert "label (multiclass), 24 rows of test.csv" in shown
     assert "95 % from" in shown
-    code, shown, err = run("evaluate", out, braid / "test.csv", "--json", "--quiet", "--resamples", "0")
+    code, shown, err = run(
+        "evaluate", out, braid / "test.csv", "--json", "--quiet", "--resamples", "0"
+    )
     assert (code, err) == (0, "")
     result = json.loads(shown)["targets"]["label"]
     assert result["rows"] == 24
@@ -308,7 +312,9 @@ def test_answers_that_cannot_be_written(run, plain_run, table, tmp_path):
 
 
 def test_misspelt_options_are_told_at_once(run, table, tmp_path):
-    code, out, err = run("fit", table, "--traget", "label", "--uot=x", "--dropout", "0.1", "--frobnicate")
+    code, out, err = run(
+        "fit", table, "--traget", "label", "--uot=x", "--dropout", "0.1", "--frobnicate"
+    )
     assert (code, out) == (2, "")
     assert err.startswith("error: 4 options are wrong:\n")
     assert "--traget: `plait fit` has no such option. Did you mean '--target'?" in err
@@ -383,9 +389,22 @@ def test_a_disk_that_fills_up_while_training(table, tmp_path):
         "from plait.cli import main\n"
         "main()\n"
     )
-    arguments = ["fit", table, "-t", "label", "-o", tmp_path / "run", *QUICK, "--set", "checkpoint_seconds=0"]
+    arguments = [
+        "fit",
+        table,
+        "-t",
+        "label",
+        "-o",
+        tmp_path / "run",
+        *QUICK,
+        "--set",
+        "checkpoint_seconds=0",
+    ]
     done = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr

@@ -92,9 +92,7 @@ def test_large_cells_are_not_kept(tmp_path, monkeypatch):
         {"file": "small.bin", "wave": None},
     ]
     table = plait.open_table(rows, root=tmp_path)
-    chosen = golden.choose(
-        table, [3, 2, 1, 0], ["file", "wave"], ["file", "wave"], Media(tmp_path)
-    )
+    chosen = golden.choose(table, [3, 2, 1, 0], ["file", "wave"], ["file", "wave"], Media(tmp_path))
     assert [row for row, _ in chosen] == [3, 0]
     assert golden.Row(chosen[1][1], {}).cells() == {
         "file": {"bytes": b"x" * 100, "path": "small.bin"},

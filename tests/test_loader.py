@@ -117,7 +117,9 @@ def test_collate_gives_tensors_that_may_be_written_to():
 
 def test_a_batch_moves_to_a_device_whole():
     batch = Batch(
-        np.arange(2), {"a": ColumnBatch(torch.zeros(2), torch.ones(2, dtype=torch.bool))}, {"y": torch.zeros(2)}
+        np.arange(2),
+        {"a": ColumnBatch(torch.zeros(2), torch.ones(2, dtype=torch.bool))},
+        {"y": torch.zeros(2)},
     )
     moved = batch.to(torch.device("meta"))
     assert {moved.columns["a"].values.device.type, moved.columns["a"].mask.device.type} == {"meta"}

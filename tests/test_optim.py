@@ -40,7 +40,9 @@ def test_every_optimizer_lowers_a_quadratic(name, lr):
 def test_matrices_decay_and_vectors_do_not(name):
     model = Quadratic()
     optimizer = build_optimizer(model, configure(optimizer=name, weight_decay=0.3))
-    decay = {id(w): group["weight_decay"] for group in optimizer.param_groups for w in group["params"]}
+    decay = {
+        id(w): group["weight_decay"] for group in optimizer.param_groups for w in group["params"]
+    }
     assert decay == {id(model.matrix): 0.3, id(model.vector): 0.0}
 
 
@@ -80,7 +82,9 @@ def test_values_after_the_warm_up():
     for step in (10, 40, 99):
         done = (step - 10) / 90
         assert curve(schedule="linear", warmup=0.1)[step] == pytest.approx(1 - done)
-        assert curve(schedule="cosine", warmup=0.1)[step] == pytest.approx(0.5 * (1 + math.cos(math.pi * done)))
+        assert curve(schedule="cosine", warmup=0.1)[step] == pytest.approx(
+            0.5 * (1 + math.cos(math.pi * done))
+        )
         assert curve(schedule="constant", warmup=0.1)[step] == 1
 
 
@@ -113,7 +117,9 @@ def test_averaged_weights_equal_the_formula():
         decay = min(0.9, (1 + step) / (10 + step))
         for name, value in model.state_dict().items():
             whole = not value.is_floating_point()
-            want[name] = value.double() if whole else decay * want[name] + (1 - decay) * value.double()
+            want[name] = (
+                value.double() if whole else decay * want[name] + (1 - decay) * value.double()
+            )
     assert average.steps == 199
     for name, value in average.state.items():
         torch.testing.assert_close(value.double(), want[name], atol=1e-4, rtol=1e-4)

@@ -95,7 +95,9 @@ def test_it_learns_and_the_evaluation_tells_each_stream_apart(fitted, braid):
     evaluation = fitted[0].evaluate(braid / "test.csv", resamples=3)
     result = evaluation.targets["label"]
     assert evaluation["accuracy"] > 0.6
-    assert set(result.alone) == set(result.without) == {"photo", "note", "voice", "pulse", "tabular"}
+    assert (
+        set(result.alone) == set(result.without) == {"photo", "note", "voice", "pulse", "tabular"}
+    )
     assert result.rows == 24
     low, high = result.intervals["accuracy"]
     assert 0 <= low <= high <= 1
@@ -110,7 +112,10 @@ def test_every_decision_is_noted_with_its_reason(maker, tmp_path):
     assert "price: numeric (" in told
     assert "all 40 sampled cells are numbers" in told
     assert "target label: binary; 2 distinct values: 'no', 'yes'" in told
-    assert "encoders: note → transformer, tabular → tokens; fusion: late, width 64 (preset fast)" in told
+    assert (
+        "encoders: note → transformer, tabular → tokens; fusion: late, width 64 (preset fast)"
+        in told
+    )
     assert "34 rows to train on, 6 to validate on: seeded, balanced by target (seed 0)" in told
     assert "optimizer adamw, peak lr 0.002, class weights none, 1 threads" in told
     assert "device cpu: no GPU was found" in told or "device cuda" in told
@@ -220,7 +225,11 @@ def test_each_kind_of_target_alone(maker, cells, options, kind):
     else:
         assert set(answers) <= set(model.classes_)
         assert model.predict_proba(rows[:5]).sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
-    assert np.isfinite(model.evaluate(rows, resamples=0).targets["y"].metrics["rmse" if kind == "regression" else "log_loss"])
+    assert np.isfinite(
+        model.evaluate(rows, resamples=0)
+        .targets["y"]
+        .metrics["rmse" if kind == "regression" else "log_loss"]
+    )
 
 
 def test_labels_of_one_length_are_answers_too(maker):
@@ -296,7 +305,9 @@ def test_every_fusion_trains_and_answers_with_any_stream_missing(maker, media, t
     nothing = {"photo": None, "note": None, "price": None, "shop": None}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        chances = model.predict_proba([nothing, {**nothing, "note": "apple"}, {**nothing, "price": 1.0}])
+        chances = model.predict_proba(
+            [nothing, {**nothing, "note": "apple"}, {**nothing, "price": 1.0}]
+        )
     assert chances.shape == (3, 3)
     assert np.isfinite(chances).all()
 
@@ -426,7 +437,9 @@ def test_a_finished_model_is_not_replaced_unasked(maker, plain_run, tmp_path):
     rows = maker.plain(24)
     out = tmp_path / "run"
     maker.fit(rows, "label", out=out)
-    with pytest.raises(ConfigError, match=r"already holds a model; name another folder, or pass overwrite=True"):
+    with pytest.raises(
+        ConfigError, match=r"already holds a model; name another folder, or pass overwrite=True"
+    ):
         maker.fit(rows, "label", out=out)
     model = maker.fit(rows, "label", out=out, overwrite=True, seed=5)
     assert plait.load(out).config.seed == 5
@@ -446,11 +459,15 @@ def test_resume_needs_a_folder_and_the_same_run(maker, tmp_path):
     with pytest.raises(ConfigError, match="resume: name the folder to take up with out="):
         maker.fit(rows, "label", resume=True)
     whole = maker.fit(rows, "label", out=tmp_path / "whole", epochs=3)
-    model = maker.fit(rows, "label", out=tmp_path / "run", epochs=3, resume=True)  # nothing to resume
+    model = maker.fit(
+        rows, "label", out=tmp_path / "run", epochs=3, resume=True
+    )  # nothing to resume
     weights, expected = model.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
     with pytest.raises(ConfigError, match="not those the checkpoint was made with"):
-        maker.fit(rows, "label", out=tmp_path / "run", epochs=3, seed=9, resume=True, overwrite=True)
+        maker.fit(
+            rows, "label", out=tmp_path / "run", epochs=3, seed=9, resume=True, overwrite=True
+        )
 
 
 class _Stop(Exception):
@@ -490,7 +507,9 @@ def test_a_run_that_was_stopped_continues_to_the_same_weights(maker, tmp_path):
     whole = maker.fit(rows, "label", **options)
     with pytest.raises(_Stop):
         maker.fit(rows, "label", out=tmp_path / "run", progress=_Killer(60), **options)
-    with pytest.raises(plait.errors.BundleError, match="has not finished; continue it with --resume"):
+    with pytest.raises(
+        plait.errors.BundleError, match="has not finished; continue it with --resume"
+    ):
         plait.load(tmp_path / "run")
     notes = Notes()
     model = maker.fit(rows, "label", out=tmp_path / "run", resume=True, progress=notes, **options)
@@ -514,7 +533,9 @@ def test_a_target_is_needed(maker):
 
 
 def test_kinds_are_of_targets_only(maker):
-    with pytest.raises(ConfigError, match=r"target_kinds: 'lable' is no target. Did you mean 'label'\?"):
+    with pytest.raises(
+        ConfigError, match=r"target_kinds: 'lable' is no target. Did you mean 'label'\?"
+    ):
         maker.fit(maker.plain(24), "label", target_kinds={"lable": "binary"})
 
 

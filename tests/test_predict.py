@@ -37,7 +37,9 @@ def test_one_row_is_answered_as_it_is_among_others(known):
 
 def test_a_bare_dict_is_no_table(known):
     model, frame, _ = known
-    with pytest.raises(TableError, match=r"For a single row, pass a list that holds the dict: \[row\]"):
+    with pytest.raises(
+        TableError, match=r"For a single row, pass a list that holds the dict: \[row\]"
+    ):
         model.predict(frame.iloc[0].to_dict())
 
 
@@ -128,7 +130,9 @@ def test_nan_and_infinity_in_numbers(known):
 
 def test_text_where_numbers_belong(known):
     model, frame, _ = known
-    with pytest.warns(UnreadableCellsWarning, match=r"price: 24 unreadable cells, the first in row 0: "):
+    with pytest.warns(
+        UnreadableCellsWarning, match=r"price: 24 unreadable cells, the first in row 0: "
+    ):
         chances = model.predict_proba(frame.assign(price="a lot"))
     assert np.isfinite(chances).all()
 
@@ -142,7 +146,9 @@ def test_unseen_classes_are_left_out_of_the_figures_and_said(known):
         "1 rows were left out of the figures for 'label': row 0: the class 'new' was not in the "
         "training rows (a, b, c)"
     ]
-    with pytest.raises(TableError, match="has no row with a known answer in label: nothing can be measured"):
+    with pytest.raises(
+        TableError, match="has no row with a known answer in label: nothing can be measured"
+    ):
         model.evaluate(frame.assign(label="new"))
 
 
@@ -191,14 +197,18 @@ def test_some_streams_only(known):
     assert not np.allclose(alone, chances)
     hidden = frame.assign(photo=None, voice=None, pulse=None, price=None, shop=None, day=None)
     np.testing.assert_allclose(alone, model.predict_proba(hidden), atol=1e-5)
-    with pytest.raises(ConfigError, match=r"streams: unknown stream 'phot'. Did you mean 'photo'\?"):
+    with pytest.raises(
+        ConfigError, match=r"streams: unknown stream 'phot'. Did you mean 'photo'\?"
+    ):
         model.answer(frame, streams=["phot"])
 
 
 def test_numbers_have_no_probabilities(maker):
     rows = maker.plain(24)
     model = maker.fit(rows, "price", target_kinds={"price": "regression"})
-    with pytest.raises(TableError, match="'price' is a number and has no probabilities; use predict"):
+    with pytest.raises(
+        TableError, match="'price' is a number and has no probabilities; use predict"
+    ):
         model.predict_proba(rows)
     assert model.answer(rows).to_columns().keys() == {"price"}
     assert model.classes_ == []
@@ -222,7 +232,8 @@ def test_a_column_called_like_the_tabular_stream(maker):
 
 def test_names_with_dots_slashes_and_emoji(maker, tmp_path):
     rows = [
-        {"a.b": row["note"], "c/d 🙂": row["price"], "клас": row["label"]} for row in maker.plain(24)
+        {"a.b": row["note"], "c/d 🙂": row["price"], "клас": row["label"]}
+        for row in maker.plain(24)
     ]
     model = maker.fit(rows, "клас", out=tmp_path / "run 🙂")
     again = plait.load(tmp_path / "run 🙂")

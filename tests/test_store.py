@@ -57,7 +57,12 @@ class Sizes(Letters):
     def prepare(self, cells, state, settings):
         self.seen += cells
         present = np.array([not is_missing(cell) for cell in cells], bool)
-        values = np.array([[len(str(cell)), 1, 2] if there else [0, 0, 0] for cell, there in zip(cells, present, strict=True)])
+        values = np.array(
+            [
+                [len(str(cell)), 1, 2] if there else [0, 0, 0]
+                for cell, there in zip(cells, present, strict=True)
+            ]
+        )
         return Prepared(values.reshape(-1, 3).astype(np.float32), None, present)
 
 
@@ -225,8 +230,12 @@ def test_a_batch_is_each_row_padded_to_the_longest(cells, data):
     direct = PreparedColumn.from_prepared(Letters().prepare(cells, {}, Settings(Media(None))))
     _, index = np.unique([str(cell) for cell in cells], return_inverse=True)
     distinct = sorted({str(cell) for cell in cells})
-    small = Letters().prepare([None if cell == "None" else cell for cell in distinct], {}, Settings(Media(None)))
-    shared = PreparedColumn(small.values, PreparedColumn.from_prepared(small).offsets, small.present, index)
+    small = Letters().prepare(
+        [None if cell == "None" else cell for cell in distinct], {}, Settings(Media(None))
+    )
+    shared = PreparedColumn(
+        small.values, PreparedColumn.from_prepared(small).offsets, small.present, index
+    )
     longest = max(1, *map(len, texts), 1)
     for column in (direct, shared):
         values, mask = column.batch(np.array(rows))

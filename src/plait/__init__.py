@@ -14,16 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait.answers import Answers
     from plait.evaluate import Evaluation
     from plait.pipeline import fit
-    from plait.predict import Answers, Predictor, load
+    from plait.predict import Predictor, load
     from plait.table.source import open_table
 
 __version__ = "0.1.0"
 __all__ = ["Answers", "Evaluation", "Predictor", "fit", "load", "open_table"]
 
 _HOMES = {
-    "Answers": "plait.predict",
+    "Answers": "plait.answers",
     "Evaluation": "plait.evaluate",
     "Predictor": "plait.predict",
     "fit": "plait.pipeline",

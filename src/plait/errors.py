@@ -5,7 +5,8 @@ message alone; a stack trace at a user is a bug.
 """
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from os.path import commonprefix
 
 
 class PlaitError(Exception):
@@ -70,8 +71,14 @@ class UnreadableCellsWarning(PlaitWarning):
 
 def suggest(name: str, choices: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` when a choice is close to ``name``, else an empty string."""
-    close = get_close_matches(name, list(choices), n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    plain = {choice.lower(): choice for choice in choices}
+    close = get_close_matches(name.lower(), plain, n=3, cutoff=0.6)
+
+    def likeness(choice: str) -> tuple[float, int]:
+        same = SequenceMatcher(None, choice, name.lower()).ratio()
+        return same, len(commonprefix([choice, name.lower()]))  # lable: label before table
+
+    return f" Did you mean '{plain[max(close, key=likeness)]}'?" if close else ""
 
 
 def unknown(kind: str, name: str, choices: Iterable[str]) -> str:

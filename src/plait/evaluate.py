@@ -129,7 +129,7 @@ def _scores(
     device: torch.device | None,
 ) -> Iterator[tuple[str, str, Tensor]]:
     model.eval()
-    for start in range(0, len(rows), BATCH):
+    for start in range(0, max(1, len(rows)), BATCH):  # no rows make one empty batch
         batch = collate(columns, rows[start : start + BATCH])
         if device is not None:
             batch = {
@@ -199,7 +199,10 @@ def validation_score(
     encoded: Mapping[str, tuple[np.ndarray, np.ndarray]],
     scores: Mapping[str, np.ndarray],
 ) -> dict[str, float]:
-    """The mean primary metric over targets, and the mean log loss or squared error."""
+    """The mean primary metric over targets, and the mean log loss or squared error.
+
+    A target whose metric has no value, R² of a single row say, does not count; -1 and 0 when none has.
+    """
     score, loss = [], []
     for target in targets:
         values, present = encoded[target.name]
@@ -210,4 +213,9 @@ def validation_score(
         )
         score.append(figures[PRIMARY[target.kind]])
         loss.append(figures["log_loss"] if "log_loss" in figures else 1 - figures["r2"])
-    return {"score": float(np.nan_to_num(np.mean(score), nan=-1.0)), "loss": float(np.mean(loss))}
+    return {"score": _mean(score, -1.0), "loss": _mean(loss, 0.0)}
+
+
+def _mean(values: list[float], otherwise: float) -> float:
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else otherwise

@@ -25,7 +25,9 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
         case "gd":
             return torch.optim.SGD(groups, lr=lr)
         case "sgd":
-            return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, nesterov=True)
+            return torch.optim.SGD(
+                groups, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0
+            )
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=lr, momentum=config.momentum)
         case "adam":

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from plait import golden
+from plait.answers import Answers, decode
 from plait.assemble import Blueprint, build
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card
 from plait.config import Config
+from plait.devices import compute_threads, torch_threads
 from plait.errors import (
     BundleError,
     ConfigError,
@@ -26,6 +28,7 @@ from plait.errors import (
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
 from plait.loader import collate
+from plait.modalities.base import Problem
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.table.quarantine import Entry, Quarantine
@@ -38,48 +41,12 @@ ROWS = 1024
 
 
 @dataclass(frozen=True)
-class Answers:
-    """One answer for every row of a table, in its order.
+class _Seen:
+    """What one pass over a table gave: subset → target → scores, unreadable cells, absent columns."""
 
-    Attributes:
-        values: target → class names, lists of labels, or numbers, ``[rows]``.
-        scores: target → probabilities ``[rows, classes]``, or the numbers themselves.
-        quarantine: cells that were unreadable and counted as missing.
-        absent: input columns the table lacks; they counted as missing.
-    """
-
-    targets: list[Target]
-    values: dict[str, np.ndarray]
-    scores: dict[str, np.ndarray]
+    scores: dict[str, dict[str, np.ndarray]]
     quarantine: Quarantine
-    absent: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(next(iter(self.values.values())))
-
-    def to_columns(self) -> dict[str, Sequence[Any]]:
-        """Columns for a file: the answer, its confidence, and each class's probability."""
-        columns: dict[str, Sequence[Any]] = {}
-        for target in self.targets:
-            name, scores = target.name, self.scores[target.name]
-            values = self.values[name]
-            if target.kind == "multilabel":
-                columns[name] = [target.join(labels) for labels in values]
-            else:
-                columns[name] = values.tolist()
-            if target.kind in ("binary", "multiclass"):
-                columns[f"{name}_confidence"] = scores.max(axis=1).round(6).tolist()
-            for index, label in enumerate(target.classes):
-                columns[f"{name}_p_{label}"] = scores[:, index].round(6).tolist()
-        return columns
-
-    def notes(self) -> list[str]:
-        """What a reader of these answers must know."""
-        lines = [
-            f"the table has no column '{name}'; it counted as missing in every row"
-            for name in self.absent
-        ]
-        return lines + self.quarantine.summary()
+    absent: list[str]
 
 
 class Predictor:
@@ -190,24 +157,17 @@ class Predictor:
             raise ConfigError(
                 [f"streams: {unknown('stream', name, self.model.streams)}" for name in wrong]
             )
-        table = open_table(source, root=root)
         shown = {ALL: list(streams) if streams is not None else None}
-        scores: dict[str, list[np.ndarray]] = {target.name: [] for target in self.targets}
-        quarantine, absent = Quarantine(), []
-        for start, rows, prepared in self._chunks(table, reporter or Silent()):
-            found = infer(self.model, prepared.columns, np.arange(rows), shown=shown)[ALL]
-            for name, values in found.items():
-                scores[name].append(values)
-            quarantine = _moved(quarantine, prepared.quarantine, start)
-            absent = prepared.absent
-        whole = {name: np.concatenate(parts) for name, parts in scores.items()}
-        decoded = {target.name: _decoded(target, whole[target.name]) for target in self.targets}
+        seen = self._infer(open_table(source, root=root), shown, reporter or Silent())
+        decoded = {
+            target.name: decode(target, seen.scores[ALL][target.name]) for target in self.targets
+        }
         return Answers(
             self.targets,
             values={name: values for name, (values, _) in decoded.items()},
             scores={name: told for name, (_, told) in decoded.items()},
-            quarantine=quarantine,
-            absent=absent,
+            quarantine=seen.quarantine,
+            absent=seen.absent,
         )
 
     def evaluate(
@@ -230,31 +190,16 @@ class Predictor:
         """
         table = open_table(source, root=root)
         table.require([target.name for target in self.targets])
-        reporter = reporter or Silent()
         encoded, notes = self._truth(table)
-        shown = subsets(list(self.blueprint.streams))
-        found: dict[str, dict[str, list[np.ndarray]]] = {}
-        quarantine, absent = Quarantine(), []
-        for start, rows, prepared in self._chunks(table, reporter):
-            for name, by_target in infer(
-                self.model, prepared.columns, np.arange(rows), shown=shown
-            ).items():
-                for target, values in by_target.items():
-                    found.setdefault(name, {}).setdefault(target, []).append(values)
-            quarantine = _moved(quarantine, prepared.quarantine, start)
-            absent = prepared.absent
-        scores = {
-            name: {target: np.concatenate(parts) for target, parts in by_target.items()}
-            for name, by_target in found.items()
-        }
-        results = measure(self.targets, encoded, scores, seed=seed, resamples=resamples)
+        seen = self._infer(table, subsets(list(self.blueprint.streams)), reporter or Silent())
+        results = measure(self.targets, encoded, seen.scores, seed=seed, resamples=resamples)
         if not results:
             raise TableError(
                 f"{table.name} has no row with a known answer in "
                 f"{', '.join(target.name for target in self.targets)}: nothing can be measured."
             )
-        notes += [f"no column '{name}': it counted as missing in every row" for name in absent]
-        return Evaluation(table.name, table.rows, seed, results, notes + quarantine.summary())
+        notes += [f"no column '{name}': it counted as missing in every row" for name in seen.absent]
+        return Evaluation(table.name, table.rows, seed, results, notes + seen.quarantine.summary())
 
     def save(self, folder: Path | str) -> Path:
         """Save the bundle; returns its folder.
@@ -304,6 +249,26 @@ class Predictor:
             names = ", ".join(target.name for target in self.targets)
             raise TableError(f"the model has several targets ({names}); look at .targets instead.")
         return self.targets[0]
+
+    def _infer(
+        self, table: Table, shown: Mapping[str, Sequence[str] | None], reporter: Reporter
+    ) -> "_Seen":
+        """Scores of every row for each subset of streams, and what was met on the way."""
+        found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in shown}
+        seen = _Seen({}, Quarantine(), [])
+        with torch_threads(self.config.threads or compute_threads()):
+            for start, rows, prepared in self._chunks(table, reporter):
+                scores = infer(self.model, prepared.columns, np.arange(rows), shown=shown)
+                for name, by_target in scores.items():
+                    for target, values in by_target.items():
+                        found[name].setdefault(target, []).append(values)
+                for entry in prepared.quarantine.entries:
+                    problem = Problem(entry.row, entry.reason)
+                    seen.quarantine.add(entry.column, [problem], offset=start)
+                seen.absent[:] = prepared.absent
+        for name, by_target in found.items():
+            seen.scores[name] = {target: np.concatenate(p) for target, p in by_target.items()}
+        return seen
 
     def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
         """Start, length and prepared columns of each run of rows."""
@@ -400,23 +365,3 @@ def load(folder: Path | str) -> Predictor:
         )
     except _MISFITS as error:
         raise BundleError(f"the bundle {path} does not fit together: {error}") from error
-
-
-def _moved(into: Quarantine, part: Quarantine, start: int) -> Quarantine:
-    """Both together, the part's rows counted from ``start``."""
-    return Quarantine(
-        [*into.entries, *(replace(entry, row=entry.row + start) for entry in part.entries)]
-    )
-
-
-def _decoded(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Answers and scores in the user's terms."""
-    if target.kind == "regression":
-        numbers = target.original(scores[:, 0])
-        return numbers, numbers
-    if target.kind == "multilabel":
-        answers = np.empty(len(scores), dtype=object)
-        for row, labels in enumerate(target.label_sets(scores >= 0.5)):
-            answers[row] = labels  # all at once, numpy would take lists of one length for an axis
-        return answers, scores
-    return np.array(target.labels(scores.argmax(axis=1)), dtype=object), scores

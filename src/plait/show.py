@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 LABELS = {
     "balanced_accuracy": "balanced",
@@ -23,16 +24,9 @@ LABELS = {
 }
 
 
-def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
     """A plain table; the first ``left`` columns are text, the rest numbers."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        show_header=any(head),
-    )
+    table = Table(box=None, pad_edge=False, show_header=any(head))
     for number, name in enumerate(head):
         table.add_column(
             escape(name), justify="left" if number < left else "right", overflow="fold"
@@ -40,6 +34,12 @@ def grid(title: str, head: Sequence[str], rows: Sequence[Sequence[str]], left: i
     for row in rows:
         table.add_row(*map(escape, row))
     return table
+
+
+def _print(console: Console, title: str, table: Table) -> None:
+    """A table below its title, which may be wider than it."""
+    console.print(Text(title, style="bold"))
+    console.print(table)
 
 
 def show_schema(
@@ -62,13 +62,12 @@ def show_schema(
             ]
         )
     table = grid(
-        f"{schema['rows']} rows, {len(rows)} columns",
         ["column", "role", "kind", "missing", "distinct", "why"],
         rows,
         left=3,
     )
     table.columns[5].justify = "left"
-    console.print(table)
+    _print(console, f"{schema['rows']} rows, {len(rows)} columns", table)
     for warning in schema["warnings"]:
         console.print(f"[yellow]![/yellow] {escape(warning)}", highlight=False)
 
@@ -76,7 +75,9 @@ def show_schema(
 def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
     """A table a target: all streams with intervals, each alone, each missing."""
     for name, result in evaluation["targets"].items():
-        metrics = list(result["metrics"])
+        # With one class a row micro F1 is accuracy, and the terminal is narrow.
+        same = () if result["kind"] == "multilabel" else ("micro_f1",)
+        metrics = [metric for metric in result["metrics"] if metric not in same]
         head = ["streams", *(LABELS.get(metric, metric) for metric in metrics)]
         rows = [["all", *(_number(result["metrics"][metric]) for metric in metrics)]]
         if result["intervals"]:
@@ -89,7 +90,7 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
                 for stream, figures in result[kind].items()
             ]
         title = f"{name} ({result['kind']}), {result['rows']} rows of {evaluation['source']}"
-        console.print(grid(escape(title), head, rows))
+        _print(console, title, grid(head, rows))
     for note in evaluation["notes"]:
         console.print(f"[yellow]![/yellow] {escape(note)}", highlight=False)
 
@@ -106,7 +107,7 @@ def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: i
         [str(row), *(_cell(columns[name][row]) for name in names)]
         for row in range(min(count, most))
     ]
-    console.print(grid(f"{count} answers", ["row", *names], rows))
+    _print(console, f"{count} answers", grid(["row", *names], rows))
     if count > most:
         console.print(f"... and {count - most} more; write them all with -o answers.csv")
 
@@ -115,7 +116,7 @@ def show_facts(console: Console, facts: Mapping[str, Mapping[str, str]]) -> None
     """Groups of named facts."""
     for title, group in facts.items():
         rows = [[name, value] for name, value in group.items()]
-        console.print(grid(title, ["", ""], rows, left=2))
+        _print(console, title, grid(["", ""], rows, left=2))
         console.print()
 
 

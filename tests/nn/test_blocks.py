@@ -99,7 +99,9 @@ def test_attention_without_real_keys_gives_the_output_bias(tokens):
 
 def test_attention_gradients_are_finite_when_every_key_is_masked():
     part = Attention(width=8, heads=2)
-    part(torch.randn(2, 3, 8), torch.randn(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool)).sum().backward()
+    part(
+        torch.randn(2, 3, 8), torch.randn(2, 4, 8), torch.zeros(2, 4, dtype=torch.bool)
+    ).sum().backward()
     assert all(weight.grad.isfinite().all() for weight in part.parameters())
 
 
@@ -186,7 +188,9 @@ def test_masked_batch_norm_equals_torch_over_the_real_positions(kind, share):
 
 
 @pytest.mark.parametrize("incoming", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("shape", [(5, 3, 4, 4), (5, 3, 1, 1), (1, 3, 6, 1), (1, 3, 1, 6), (1, 3, 4, 4)])
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 4, 4), (5, 3, 1, 1), (1, 3, 6, 1), (1, 3, 1, 6), (1, 3, 4, 4)]
+)
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_masked_batch_norm_gradient_does_not_depend_on_the_memory_layout(shape, layout, incoming):
     part = MaskedBatchNorm(channels=3)
@@ -195,7 +199,10 @@ def test_masked_batch_norm_gradient_does_not_depend_on_the_memory_layout(shape, 
     twin = values.detach().double().contiguous().requires_grad_()
     part(values, torch.ones(shape[0], 1, 1, 1, dtype=torch.bool)).backward(pull)
     flat = twin.movedim(1, -1).flatten(0, -2)
-    (nn.functional.batch_norm(flat, None, None, training=True) * pull.movedim(1, -1).flatten(0, -2)).sum().backward()
+    (
+        nn.functional.batch_norm(flat, None, None, training=True)
+        * pull.movedim(1, -1).flatten(0, -2)
+    ).sum().backward()
     torch.testing.assert_close(values.grad, twin.grad.float(), atol=1e-5, rtol=1e-4)
 
 

@@ -51,7 +51,12 @@ def cells(modality, rows=5):
         return [ColumnBatch(values, torch.ones(rows, dtype=torch.bool))]
     if modality == TABULAR:
         there = torch.ones(rows, dtype=torch.bool)
-        values = [torch.randn(rows, 1), torch.randint(0, 3, (rows,)), torch.randn(rows, 9), torch.randn(rows, 7)]
+        values = [
+            torch.randn(rows, 1),
+            torch.randint(0, 3, (rows,)),
+            torch.randn(rows, 9),
+            torch.randn(rows, 7),
+        ]
         return [ColumnBatch(value, there) for value in values]
     lengths = torch.tensor(LENGTHS[:rows])
     mask = torch.arange(int(lengths.max())) < lengths[:, None]
@@ -131,7 +136,9 @@ def test_a_row_alone_gives_the_tokens_it_gives_in_a_batch(case, row):
     (column,) = cells(case[0])
     whole = part(column)
     length = LENGTHS[row]
-    alone = part(ColumnBatch(column.values[row : row + 1, :length], column.mask[row : row + 1, :length]))
+    alone = part(
+        ColumnBatch(column.values[row : row + 1, :length], column.mask[row : row + 1, :length])
+    )
     close(alone.values[0], whole.values[row][whole.mask[row]])
 
 
@@ -142,7 +149,9 @@ def test_padding_changes_nothing_in_training_mode_either(case, rubbish):
     other.load_state_dict(one.state_dict())
     (column,) = cells(case[0])
     before, after = one(column), other(padded(column, 9, rubbish))
-    torch.testing.assert_close(after.values[after.mask], before.values[before.mask], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        after.values[after.mask], before.values[before.mask], atol=1e-4, rtol=1e-4
+    )
     for name, value in one.state_dict().items():
         close(other.state_dict()[name], value)
 
@@ -296,7 +305,9 @@ def test_recurrent_equals_a_packed_bidirectional_network(kind, stride):
     values = torch.randn(4, 10, 3) * mask.unsqueeze(-1)
     joined = values.reshape(4, 10 // stride, 3 * stride)
     short = -(-lengths // stride)
-    packed = nn.utils.rnn.pack_padded_sequence(joined, short, batch_first=True, enforce_sorted=False)
+    packed = nn.utils.rnn.pack_padded_sequence(
+        joined, short, batch_first=True, enforce_sorted=False
+    )
     states, _ = nn.utils.rnn.pad_packed_sequence(both(packed)[0], batch_first=True)
     got = part(ColumnBatch(values, mask))
     for row, length in enumerate(short):

@@ -78,7 +78,10 @@ def test_squared_error_equals_sklearn():
 
 
 def test_huber_is_squared_near_and_linear_far():
-    logits, target = torch.tensor([[0.0], [0.0], [0.0], [0.0]]), torch.tensor([0.5, -1.0, 3.0, -4.0])
+    logits, target = (
+        torch.tensor([[0.0], [0.0], [0.0], [0.0]]),
+        torch.tensor([0.5, -1.0, 3.0, -4.0]),
+    )
     loss = Regress(width=4).loss(logits, target)
     np.testing.assert_allclose(loss, [0.125, 0.5, 2.5, 3.5], rtol=1e-6)
 
@@ -96,7 +99,9 @@ def test_a_missing_number_has_no_loss_and_no_gradient(kind):
 @pytest.mark.parametrize("kind", ["mse", "huber"])
 def test_an_infinite_number_gives_an_infinite_loss(kind):
     """Not a very large one, which training would take for a good batch."""
-    loss = Regress(width=4, kind=kind).loss(torch.zeros(2, 1), torch.tensor([torch.inf, -torch.inf]))
+    loss = Regress(width=4, kind=kind).loss(
+        torch.zeros(2, 1), torch.tensor([torch.inf, -torch.inf])
+    )
     assert not loss.isfinite().any()
 
 

@@ -10,6 +10,7 @@ the encoder's business.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from io import BytesIO
 from math import ceil
 from time import monotonic
@@ -18,6 +19,7 @@ from typing import ClassVar
 import numpy as np
 import soundfile
 import soxr
+from threadpoolctl import ThreadpoolController
 
 from plait.errors import CellError
 from plait.media import Limits
@@ -198,9 +200,16 @@ def log_mel(clips: Sequence[np.ndarray], state: State, threads: int = 1) -> np.n
         for begin in blocks:
             transform(begin)
     else:
-        with ThreadPoolExecutor(threads) as pool:
+        # One thread a product: the pool's threads keep the cores busy already.
+        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
             list(pool.map(transform, blocks))
     return out
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Finds the libraries whose threads can be limited; that takes milliseconds, so once."""
+    return ThreadpoolController()
 
 
 def hop_samples(state: State) -> int:

@@ -1,0 +1,68 @@
+"""One answer for every row, in the user's own terms."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from plait.table.quarantine import Quarantine
+from plait.table.target import Target
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer for every row of a table, in its order.
+
+    Attributes:
+        values: target → class names, lists of labels, or numbers, ``[rows]``.
+        scores: target → probabilities ``[rows, classes]``, or the numbers themselves.
+        quarantine: cells that were unreadable and counted as missing.
+        absent: input columns the table lacks; they counted as missing.
+    """
+
+    targets: list[Target]
+    values: dict[str, np.ndarray]
+    scores: dict[str, np.ndarray]
+    quarantine: Quarantine
+    absent: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.values.values())))
+
+    def to_columns(self) -> dict[str, Sequence[Any]]:
+        """Columns for a file: the answer, its confidence, and each class's probability."""
+        columns: dict[str, Sequence[Any]] = {}
+        for target in self.targets:
+            name, scores = target.name, self.scores[target.name]
+            values = self.values[name]
+            if target.kind == "multilabel":
+                columns[name] = [target.join(labels) for labels in values]
+            else:
+                columns[name] = values.tolist()
+            if target.kind in ("binary", "multiclass"):
+                columns[f"{name}_confidence"] = scores.max(axis=1).round(6).tolist()
+            for index, label in enumerate(target.classes):
+                columns[f"{name}_p_{label}"] = scores[:, index].round(6).tolist()
+        return columns
+
+    def notes(self) -> list[str]:
+        """What a reader of these answers must know."""
+        lines = [
+            f"the table has no column '{name}'; it counted as missing in every row"
+            for name in self.absent
+        ]
+        return lines + self.quarantine.summary()
+
+
+def decode(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Answers and scores in the user's terms."""
+    if target.kind == "regression":
+        numbers = target.original(scores[:, 0])
+        return numbers, numbers
+    if target.kind == "multilabel":
+        answers = np.empty(len(scores), dtype=object)
+        for row, labels in enumerate(target.label_sets(scores >= 0.5)):
+            answers[row] = labels  # all at once, numpy would take lists of one length for an axis
+        return answers, scores
+    return np.array(target.labels(scores.argmax(axis=1)), dtype=object), scores

@@ -1,0 +1,37 @@
+"""The facts of a machine and an installation."""
+
+import platform
+
+import plait
+from plait import checks
+
+
+def test_the_facts(monkeypatch, tmp_path):
+    monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("PLAIT_CACHE_GB", "3")
+    facts = checks.gather()
+    assert list(facts) == ["Machine", "Packages", "Extras", "Cache"]
+    assert facts["Machine"]["python"] == platform.python_version()
+    assert facts["Machine"]["device"].endswith(")")
+    assert facts["Machine"]["threads"].endswith(" cores this process may use")
+    assert facts["Packages"]["plait"] == plait.__version__
+    assert all(value[0].isdigit() for value in facts["Packages"].values())
+    assert facts["Cache"] == {
+        "folder": str(tmp_path / "cache"),
+        "holds": "0 entries, 0.0 MB",
+        "cap": "3 GB (PLAIT_CACHE_GB)",
+    }
+    assert all(isinstance(value, str) for group in facts.values() for value in group.values())
+
+
+def test_what_is_missing_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(checks, "CORE", ("torch", "no-such-package"))
+    monkeypatch.setattr(
+        checks, "EXTRAS", {"hf": ("no-such-package", "Hugging Face datasets as tables")}
+    )
+    facts = checks.gather()
+    assert facts["Packages"]["no-such-package"] == "missing: reinstall plait"
+    assert facts["Extras"] == {
+        "hf": 'absent; for Hugging Face datasets as tables: pip install "plait[hf]"'
+    }
+    assert checks.installed("no-such-package") is None

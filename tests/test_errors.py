@@ -1,0 +1,52 @@
+"""Messages say what was passed, what was expected and how to mend it."""
+
+import pytest
+
+from plait import errors
+from plait.errors import ConfigError, MissingExtra, PlaitError, suggest, unknown
+
+
+@pytest.mark.parametrize(
+    ("name", "choices", "expected"),
+    [
+        ("lable", ["label", "table"], " Did you mean 'label'?"),
+        ("LABEL", ["Label"], " Did you mean 'Label'?"),
+        ("lalbe", ["table", "label"], " Did you mean 'label'?"),
+        ("zzz", ["label"], ""),
+        ("", ["label"], ""),
+        ("x", [], ""),
+    ],
+)
+def test_suggestions(name, choices, expected):
+    assert suggest(name, choices) == expected
+
+
+def test_an_unknown_name_lists_the_choices():
+    assert unknown("fusion", "lat", ["late", "concat"]) == (
+        "unknown fusion 'lat'. Did you mean 'late'? Choose from: concat, late."
+    )
+    assert unknown("fusion", "?", {"b": 1, "a": 2}) == "unknown fusion '?'. Choose from: a, b."
+
+
+def test_options_are_counted():
+    assert str(ConfigError(["one"])) == "1 option is wrong:\n  - one"
+    two = ConfigError(problem for problem in ("one", "two"))
+    assert str(two) == "2 options are wrong:\n  - one\n  - two"
+    assert two.problems == ["one", "two"]
+
+
+def test_a_missing_extra_says_what_to_install():
+    assert str(MissingExtra("The demo", "demo", "espeakng-loader")) == (
+        "The demo needs the package espeakng-loader, which is not installed.\n"
+        'Install it with:  pip install "plait[demo]"'
+    )
+
+
+def test_every_error_is_plaits():
+    kinds = [
+        part for part in vars(errors).values() if getattr(part, "__module__", "") == errors.__name__
+    ]
+    kinds = [part for part in kinds if isinstance(part, type)]
+    assert len(kinds) >= 10
+    assert all(issubclass(kind, PlaitError | errors.PlaitWarning) for kind in kinds)
+    assert all(kind.__doc__ for kind in kinds)

@@ -1,0 +1,65 @@
+"""What is shown while plait works."""
+
+import io
+
+from rich.console import Console
+
+from plait.progress import Bars, Reporter, Silent, Stage, metrics_text
+
+
+def shown():
+    return Bars(Console(file=io.StringIO(), width=160, force_terminal=True, color_system=None))
+
+
+def test_both_reporters_keep_the_contract():
+    for reporter in (Silent(), shown()):
+        assert isinstance(reporter, Reporter)
+        with reporter.stage("train", 10, "rows") as stage:
+            assert isinstance(stage, Stage)
+            stage.advance()
+            stage.advance(3, loss=0.5)
+
+
+def test_silence_says_nothing(capsys):
+    reporter = Silent()
+    reporter.note("words")
+    with reporter.stage("train", 10, "rows") as stage:
+        stage.advance(10, loss=1.0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_bar_shows_title_count_rate_and_metrics():
+    bars = shown()
+    with bars.stage("train", 200, "rows") as stage:
+        stage.advance(100)
+        stage.advance(100, loss=0.25, score=0.5)
+    text = bars.console.file.getvalue()
+    assert "train" in text
+    assert "200/200" in text
+    assert "rows/s" in text
+    assert "loss 0.250  score 0.500" in text
+
+
+def test_metrics_stay_when_an_advance_has_none():
+    bars = shown()
+    with bars.stage("train", 200, "rows") as stage:
+        stage.advance(100, loss=0.25)
+        stage.advance(100)
+    done = [line for line in bars.console.file.getvalue().splitlines() if "200/200" in line]
+    assert "loss 0.250" in done[-1]
+
+
+def test_a_note_is_printed_as_it_is():
+    bars = shown()
+    bars.note("[bold]'photo' {1}: 50 %[/bold]")
+    assert bars.console.file.getvalue() == "[bold]'photo' {1}: 50 %[/bold]\n"
+
+
+def test_bars_go_to_standard_error(capsys):
+    Bars().note("words")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "words\n")
+
+
+def test_metrics_on_one_line():
+    assert metrics_text({"accuracy": 0.5, "auroc": 0.123456}) == "accuracy 0.5000  auroc 0.1235"

@@ -98,7 +98,7 @@ def hostile(maker, tmp_path_factory):
         rows[row]["voice"] = name
         bad[row, "voice"] = SOUNDS[name]
     rows[30]["note"] = LONG
-    bad[30, "note"] = "is 10 MB of text, more than the cap of 1 MB (max_text_mb)"
+    bad[30, "note"] = "10 MB of text, more than the cap of 1 MB (max_text_mb)"
     rows[31]["price"], rows[32]["price"], rows[33]["price"] = "inf", "-inf", "nan"
     bad[31, "price"] = "'inf' is infinite, expected a finite number"
     bad[32, "price"] = "'-inf' is infinite, expected a finite number"

@@ -104,4 +104,4 @@ def test_every_option_is_explained():
     assert [name for name, _, _ in lines] == list(Config.model_fields)
     assert all(about for _, _, about in lines)
     assert ("batch_size", "64", "Rows a step.") in lines
-    assert dict((name, default) for name, default, _ in lines)["encoders"] == "{}"
+    assert {name: default for name, default, _ in lines}["encoders"] == "{}"

@@ -440,7 +440,7 @@ def test_ten_bad_steps_in_a_row_end_the_training():
     before = state_of(trainer)
     with pytest.raises(TrainError) as caught:
         trainer.run()
-    rows = ", ".join(map(str, list(trainer.loader.epoch(3))[0].rows[:10]))
+    rows = ", ".join(map(str, next(iter(trainer.loader.epoch(3))).rows[:10]))
     assert BAD_STEPS == 10
     assert str(caught.value) == (
         f"epoch 4, step 1: the loss was not finite, 10 steps in a row. Rows of the last: {rows} .... Try a "
@@ -458,7 +458,7 @@ def test_a_good_step_forgives_the_bad_ones_before():
 
 def test_a_bad_batch_does_not_take_its_neighbours_along():
     """The other batches of the same update still count."""
-    columns, target, row = poisoned("nan")
+    columns, target, _row = poisoned("nan")
     trainer = make(
         columns=columns, target=target, image=False, epochs=1, optimizer="gd", validate=score
     )

@@ -25,8 +25,8 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise BundleError(
-            f"the checkpoint could not be saved to {folder}: {reason}. The one before is as it was. Free "
-            "some space, then go on with --resume."
+            f"the checkpoint could not be saved to {folder}: {reason}. The one before is as it was. "
+            "Free some space, then go on with --resume."
         ) from error
 
 

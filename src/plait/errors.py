@@ -6,7 +6,7 @@ message alone; a stack trace at a user is a bug.
 
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
-from os.path import commonprefix
+from itertools import takewhile
 
 
 class PlaitError(Exception):
@@ -76,7 +76,8 @@ def suggest(name: str, choices: Iterable[str]) -> str:
 
     def likeness(choice: str) -> tuple[float, int]:
         same = SequenceMatcher(None, choice, name.lower()).ratio()
-        return same, len(commonprefix([choice, name.lower()]))  # lable: label before table
+        alike = takewhile(lambda pair: pair[0] == pair[1], zip(choice, name.lower(), strict=False))
+        return same, len(list(alike))  # lable: label before table
 
     return f" Did you mean '{plain[max(close, key=likeness)]}'?" if close else ""
 

@@ -128,7 +128,8 @@ def _scores(
     shown: Mapping[str, Sequence[str] | None],
     device: torch.device | None,
 ) -> Iterator[tuple[str, str, Tensor]]:
-    model.eval()
+    if model.training:  # walking all modules costs as much as a small encoder
+        model.eval()
     for start in range(0, max(1, len(rows)), BATCH):  # no rows make one empty batch
         batch = collate(columns, rows[start : start + BATCH])
         if device is not None:

@@ -129,10 +129,11 @@ class Predictor:
         """
         parts = []
         quarantine, absent = Quarantine(), []
-        for start, rows, prepared in self._chunks(open_table(source, root=root), Silent()):
-            parts.append(self._vectors(prepared, rows))
-            quarantine = _moved(quarantine, prepared.quarantine, start)
-            absent = prepared.absent
+        with torch_threads(self.config.threads or compute_threads()):
+            for start, rows, prepared in self._chunks(open_table(source, root=root), Silent()):
+                parts.append(self._vectors(prepared, rows))
+                _add(quarantine, prepared, start)
+                absent = prepared.absent
         _warn(quarantine, absent)
         return np.concatenate(parts)
 
@@ -262,12 +263,10 @@ class Predictor:
                 for name, by_target in scores.items():
                     for target, values in by_target.items():
                         found[name].setdefault(target, []).append(values)
-                for entry in prepared.quarantine.entries:
-                    problem = Problem(entry.row, entry.reason)
-                    seen.quarantine.add(entry.column, [problem], offset=start)
+                _add(seen.quarantine, prepared, start)
                 seen.absent[:] = prepared.absent
-        for name, by_target in found.items():
-            seen.scores[name] = {target: np.concatenate(p) for target, p in by_target.items()}
+        for name, parts in found.items():
+            seen.scores[name] = {target: np.concatenate(part) for target, part in parts.items()}
         return seen
 
     def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
@@ -299,6 +298,12 @@ class Predictor:
                     f"row {problems[0].row}: {problems[0].reason}"
                 )
         return encoded, notes
+
+
+def _add(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
+    """Note the unreadable cells of a run of rows that begins at ``start``."""
+    for entry in prepared.quarantine.entries:
+        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
 
 
 def _warned(answers: Answers) -> Answers:

@@ -210,7 +210,8 @@ class Trainer:
         good = bool(loss.isfinite())
         if good:
             self._seen += len(batch.rows)
-            self.accelerator.backward(loss * (len(batch.rows) / self.usual))
+            gathered = self.every > 1
+            self.accelerator.backward(loss * (len(batch.rows) / self.usual) if gathered else loss)
         else:
             self._leave_out(batch, losses, buffers)
         last = self.at.step + 1 == len(self.loader)
@@ -219,8 +220,9 @@ class Trainer:
         return float(loss.detach()) if good else 0.0
 
     def _update(self, batch: Batch, buffers: list[tuple[Tensor, Tensor]]) -> None:
-        gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
-        torch._foreach_mul_(gradients, self.usual / self._seen)  # the mean over all rows seen
+        if self.every > 1:  # the mean over all rows seen
+            gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
+            torch._foreach_mul_(gradients, self.usual / self._seen)
         self._seen = 0
         clip = self.config.clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)

@@ -44,31 +44,50 @@ def spread(batch: int, like: Tensor) -> Float[Tensor, " batch"]:
 
 
 def vary_image(column: ColumnBatch, state: State) -> ColumnBatch:
-    """Shift up to 6 %, turn up to 10 degrees, scale up to 10 %, brightness, contrast and noise."""
+    """Shift up to 6 %, turn up to 10 degrees, scale up to 15 %, colour, contrast, noise, a hole.
+
+    The hole (random erasing, Zhong et al. 2020) covers up to 40 % of each side of every second image.
+    """
     values = column.values.permute(0, 3, 1, 2).to(torch.float32)
-    batch = len(values)
-    angle = spread(batch, values) * (10 * math.pi / 180)
-    scale = 1 + 0.1 * spread(batch, values)
-    rows = [
-        torch.stack(
-            [scale * angle.cos(), -scale * angle.sin(), 0.12 * spread(batch, values)], dim=-1
-        ),
-        torch.stack(
-            [scale * angle.sin(), scale * angle.cos(), 0.12 * spread(batch, values)], dim=-1
-        ),
-    ]
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(values.shape), align_corners=False)
-    values = functional.grid_sample(values, grid, padding_mode="border", align_corners=False)
+    batch, channels = values.shape[:2]
+    values = functional.grid_sample(
+        values, _moved(values), padding_mode="border", align_corners=False
+    )
     shape = (-1, 1, 1, 1)
     centre = values.mean(dim=(1, 2, 3), keepdim=True)
-    values = (values - centre) * (1 + 0.2 * spread(batch, values)).view(shape) + centre
+    values = (values - centre) * (1 + 0.25 * spread(batch, values)).view(shape) + centre
     values = values + 20 * spread(batch, values).view(shape)
-    values = values + torch.randn_like(values) * (
-        12 * torch.rand(batch, device=values.device)
-    ).view(shape)
+    if channels > 1:
+        values = values + 15 * (torch.rand(batch, channels, 1, 1, device=values.device) * 2 - 1)
+    noise = 12 * torch.rand(batch, device=values.device)
+    values = values + torch.randn_like(values) * noise.view(shape)
+    values = torch.where(_hole(values), centre, values)
     values = values.clamp(0, 255).round() * column.mask.view(shape)
-    values = values.to(torch.uint8).permute(0, 2, 3, 1)
-    return ColumnBatch(values, column.mask)
+    return ColumnBatch(values.to(torch.uint8).permute(0, 2, 3, 1), column.mask)
+
+
+def _moved(values: Tensor) -> Tensor:
+    """A sampling grid that shifts, turns and scales each image a little."""
+    batch = len(values)
+    angle = spread(batch, values) * (10 * math.pi / 180)
+    scale = 1 + 0.15 * spread(batch, values)
+    across, down = 0.12 * spread(batch, values), 0.12 * spread(batch, values)
+    rows = [
+        torch.stack([scale * angle.cos(), -scale * angle.sin(), across], dim=-1),
+        torch.stack([scale * angle.sin(), scale * angle.cos(), down], dim=-1),
+    ]
+    return functional.affine_grid(torch.stack(rows, dim=1), list(values.shape), align_corners=False)
+
+
+def _hole(values: Tensor) -> Tensor:
+    """``[batch, 1, height, width]``, True inside a random rectangle of every second image."""
+    batch, _, height, width = values.shape
+    some = torch.rand(batch, 1, device=values.device) < 0.5
+    sides = [
+        _stripe(torch.full((batch, 1), size, device=values.device), size, 0.4)
+        for size in (height, width)
+    ]
+    return (sides[0][:, :, None] & sides[1][:, None, :] & some[:, :, None]).unsqueeze(1)
 
 
 def vary_audio(column: ColumnBatch, state: State) -> ColumnBatch:

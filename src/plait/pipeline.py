@@ -35,6 +35,7 @@ from plait.table.split import split
 from plait.table.target import Target, propose_target
 from plait.tokens import ColumnBatch
 from plait.train import Trainer
+from plait.trust import fit_trust
 
 EPOCHS = {"fast": 10, "balanced": 20, "best": 50}
 PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
@@ -273,7 +274,14 @@ def train_model(
         if resume and trainer.resume():
             reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
     at = trainer.run()
-    return model.to("cpu"), at.history
+    model.to("cpu")
+    rows = data.validation
+    held = {name: torch.from_numpy(values[rows]) for name, values in goals.items()}
+    for name, trust in fit_trust(model, prepared.columns, rows, held).items():
+        reporter.note(
+            f"{name} fitted to the validation rows: {', '.join(f'{t:.2f}' for t in trust)}"
+        )
+    return model, at.history
 
 
 def _goal(target: Target, values: np.ndarray, present: np.ndarray) -> np.ndarray:
@@ -361,9 +369,9 @@ def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
 
 def _fingerprint(data: Data, features: Features, plan: Blueprint, config: Config) -> str:
     """What must be the same for a checkpoint to make sense."""
-    free = {"epochs", "threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows"}
+    free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows"}
     told = [
-        config.model_dump(mode="json", exclude=free - {"epochs"}),
+        config.model_dump(mode="json", exclude=free),
         features.to_json(),
         plan.to_json(),
         [target.to_json() for target in data.targets],

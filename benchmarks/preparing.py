@@ -23,9 +23,9 @@ from benchmarks.ready import some
 from plait.config import configure
 from plait.devices import cores
 from plait.features import Features, PreparedTable, settings_for
-from plait.pipeline import understand
 from plait.store import Store
 from plait.table.source import Table
+from plait.task import understand
 
 Decode = Callable[[Path], np.ndarray]
 

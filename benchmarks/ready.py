@@ -13,9 +13,9 @@ from plait.config import Config, configure
 from plait.features import Features, PreparedTable, settings_for
 from plait.loader import Loader
 from plait.model import Model
-from plait.pipeline import Data, understand
 from plait.store import Store
 from plait.table.source import Table, open_table
+from plait.task import Data, understand
 from plait.tokens import ColumnBatch
 
 

@@ -249,7 +249,7 @@ def test_a_group_stays_on_one_side(maker):
     assert "owner" not in model.schema.inputs
     assert model.schema.group == "owner"
     from plait.config import configure
-    from plait.pipeline import understand
+    from plait.task import understand
 
     data = understand(plait.open_table(rows), ["label"], configure(group="owner"))
     sides = [{rows[row]["owner"] for row in side} for side in (data.train, data.validation)]

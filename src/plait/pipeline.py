@@ -5,11 +5,9 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from plait import golden
@@ -18,7 +16,7 @@ from plait.augment import augment
 from plait.bundle import TRAINING, holds_bundle
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
-from plait.errors import ConfigError, UnreadableCellsWarning, suggest, unknown
+from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets, validation_score
 from plait.features import Features, PreparedTable, settings_for
 from plait.fusion.registry import FUSIONS
@@ -29,29 +27,14 @@ from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.progress import Bars, Reporter, Silent
 from plait.store import Store
-from plait.table.schema import Schema, propose
 from plait.table.source import Table, open_table
-from plait.table.split import split
-from plait.table.target import Target, propose_target
+from plait.task import Data, goal, understand
 from plait.tokens import ColumnBatch
 from plait.train import Trainer
 from plait.trust import fit_trust
 
 EPOCHS = {"fast": 10, "balanced": 20, "best": 50}
 PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
-
-
-@dataclass(frozen=True)
-class Data:
-    """A table made ready: what each column is, what each row's answer is, which rows are which."""
-
-    table: Table
-    schema: Schema
-    targets: list[Target]
-    encoded: dict[str, tuple[np.ndarray, np.ndarray]]
-    train: np.ndarray
-    validation: np.ndarray
-    notes: list[str]
 
 
 def fit(
@@ -160,67 +143,6 @@ def _fit(
     return predictor
 
 
-def understand(table: Table, names: list[str], config: Config) -> Data:
-    """Schema, targets and split."""
-    if not names:
-        raise ConfigError(["target: name at least one column to predict."])
-    schema = propose(
-        table,
-        names,
-        settings_for(table, config),
-        columns=config.columns,
-        ignore=config.ignore,
-        group=config.group,
-    )
-    unknown_kinds = [name for name in config.target_kinds if name not in names]
-    if unknown_kinds:
-        raise ConfigError(
-            [
-                f"target_kinds: '{name}' is no target.{suggest(name, names)}"
-                for name in unknown_kinds
-            ]
-        )
-    cells = {name: table.cells(name) for name in names}
-    first = {
-        name: propose_target(
-            name,
-            cells[name],
-            kind=config.target_kinds.get(name),
-            separator=_separator(name, names, config),
-        )
-        for name in names
-    }
-    notes = list(table.notes)
-    values, present, _ = first[names[0]].encode(cells[names[0]])
-    anywhere = np.any([first[name].encode(cells[name])[1] for name in names], axis=0)
-    groups = table.cells(config.group) if config.group else None
-    # Rows without the first target are balanced as one class of their own.
-    strata = values if values.ndim == 2 else np.where(present, values, -1)
-    train, validation = split(
-        strata, anywhere, share=config.validation, seed=config.seed, groups=groups
-    )
-    if not anywhere.all():
-        notes.append(f"{int((~anywhere).sum())} rows have no target and were left out")
-    targets = [
-        propose_target(
-            name,
-            [cells[name][row] for row in train],
-            kind=first[name].kind,
-            separator=first[name].separator,
-        )
-        for name in names
-    ]
-    encoded = {target.name: target.encode(cells[target.name])[:2] for target in targets}
-    return Data(table, schema, targets, encoded, train, validation, notes)
-
-
-def _separator(name: str, names: list[str], config: Config) -> str | None:
-    """The separator is meant for the only target, or for those called multi-label."""
-    if len(names) == 1 or config.target_kinds.get(name) == "multilabel":
-        return config.separator
-    return None
-
-
 def train_model(
     data: Data,
     features: Features,
@@ -232,7 +154,7 @@ def train_model(
     reporter: Reporter,
 ) -> tuple[Model, list[dict[str, float]]]:
     """Build, train, and give back the model of the best epoch with its history."""
-    goals = {target.name: _goal(target, *data.encoded[target.name]) for target in data.targets}
+    goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
     torch.manual_seed(config.seed)
     model = build(
         plan,
@@ -282,13 +204,6 @@ def train_model(
             f"{name} fitted to the validation rows: {', '.join(f'{t:.2f}' for t in trust)}"
         )
     return model, at.history
-
-
-def _goal(target: Target, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Encoded targets with missing ones marked as heads expect: class -1, or NaN."""
-    goal = values.copy()
-    goal[~present] = -1 if target.kind in ("binary", "multiclass") else np.nan
-    return goal
 
 
 def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:

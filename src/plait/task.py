@@ -1,0 +1,94 @@
+"""What is to be learnt from a table: its columns, its targets, and which rows are held out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from plait.config import Config
+from plait.errors import ConfigError, suggest
+from plait.features import settings_for
+from plait.table.schema import Schema, propose
+from plait.table.source import Table
+from plait.table.split import split
+from plait.table.target import Target, propose_target
+
+
+@dataclass(frozen=True)
+class Data:
+    """A table made ready: what each column is, what each row's answer is, which rows are which."""
+
+    table: Table
+    schema: Schema
+    targets: list[Target]
+    encoded: dict[str, tuple[np.ndarray, np.ndarray]]
+    train: np.ndarray
+    validation: np.ndarray
+    notes: list[str]
+
+
+def understand(table: Table, names: list[str], config: Config) -> Data:
+    """Schema, targets and split."""
+    if not names:
+        raise ConfigError(["target: name at least one column to predict."])
+    schema = propose(
+        table,
+        names,
+        settings_for(table, config),
+        columns=config.columns,
+        ignore=config.ignore,
+        group=config.group,
+    )
+    unknown_kinds = [name for name in config.target_kinds if name not in names]
+    if unknown_kinds:
+        raise ConfigError(
+            [
+                f"target_kinds: '{name}' is no target.{suggest(name, names)}"
+                for name in unknown_kinds
+            ]
+        )
+    cells = {name: table.cells(name) for name in names}
+    first = {
+        name: propose_target(
+            name,
+            cells[name],
+            kind=config.target_kinds.get(name),
+            separator=_separator(name, names, config),
+        )
+        for name in names
+    }
+    notes = list(table.notes)
+    values, present, _ = first[names[0]].encode(cells[names[0]])
+    anywhere = np.any([first[name].encode(cells[name])[1] for name in names], axis=0)
+    groups = table.cells(config.group) if config.group else None
+    # Rows without the first target are balanced as one class of their own.
+    strata = values if values.ndim == 2 else np.where(present, values, -1)
+    train, validation = split(
+        strata, anywhere, share=config.validation, seed=config.seed, groups=groups
+    )
+    if not anywhere.all():
+        notes.append(f"{int((~anywhere).sum())} rows have no target and were left out")
+    targets = [
+        propose_target(
+            name,
+            [cells[name][row] for row in train],
+            kind=first[name].kind,
+            separator=first[name].separator,
+        )
+        for name in names
+    ]
+    encoded = {target.name: target.encode(cells[target.name])[:2] for target in targets}
+    return Data(table, schema, targets, encoded, train, validation, notes)
+
+
+def _separator(name: str, names: list[str], config: Config) -> str | None:
+    """The separator is meant for the only target, or for those called multi-label."""
+    if len(names) == 1 or config.target_kinds.get(name) == "multilabel":
+        return config.separator
+    return None
+
+
+def goal(target: Target, values: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Encoded targets with missing ones marked as heads expect: class -1, or NaN."""
+    goal = values.copy()
+    goal[~present] = -1 if target.kind in ("binary", "multiclass") else np.nan
+    return goal

@@ -197,13 +197,23 @@ def train_model(
             reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
     at = trainer.run()
     model.to("cpu")
+    _trust_held_out(model, data, prepared, goals, reporter)
+    return model, at.history
+
+
+def _trust_held_out(
+    model: Model,
+    data: Data,
+    prepared: PreparedTable,
+    goals: dict[str, np.ndarray],
+    reporter: Reporter,
+) -> None:
+    """Let the validation rows say how far to trust each stream, for fusions that can."""
     rows = data.validation
     held = {name: torch.from_numpy(values[rows]) for name, values in goals.items()}
     for name, trust in fit_trust(model, prepared.columns, rows, held).items():
-        reporter.note(
-            f"{name} fitted to the validation rows: {', '.join(f'{t:.2f}' for t in trust)}"
-        )
-    return model, at.history
+        shares = ", ".join(f"{share:.2f}" for share in trust)
+        reporter.note(f"{name} fitted to the validation rows: {shares}")
 
 
 def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:

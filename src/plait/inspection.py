@@ -6,9 +6,9 @@ from typing import Any
 
 from plait.config import configure
 from plait.features import settings_for
+from plait.table.kinds import propose_target
 from plait.table.schema import propose
 from plait.table.source import open_table
-from plait.table.target import propose_target
 
 
 def look(

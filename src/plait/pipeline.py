@@ -74,9 +74,17 @@ def fit(
     _check_folder(folder, resume, overwrite)
     device, why = choose_device(config.device)
     table = open_table(source, root=root)
-    names = [target] if isinstance(target, str) else list(target)
+    names = _names(target)
     with torch_threads(config.threads or compute_threads()):
         return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
+
+
+def _names(target: Any) -> list[str]:
+    """The targets' names; a whole number names a column of a frame whose names are numbers."""
+    names = [target] if isinstance(target, str | int) else target
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str | int) for n in names):
+        raise ConfigError([f"target={target!r}: name a column, or a list of columns."])
+    return [str(name) for name in names]
 
 
 def _configured(options: dict[str, Any]) -> Config:

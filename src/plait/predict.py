@@ -86,9 +86,10 @@ class Predictor:
         self.quarantine = quarantine or Quarantine()
 
     @property
-    def classes_(self) -> list[str]:
-        """Class names in the order of `predict_proba`'s columns, for a single target."""
-        return list(self._only().classes)
+    def classes_(self) -> list[Any]:
+        """The classes in the order of `predict_proba`'s columns, for a single target."""
+        target = self._only()
+        return target.natural(range(len(target.classes)))
 
     def predict(self, source: Any, *, root: Path | str | None = None) -> Any:
         """Answers for every row, in order; an array, or a dict of arrays with several targets.

@@ -12,10 +12,11 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
+    TaskProgressColumn,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 
@@ -87,16 +88,17 @@ class Bars:
     @contextmanager
     def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
         """A bar with the count, the rate, the time left and live metrics."""
-        bar = Progress(
-            TextColumn("{task.description:<18}"),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            _Rate(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[shown]}", style="green"),
-            console=self.console,
-        )
+        # Eighty columns hold what matters most; wider terminals show the count and a longer bar too.
+        wide = self.console.width >= 110
+        columns: list[ProgressColumn] = [
+            TextColumn("{task.description}"),
+            BarColumn(20 if wide else 8),
+        ]
+        columns += [MofNCompleteColumn()] if wide else [TaskProgressColumn()]
+        columns += [_Rate(), TimeRemainingColumn(compact=True)]
+        shown = Column(no_wrap=True, overflow="ellipsis")
+        columns.append(TextColumn("{task.fields[shown]}", style="green", table_column=shown))
+        bar = Progress(*columns, console=self.console)
         with bar:
             yield _BarStage(bar, bar.add_task(title, total=total, unit=unit, shown=""))
 

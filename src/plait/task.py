@@ -7,10 +7,11 @@ import numpy as np
 from plait.config import Config
 from plait.errors import ConfigError, suggest
 from plait.features import settings_for
+from plait.table.kinds import propose_target
 from plait.table.schema import Schema, propose
 from plait.table.source import Table
 from plait.table.split import split
-from plait.table.target import Target, propose_target
+from plait.table.target import Target
 
 
 @dataclass(frozen=True)

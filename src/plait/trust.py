@@ -22,7 +22,7 @@ def fit_trust(
     rows: np.ndarray,
     targets: Mapping[str, Tensor],
     *,
-    ridge: float = 0.01,
+    ridge: float = 0.1,
 ) -> dict[str, list[float]]:
     """Fit the trust parameters of a fusion to held-out rows, everything else staying as it is.
 

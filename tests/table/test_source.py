@@ -415,7 +415,7 @@ BAD_OBJECTS = [
 ]
 
 
-@pytest.mark.parametrize(("source", "text"), BAD_OBJECTS, ids=lambda value: str(value)[:40])
+@pytest.mark.parametrize(("source", "text"), BAD_OBJECTS, ids=range(len(BAD_OBJECTS)))
 def test_bad_objects_say_what_is_wrong(source, text):
     if text is None:
         return

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from plait.errors import SchemaError
-from plait.table.target import Target, as_number, class_name, label_parts, propose_target
+from plait.table.kinds import propose_target
+from plait.table.target import Target, as_number, class_name, label_parts
 
 KINDS = [
     ("binary text", ["yes", "no"] * 5, "binary", ("no", "yes")),

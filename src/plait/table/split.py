@@ -84,12 +84,15 @@ def _strata(values: np.ndarray) -> np.ndarray:
 def _quotas(sizes: np.ndarray, share: float) -> np.ndarray:
     """How many rows of each stratum to validate on: the share, rounded so that the sum fits.
 
-    Both sides get at least two rows, and at least one of each stratum that has two.
+    Both sides get at least two rows, and at least one of each stratum that has two, unless so many
+    strata are that small that the validation side would grow past its share.
     """
     total = int(sizes.sum())
     wanted = min(max(round(share * total), 2), total - 2)
     exact = sizes * (wanted / total)
     low = (sizes >= 2).astype(np.int64)
+    if low.sum() > wanted:
+        low = np.zeros_like(low)
     high = np.maximum(sizes - 1, 0)
     quotas = np.clip(np.floor(exact).astype(np.int64), low, high)
     while quotas.sum() != wanted:

@@ -65,5 +65,5 @@ def decode(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         for row, labels in enumerate(target.label_sets(scores >= 0.5)):
             answers[row] = labels  # all at once, numpy would take lists of one length for an axis
         return answers, scores
-    answers = np.array(target.natural(scores.argmax(axis=1)))
+    answers = np.array(target.natural(scores.argmax(axis=1).tolist()))
     return answers.astype(object) if target.cells == "text" else answers, scores

@@ -24,7 +24,7 @@ def run(
     Raises:
         MissingExtra: the library that speaks the digits is absent.
     """
-    with reporter.stage("make the table", rows, "rows") as stage:
+    with reporter.stage("make the table", rows + rows // 4, "rows") as stage:
         done = 0
 
         def advance(now: int, total: int) -> None:

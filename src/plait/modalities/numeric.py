@@ -62,24 +62,9 @@ class NumericModality(Modality):
         numbers = np.array([value for value in map(_number_or_none, cells) if value is not None])
         if not len(numbers):
             numbers = np.zeros(1)
-        center = float(np.median(numbers))
-        low, high = np.percentile(numbers, (25, 75))
-        scale = float(high - low) / _QUARTILES_TO_DEVIATION
-        spread = _deviation(numbers)
-        if not np.isfinite(scale) or scale <= 1e-12 * max(abs(low), abs(high)):
-            scale = spread
-        constant = not (np.isfinite(scale) and scale > 0)
-        scale = 1.0 if constant else scale
-        cut = np.clip((np.quantile(numbers, _QUANTILES) - center) / scale, -CLIP, CLIP)
-        return {
-            "center": center,
-            "scale": scale,
-            "clip": CLIP,
-            "constant": constant,
-            "minimum": float(numbers.min()),
-            "maximum": float(numbers.max()),
-            "quantiles": [round(float(value), 7) for value in cut],
-        }
+        # Far beyond 1e150 squares overflow; such a column counts as constant, and its state says so.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _state(numbers)
 
     def prepare(self, cells: Sequence[object], state: State, settings: Settings) -> Prepared:
         """Read, scale and cut every number."""
@@ -95,7 +80,7 @@ class NumericModality(Modality):
             if value is not None:
                 numbers[row] = value
                 present[row] = True
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             scaled = (numbers - state["center"]) / state["scale"]
         scaled = np.clip(scaled, -state["clip"], state["clip"])
         scaled[~present] = 0
@@ -187,3 +172,25 @@ def _deviation(numbers: np.ndarray) -> float:
     """Standard deviation that does not overflow where the numbers themselves do not."""
     largest = float(np.abs(numbers).max())
     return float((numbers / largest).std() * largest) if largest > 0 else 0.0
+
+
+def _state(numbers: np.ndarray) -> State:
+    """The state of a column with these training values."""
+    center = float(np.median(numbers))
+    low, high = np.percentile(numbers, (25, 75))
+    scale = float(high - low) / _QUARTILES_TO_DEVIATION
+    spread = _deviation(numbers)
+    if not np.isfinite(scale) or scale <= 1e-12 * max(abs(low), abs(high)):
+        scale = spread
+    constant = not (np.isfinite(scale) and scale > 0)
+    scale = 1.0 if constant else scale
+    cut = np.clip((np.quantile(numbers, _QUANTILES) - center) / scale, -CLIP, CLIP)
+    return {
+        "center": center,
+        "scale": scale,
+        "clip": CLIP,
+        "constant": constant,
+        "minimum": float(numbers.min()),
+        "maximum": float(numbers.max()),
+        "quantiles": [round(float(value), 7) for value in cut],
+    }

@@ -240,7 +240,8 @@ def _prepare_one(array: np.ndarray, state: State) -> np.ndarray:
         mended = np.add.reduceat(mended, np.arange(0, len(mended), stride)) / np.minimum(
             stride, len(mended) - np.arange(0, len(mended), stride)
         ).reshape(-1, 1)
-    scaled = (mended - np.array(state["mean"])) / np.array(state["std"])
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled = (mended - np.array(state["mean"])) / np.array(state["std"])
     return np.clip(scaled, -CLIP, CLIP).astype(np.float32)
 
 

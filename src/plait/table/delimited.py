@@ -108,7 +108,11 @@ def _open(
         str(path),
         read_options=pacsv.ReadOptions(block_size=block, use_threads=False),
         parse_options=pacsv.ParseOptions(
-            delimiter=header.delimiter, newlines_in_values=True, invalid_row_handler=ragged
+            delimiter=header.delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=ragged,
+            # In a table of one column an empty line is a row whose cell is missing.
+            ignore_empty_lines=len(header.raw) > 1,
         ),
         convert_options=pacsv.ConvertOptions(
             column_types={name: pa.large_string() for name in header.raw},
@@ -191,10 +195,21 @@ def not_utf8(path: Path) -> TableError:
                 f"  iconv -f UTF-16 -t UTF-8 '{path}' > utf8.csv"
             )
         offset, lines, byte = _first_wrong_byte(path)
+    named = "GB18030" if _is_chinese(path, offset) else "WINDOWS-1252"
     return TableError(
-        f"{path} is not UTF-8: byte {offset} (line {lines + 1}) is 0x{byte:02x}. Save it as UTF-8, for "
-        f"instance, if it came from Windows, with\n  iconv -f WINDOWS-1252 -t UTF-8 '{path}' > utf8.csv"
+        f"{path} is not UTF-8: byte {offset} (line {lines + 1}) is 0x{byte:02x}. Save it as UTF-8; it "
+        f"looks like {named}:\n  iconv -f {named} -t UTF-8 '{path}' > utf8.csv"
     )
+
+
+def _is_chinese(path: Path, offset: int) -> bool:
+    """Whether the text around a byte reads as GB18030 with Chinese characters in it."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        line = file.read(400).split(b"\n")[0]
+    text = line.decode("gb18030", errors="replace")
+    chinese = sum("\u4e00" <= letter <= "\u9fff" for letter in text)
+    return chinese >= 2 and "\ufffd" not in text[:-1]
 
 
 def _first_wrong_byte(path: Path) -> tuple[int, int, int]:

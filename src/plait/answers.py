@@ -31,19 +31,28 @@ class Answers:
         return len(next(iter(self.values.values())))
 
     def to_columns(self) -> dict[str, Sequence[Any]]:
-        """Columns for a file: the answer, its confidence, and each class's probability."""
+        """Columns for a file: the answer, its confidence, and each class's probability.
+
+        A name that is taken, by a target called ``y_confidence`` say, gets an underscore behind it.
+        """
         columns: dict[str, Sequence[Any]] = {}
+
+        def put(name: str, cells: Sequence[Any]) -> None:
+            while name in columns or (name in self.values and name != target.name):
+                name += "_"
+            columns[name] = cells
+
         for target in self.targets:
-            name, scores = target.name, self.scores[target.name]
-            values = self.values[name]
+            name, values = target.name, self.values[target.name]
+            scores = self.scores[name].astype(np.float64).round(6)
             if target.kind == "multilabel":
-                columns[name] = [target.join(labels) for labels in values]
+                put(name, [target.join(labels) for labels in values])
             else:
-                columns[name] = values.tolist()
+                put(name, values.tolist())
             if target.kind in ("binary", "multiclass"):
-                columns[f"{name}_confidence"] = scores.max(axis=1).round(6).tolist()
+                put(f"{name}_confidence", scores.max(axis=1, initial=0).tolist())
             for index, label in enumerate(target.classes):
-                columns[f"{name}_p_{label}"] = scores[:, index].round(6).tolist()
+                put(f"{name}_p_{label}", scores[:, index].tolist())
         return columns
 
     def notes(self) -> list[str]:

@@ -28,7 +28,13 @@ class Config(BaseModel):
     share: tuple[str, ...] = Field(
         (), description="Modalities whose columns share one encoder, for instance ('text',)."
     )
-    width: int | None = Field(None, ge=8, le=4096, description="Numbers in a token; None: preset.")
+    width: int | None = Field(
+        None,
+        ge=8,
+        le=4096,
+        multiple_of=8,
+        description="Numbers in a token, a multiple of 8; None: preset.",
+    )
     dropout: float = Field(
         0.1, ge=0, lt=1, description="Dropout inside encoders, fusion and heads."
     )
@@ -57,7 +63,9 @@ class Config(BaseModel):
         description="Peak learning rate; None: by optimizer.",
     )
     momentum: float = Field(0.9, ge=0, lt=1, description="For sgd and rmsprop.")
-    weight_decay: float = Field(0.05, ge=0, allow_inf_nan=False, description="Decoupled for adamw.")
+    weight_decay: float = Field(
+        0.05, ge=0, le=10, allow_inf_nan=False, description="Decoupled for adamw."
+    )
     schedule: Literal["cosine", "linear", "constant", "onecycle"] = Field(
         "cosine", description="How the learning rate falls after the warm-up."
     )
@@ -101,7 +109,9 @@ class Config(BaseModel):
     target_kinds: dict[str, Literal["binary", "multiclass", "multilabel", "regression"]] = Field(
         {}, description="Kind of a target where the proposal is wrong."
     )
-    separator: str | None = Field(None, description="Between the labels of a multi-label cell.")
+    separator: str | None = Field(
+        None, min_length=1, description="Between the labels of a multi-label cell."
+    )
     validation: float = Field(0.15, gt=0, lt=0.9, description="Share of rows held out.")
     max_unreadable: float = Field(
         0.2, ge=0, le=1, description="Share of a column's cells that may be unreadable."

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.errors import unknown
 from plait.loader import collate
 from plait.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.model import Model
@@ -68,7 +69,10 @@ class Evaluation:
             raise KeyError(
                 f"there are several targets ({', '.join(self.targets)}); use .targets[name]"
             )
-        return next(iter(self.targets.values())).metrics[metric]
+        metrics = next(iter(self.targets.values())).metrics
+        if metric not in metrics:
+            raise KeyError(unknown("metric", metric, metrics))
+        return metrics[metric]
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""

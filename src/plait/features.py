@@ -124,7 +124,9 @@ class Features:
         for cells in table.chunks(name, size=CHUNK):
             parts.append(modality.prepare(cells, state, settings))
             stage.advance(len(cells))
-        return PreparedColumn.from_prepared(joined(parts))
+        return PreparedColumn.from_prepared(
+            joined(parts or [modality.prepare([], state, settings)])
+        )
 
     def describe(self) -> dict[str, str]:
         """Each column's preprocessing in a few words."""

@@ -17,7 +17,7 @@ from plait.augment import augment
 from plait.bundle import TRAINING, holds_bundle
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
-from plait.errors import ConfigError, UnreadableCellsWarning, unknown
+from plait.errors import ConfigError, TrainError, UnreadableCellsWarning, unknown
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets, validation_score
 from plait.features import Features, PreparedTable, settings_for
 from plait.fusion.registry import FUSIONS
@@ -40,7 +40,7 @@ PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
 
 def fit(
     source: Any,
-    target: str | Sequence[str],
+    target: str | int | Sequence[str | int],
     *,
     out: Path | str | None = None,
     resume: bool = False,
@@ -179,6 +179,11 @@ def train_model(
 
     def validate(now: Model) -> dict[str, float]:
         found = infer(now, prepared.columns, data.validation, device=trainer.device)[ALL]
+        if not all(np.isfinite(scores).all() for scores in found.values()):
+            raise TrainError(
+                f"epoch {trainer.at.epoch + 1}: the model's answers are no longer finite, the training "
+                f"has diverged. Try a smaller lr than {trainer.peaks[0]:g}."
+            )
         return validation_score(data.targets, held_out, found)
 
     def vary(columns: dict[str, ColumnBatch]) -> dict[str, ColumnBatch]:

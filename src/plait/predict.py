@@ -131,7 +131,9 @@ class Predictor:
         parts = []
         quarantine, absent = Quarantine(), []
         with torch_threads(self.config.threads or compute_threads()):
-            for start, rows, prepared in self._chunks(open_table(source, root=root), Silent()):
+            for start, rows, prepared in self._chunks(
+                open_table(source, root=root, empty=True), Silent()
+            ):
                 parts.append(self._vectors(prepared, rows))
                 _add(quarantine, prepared, start)
                 absent = prepared.absent
@@ -160,7 +162,7 @@ class Predictor:
                 [f"streams: {unknown('stream', name, self.model.streams)}" for name in wrong]
             )
         shown = {ALL: list(streams) if streams is not None else None}
-        seen = self._infer(open_table(source, root=root), shown, reporter or Silent())
+        seen = self._infer(open_table(source, root=root, empty=True), shown, reporter or Silent())
         decoded = {
             target.name: decode(target, seen.scores[ALL][target.name]) for target in self.targets
         }
@@ -272,9 +274,15 @@ class Predictor:
 
     def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
         """Start, length and prepared columns of each run of rows."""
+        if not set(self.features.modalities) & set(table.columns):
+            raise TableError(
+                f"{table.name} has none of the model's input columns "
+                f"({', '.join(self.features.modalities)}); it has {', '.join(table.columns)}. "
+                "Rename its columns, or pass the right table."
+            )
         settings = settings_for(table, self.config)
         with reporter.stage("predict", table.rows, "rows") as stage:
-            for start in range(0, table.rows, ROWS):
+            for start in range(0, max(table.rows, 1), ROWS):
                 part = table.slice(start, min(start + ROWS, table.rows))
                 yield start, part.rows, self.features.prepare(part, settings)
                 stage.advance(part.rows)
@@ -283,7 +291,7 @@ class Predictor:
     def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:
         parts = [
             self.model.fuse(self.model.encode(collate(prepared.columns, part))).vector.numpy()
-            for part in np.array_split(np.arange(rows), -(-rows // 256))
+            for part in np.array_split(np.arange(rows), max(1, -(-rows // 256)))
         ]
         return np.concatenate(parts)
 

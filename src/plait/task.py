@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from plait.config import Config
-from plait.errors import ConfigError, suggest
+from plait.errors import ConfigError, SchemaError, suggest
 from plait.features import settings_for
 from plait.table.kinds import propose_target
 from plait.table.schema import Schema, propose
@@ -60,7 +60,7 @@ def understand(table: Table, names: list[str], config: Config) -> Data:
     notes = list(table.notes)
     values, present, _ = first[names[0]].encode(cells[names[0]])
     anywhere = np.any([first[name].encode(cells[name])[1] for name in names], axis=0)
-    groups = table.cells(config.group) if config.group else None
+    groups = _groups(table, config.group)
     # Rows without the first target are balanced as one class of their own.
     strata = values if values.ndim == 2 else np.where(present, values, -1)
     train, validation = split(
@@ -79,6 +79,18 @@ def understand(table: Table, names: list[str], config: Config) -> Data:
     ]
     encoded = {target.name: target.encode(cells[target.name])[:2] for target in targets}
     return Data(table, schema, targets, encoded, train, validation, notes)
+
+
+def _groups(table: Table, name: str | None) -> list[object] | None:
+    if name is None:
+        return None
+    groups = table.cells(name)
+    odd = next((cell for cell in groups if isinstance(cell, list | dict | np.ndarray)), None)
+    if odd is not None:
+        raise SchemaError(
+            f"the group '{name}' holds {type(odd).__name__} cells; a group is one text or number a row."
+        )
+    return groups
 
 
 def _separator(name: str, names: list[str], config: Config) -> str | None:

@@ -39,6 +39,7 @@ RATES = (1_000, 1_000_000)
 """Sample rates, in Hz, that are taken for sound."""
 
 _BLOCK = 1 << 16
+_LOUDEST = 1e5  # 16-bit numbers written as floats still pass; their squares stay finite
 _FRAMES = 512
 _BATCH_BYTES = 64 << 20
 _UNKNOWN = 1 << 62
@@ -137,8 +138,11 @@ def load(data: bytes, rate: int, seconds: float, limits: Limits) -> np.ndarray:
     if not blocks:
         raise CellError("holds no samples")
     wave = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    if not np.isfinite(wave).all():
+    loudest = float(np.abs(wave).max(initial=0))
+    if not np.isfinite(loudest):
         raise CellError("holds samples that are NaN or infinite")
+    if loudest > _LOUDEST:
+        raise CellError(f"holds samples up to {loudest:.3g}; sound lies between -1 and 1")
     return wave if source == rate else soxr.resample(wave, source, rate)
 
 

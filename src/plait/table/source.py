@@ -128,7 +128,11 @@ def _run(rows: np.ndarray) -> Rows:
 
 
 def open_table(
-    source: Any, *, root: Path | str | None = None, cache: Path | str | None = None
+    source: Any,
+    *,
+    root: Path | str | None = None,
+    cache: Path | str | None = None,
+    empty: bool = False,
 ) -> Table:
     """Open a table. Nothing inside it is executed.
 
@@ -141,6 +145,7 @@ def open_table(
             is in; for tables in memory None: paths start from the working folder and may lead anywhere.
         cache: where tables of more than 8 MiB are kept as memory-mapped files. Default:
             ``$PLAIT_CACHE/tables``, else ``~/.cache/plait/tables``.
+        empty: whether a table without rows is welcome, as it is when answers are asked for.
 
     Raises:
         TableError: saying what was found, what was expected and how to mend it.
@@ -161,7 +166,7 @@ def open_table(
         place = None
     if data.num_columns == 0:
         raise TableError(f"{name} has no columns. A table needs at least one column and one row.")
-    if data.num_rows == 0:
+    if data.num_rows == 0 and not empty:
         raise TableError(
             f"{name} has no rows, only the columns {', '.join(data.column_names)}. "
             "A table needs at least one row."

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted(ROOT.glob("README*.md")) + sorted(ROOT.glob("docs/*.md"))
+PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+TRANSLATIONS = sorted(ROOT.glob("README.*.md"))
 BLOCK = re.compile(
     r"^<!-- setup\n(?P<setup>.*?)^-->$"
     r"|^(?P<skip><!-- no-run -->\n)?```(?P<language>\w+)[^\n]*\n(?P<code>.*?)^```$",
@@ -125,6 +126,17 @@ def test_blocks_are_found_in_order() -> None:
     assert (setup.code, setup.line) == ("rows = 3\n", 4)
     assert (python.code, python.line) == ("assert rows == 3\n", 8)
     assert plait_commands(shell.code) == [["fit", "train.csv", "--target", "label"]]
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS, ids=lambda page: page.name)
+def test_a_translation_shows_the_same_code(page: Path) -> None:
+    """So what runs in the original runs there too."""
+
+    def shown(path: Path) -> list[str]:
+        found = blocks(path.read_text(encoding="utf-8"))
+        return [re.sub(r"\s+#.*", "", block.code) for block in found]
+
+    assert shown(page) == shown(ROOT / "README.md")
 
 
 def test_docs_build_without_warnings(tmp_path: Path) -> None:

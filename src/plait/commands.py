@@ -55,6 +55,30 @@ Kinds = Annotated[
 ]
 
 
+Out = Annotated[str, typer.Option("--out", "-o", help="Folder to save the model to.")]
+Preset = Annotated[str, typer.Option(help="Size of everything: fast, balanced or best.")]
+Fusion = Annotated[
+    str | None,
+    typer.Option(help="hybrid (default), attention, concat, weighted, mapping or late."),
+]
+Encoders = Annotated[
+    list[str],
+    typer.Option("--encoder", help="Encoder of a column or modality, as image=vit; repeatable."),
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the rows at most.")]
+BatchSize = Annotated[int | None, typer.Option(help="Rows a step. Default: 64.")]
+LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate. Default: 0.002.")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads. Default: half the cores.")]
+Others = Annotated[
+    list[str],
+    typer.Option("--set", help="Any other option of docs/options.md, as dropout=0.2; repeatable."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Take up the last checkpoint in --out.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model in --out.")]
+
+
 @app.command()
 def inspect(
     table: TableArg,
@@ -94,43 +118,24 @@ def inspect(
 def fit(
     table: TableArg,
     target: Targets,
-    out_folder: Annotated[str, typer.Option("--out", "-o", help="Folder to save the model to.")],
-    preset: Annotated[
-        str, typer.Option(help="Size of everything: fast, balanced or best.")
-    ] = "balanced",
-    fusion: Annotated[
-        str | None,
-        typer.Option(
-            help="attention, concat, weighted, mapping or late. Default: see docs/fusion.md."
-        ),
-    ] = None,
-    encoder: Annotated[
-        list[str],
-        typer.Option(help="Encoder of a column or modality, as image=vit; repeatable."),
-    ] = [],  # noqa: B006
+    out_folder: Out,
+    preset: Preset = "balanced",
+    fusion: Fusion = None,
+    encoder: Encoders = [],  # noqa: B006
     column: Columns = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     group: Group = None,
     kind: Kinds = [],  # noqa: B006
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Rows a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same model.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="Processor threads.")] = None,
-    set_: Annotated[
-        list[str],
-        typer.Option(
-            "--set", help="Any other option of docs/options.md, as dropout=0.2; repeatable."
-        ),
-    ] = [],  # noqa: B006
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    set_: Others = [],  # noqa: B006
     root: Root = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Take up the last checkpoint in --out.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the model in --out.")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

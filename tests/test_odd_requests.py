@@ -7,10 +7,20 @@ import pytest
 
 import plait
 from plait.answers import Answers
-from plait.errors import CellError, ConfigError, SchemaError, TableError, TrainError
+from plait.config import configure, within_caps
+from plait.errors import (
+    BundleError,
+    CellError,
+    ConfigError,
+    SchemaError,
+    TableError,
+    TrainError,
+)
 from plait.media import Limits
 from plait.modalities import audio
+from plait.pipeline import _claim as claim
 from plait.pipeline import _names as named
+from plait.table.answers import check_output
 from plait.table.kinds import propose_target
 from plait.table.quarantine import Quarantine
 from plait.table.source import open_table
@@ -171,3 +181,70 @@ def test_trust_leaves_other_weights_alone(model):
     assert moved and all(name.endswith("log_trust") for name in moved)
     assert all(value > 0 for trust in told.values() for value in trust)
     model.model.load_state_dict(before)
+
+
+def test_answers_never_replace_their_table(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("a\n1\n", encoding="utf-8")
+    with pytest.raises(TableError, match="is the table that is being answered"):
+        check_output(table, tmp_path / "." / "t.csv")
+    with pytest.raises(TableError, match=r"end its name in \.csv, \.tsv"):
+        check_output(tmp_path / "answers.xlsx", table)
+    with pytest.raises(TableError, match="it is a folder"):
+        check_output(_folder(tmp_path / "out.csv"), table)
+    check_output(tmp_path / "answers.csv", table)
+
+
+def _folder(path):
+    path.mkdir()
+    return path
+
+
+def test_the_usual_words_for_missing_are_missing_in_csv(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('a,b\nNA,"NA"\nnan,none\nN/A,x\n', encoding="utf-8")
+    table = open_table(path)
+    assert table.cells("a") == [None, None, None]
+    assert table.cells("b") == ["NA", "none", "x"]
+
+
+def test_stray_text_among_numbers_is_named():
+    cells = [str(i / 7) for i in range(59)] + ["about 3"]
+    with pytest.raises(SchemaError, match="holds numbers in 59 of 60 cells, but 'about 3' is none"):
+        propose_target("y", cells)
+
+
+def test_a_separator_has_to_occur():
+    with pytest.raises(SchemaError, match="no cell holds the separator ';', such as 'a b'"):
+        propose_target("y", ["a b", "b c", "a"] * 5, separator=";")
+
+
+def test_a_bundle_cannot_lift_a_cap():
+    bold = configure(max_image_megapixels=1e6, max_text_mb=0.5)
+    config = within_caps(bold, {})
+    assert config.max_image_megapixels == 64 and config.max_text_mb == 0.5
+    assert within_caps(bold, {"max_image_megapixels": 100.0}).max_image_megapixels == 100
+    with pytest.raises(
+        ConfigError, match=r"max_minutes is no cap|max_tect_mb is no cap.*max_text_mb"
+    ):
+        within_caps(bold, {"max_tect_mb": 3.0})
+
+
+def test_two_fits_do_not_share_a_folder(tmp_path):
+    with claim(tmp_path), pytest.raises(ConfigError, match="another fit is writing to"):
+        with claim(tmp_path):
+            pass
+    with claim(tmp_path):
+        assert (tmp_path / "training" / "lock").exists()
+
+
+def test_names_may_come_with_commas():
+    config = configure(share="text", ignore="id, date")
+    assert config.share == ("text",) and config.ignore == ("id", "date")
+
+
+def test_a_model_is_not_saved_onto_a_file(model, tmp_path):
+    file = tmp_path / "taken"
+    file.write_text("x", encoding="utf-8")
+    with pytest.raises(BundleError, match="is a file; name a folder"):
+        model.save(file)

@@ -63,6 +63,8 @@ def save_bundle(folder: Path, contents: Contents) -> None:
     Raises:
         BundleError: the folder cannot be written; says why and what is left.
     """
+    if folder.exists() and not folder.is_dir():
+        raise BundleError(f"the bundle could not be saved: '{folder}' is a file; name a folder.")
     draft = folder / f".new-{uuid4().hex}"
     try:
         draft.mkdir(parents=True)

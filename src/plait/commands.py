@@ -144,14 +144,8 @@ def fit(
     Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
     """
     pairs = _pairs({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
-    given = {
-        "fusion": fusion,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "lr": lr,
-        "threads": threads,
-        "group": group,
-    }
+    given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr}
+    given |= {"threads": threads, "group": group}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
@@ -225,8 +219,10 @@ def predict(
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
     from plait.predict import load
-    from plait.table.answers import write_table
+    from plait.table.answers import check_output, write_table
 
+    if output is not None:
+        check_output(output, table)
     answers = load(bundle).answer(table, root=root, reporter=_reporter(quiet))
     columns = answers.to_columns()
     for note in answers.notes():

@@ -4,9 +4,10 @@ Names are flat, so that ``plait.fit(lr=0.01)``, ``plait fit --set lr=0.01`` and 
 ``config.json`` all speak of the same thing.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from plait.errors import ConfigError, suggest
 
@@ -18,6 +19,12 @@ class Config(BaseModel):
     """The options of a fit. Build it with `configure`, which explains what is wrong in words."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("share", "ignore", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """One name, or names with commas between, as the command line gives them."""
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
     # The model.
     preset: Preset = Field("balanced", description="Sizes everything: fast, balanced or best.")
@@ -154,6 +161,28 @@ def configure(**options: Any) -> Config:
     if problems:
         raise ConfigError(problems)
     return config
+
+
+CAPS = tuple(
+    name
+    for name in Config.model_fields
+    if name.startswith(("max_image", "max_audio", "max_text", "max_signal", "max_decode"))
+)
+"""The options that bound what is decoded."""
+
+
+def within_caps(config: Config, caps: Mapping[str, float]) -> Config:
+    """A configuration from a file, its caps no higher than the defaults, or as the caller says.
+
+    Raises:
+        ConfigError: ``caps`` names something else, or a value out of bounds.
+    """
+    odd = [f"{name} is no cap.{suggest(name, CAPS)}" for name in caps if name not in CAPS]
+    if odd:
+        raise ConfigError(odd)
+    default, asked = configure(), configure(**caps)
+    lowered = {name: min(getattr(config, name), getattr(default, name)) for name in CAPS}
+    return config.model_copy(update={**lowered, **asked.model_dump(include=set(caps))})
 
 
 def _explain(problem: Any, given: dict[str, Any]) -> str:

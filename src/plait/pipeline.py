@@ -4,7 +4,8 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,11 @@ from plait.task import Data, goal, understand
 from plait.tokens import ColumnBatch
 from plait.train import Trainer
 from plait.trust import fit_trust
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks; two fits into one folder are then not kept apart
+    fcntl = None  # type: ignore[assignment]
 
 EPOCHS = {"fast": 10, "balanced": 20, "best": 50}
 PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
@@ -75,7 +81,7 @@ def fit(
     device, why = choose_device(config.device)
     table = open_table(source, root=root)
     names = _names(target)
-    with torch_threads(config.threads or compute_threads()):
+    with _claim(folder), torch_threads(config.threads or compute_threads()):
         return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
 
 
@@ -194,10 +200,7 @@ def train_model(
     )
     training = folder / TRAINING if folder else None
     trainer = Trainer(
-        model,
-        loader,
-        validate,
-        config,
+        *(model, loader, validate, config),
         epochs=config.epochs or EPOCHS[config.preset],
         patience=config.patience or PATIENCE[config.preset],
         vary=vary if config.augment else None,
@@ -283,6 +286,24 @@ def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) 
         f"class weights {config.class_weights}, {config.threads or compute_threads()} threads",
     ]
     return lines
+
+
+@contextmanager
+def _claim(folder: Path | None) -> Iterator[None]:
+    """Keep other fits out of the folder; the system lets go of it however this process ends."""
+    if folder is None or fcntl is None:
+        yield
+        return
+    training = folder / TRAINING
+    training.mkdir(parents=True, exist_ok=True)
+    with (training / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(
+                [f"out: another fit is writing to '{folder}'; name another folder."]
+            ) from None
+        yield
 
 
 def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:

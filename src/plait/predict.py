@@ -14,7 +14,7 @@ from plait.answers import Answers, decode
 from plait.assemble import Blueprint, build
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card
-from plait.config import Config
+from plait.config import Config, within_caps
 from plait.devices import compute_threads, torch_threads
 from plait.errors import (
     BundleError,
@@ -350,8 +350,12 @@ _MISFITS = (
 """What is raised when a bundle's documents are well-formed and make no sense."""
 
 
-def load(folder: Path | str) -> Predictor:
-    """Load a bundle. Nothing inside it is executed.
+def load(folder: Path | str, **caps: float) -> Predictor:
+    """Load a bundle. Nothing inside it is executed, and nothing inside it can lift a cap.
+
+    Args:
+        caps: ``max_image_megapixels`` and the like, where the caller wants others than the default. A
+            bundle's own are taken only where they are lower.
 
     Raises:
         BundleError: no bundle there, damaged, of a newer format, or holding what it must not.
@@ -366,7 +370,7 @@ def load(folder: Path | str) -> Predictor:
         model = build(blueprint, features, targets)
         model.load_state_dict(contents.weights)
         return Predictor(
-            config=Config(**documents["config.json"]),
+            config=within_caps(Config(**documents["config.json"]), caps),
             schema=Schema.from_json(documents["schema.json"]),
             features=features,
             blueprint=blueprint,

@@ -76,19 +76,21 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
             "lr": self.lr,
             "threads": self.threads,
         }
-        options = {name: value for name, value in named.items() if value is not None}
+        if _TARGET in table:
+            raise ValueError(
+                f"X has a column called '{_TARGET}', which plait needs for y; rename it."
+            )
+        options: dict[str, Any] = {
+            "preset": self.preset,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "columns": columns,
+            **{name: value for name, value in named.items() if value is not None},
+            **(self.options or {}),
+            "target_kinds": {_TARGET: kind},
+        }
         table[_TARGET] = cells
-        self.model_ = fit(
-            table,
-            _TARGET,
-            root=self.root,
-            preset=self.preset,
-            batch_size=self.batch_size,
-            seed=self.seed,
-            columns=columns,
-            target_kinds={_TARGET: kind},
-            **{**options, **(self.options or {})},
-        )
+        self.model_ = fit(table, _TARGET, root=self.root, **options)
 
     def _table(self, X: Any) -> dict[str, Any]:
         """X as a dict of columns, to be predicted."""

@@ -36,6 +36,24 @@ def safe_text(text: str) -> str:
     return text
 
 
+def check_output(path: Path | str, source: Path | str) -> None:
+    """Refuse, before any work is done, an output that could not be written or would replace its input.
+
+    Raises:
+        TableError: for an unknown ending, a folder, or the very file that is being read.
+    """
+    output, given = Path(path), Path(source)
+    if output.suffix.lower() not in WRITERS:
+        raise TableError(f"cannot write '{path}': end its name in {', '.join(WRITERS)}.")
+    if output.is_dir():
+        raise TableError(f"cannot write '{path}': it is a folder.")
+    if output.exists() and given.exists() and output.samefile(given):
+        raise TableError(
+            f"'{path}' is the table that is being answered; writing there would replace it. "
+            "Name another file."
+        )
+
+
 def write_table(path: Path | str, columns: Columns) -> None:
     """Write columns in the format that the path's ending names: .csv, .tsv, .jsonl or .parquet.
 

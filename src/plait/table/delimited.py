@@ -19,6 +19,10 @@ _LONGEST = 2**30
 _SCAN = 2**20
 
 
+ABSENT = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null")
+"""How programs write a missing cell into CSV, as pandas reads them; in quotes they are plain text."""
+
+
 @dataclass(frozen=True)
 class Header:
     """The first row of a file.
@@ -117,8 +121,8 @@ def _open(
         convert_options=pacsv.ConvertOptions(
             column_types={name: pa.large_string() for name in header.raw},
             strings_can_be_null=True,
-            quoted_strings_can_be_null=True,
-            null_values=[""],
+            quoted_strings_can_be_null=False,  # "NA" in quotes is the text, so it can be said
+            null_values=["", *ABSENT],
         ),
     )
     last = None

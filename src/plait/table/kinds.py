@@ -95,6 +95,7 @@ def _chosen(name: str, present: list[object], kind: str | None) -> Target:
             if why:
                 return _regression(name, present, why)
         elif len(counts) > 2:
+            _refuse_stray_text(name, present, numbers)
             found = _find_separator(present, counts)
             if found:
                 return _multilabel(name, present, found, listed=False)
@@ -121,6 +122,18 @@ def _chosen(name: str, present: list[object], kind: str | None) -> Target:
         reason=reason,
         cells=_cell_type(present, counts),
     )
+
+
+def _refuse_stray_text(name: str, present: list[object], numbers: list[float | None]) -> None:
+    """Numbers with a few cells of other text among them are a mistake, not that many classes."""
+    real = [number for number in numbers if number is not None]
+    stray = next(cell for cell, number in zip(present, numbers, strict=True) if number is None)
+    if len(real) >= 0.9 * len(present) and _why_regression(real, len(set(real))):
+        raise SchemaError(
+            f"the target '{name}' holds numbers in {len(real)} of {len(present)} cells, but "
+            f"{short(stray)} is none. Mend or empty those cells, or say that they are "
+            "classes with kind 'multiclass'."
+        )
 
 
 def _cell_type(
@@ -176,6 +189,11 @@ def _multilabel(name: str, present: list[object], separator: str | None, listed:
         texts = Counter(class_name(cell) for cell in present)
         marks = Counter({mark: sum(mark in text for text in texts) for mark in SEPARATORS})
         separator = next((mark for mark in SEPARATORS if marks[mark]), None)
+    elif separator is not None and not any(separator in str(cell) for cell in present):
+        raise SchemaError(
+            f"the target '{name}': no cell holds the separator {separator!r}, such as "
+            f"{short(present[0])}. Name the one that stands between labels."
+        )
     labels = Counter(label for cell in present for label in label_parts(cell, separator))
     if len(labels) < 2:
         raise SchemaError(

@@ -231,9 +231,9 @@ def test_a_bundle_cannot_lift_a_cap():
 
 
 def test_two_fits_do_not_share_a_folder(tmp_path):
-    with claim(tmp_path), pytest.raises(ConfigError, match="another fit is writing to"):
-        with claim(tmp_path):
-            pass
+    busy = pytest.raises(ConfigError, match="another fit is writing to")
+    with claim(tmp_path), busy, claim(tmp_path):
+        pass
     with claim(tmp_path):
         assert (tmp_path / "training" / "lock").exists()
 

@@ -102,7 +102,7 @@ class Config(BaseModel):
     seed: int = Field(0, ge=0, lt=2**31, description="The same seed gives the same model.")
     checkpoint_seconds: float = Field(30.0, ge=0, description="Seconds between checkpoints.")
     max_minutes: float | None = Field(
-        None, gt=0, description="Stop after this long and keep the best epoch; None: no limit."
+        None, gt=0, description="Stop at the first epoch that ends after this long; None: no limit."
     )
 
     # The data.

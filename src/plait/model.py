@@ -45,7 +45,7 @@ class Model(nn.Module):
         self.fusion = fusion
         self.heads = nn.ModuleList(heads.values())
         self.modality_dropout = modality_dropout
-        self.alone = alone if len(self.streams) > 1 else 0.0
+        self.alone = alone if len(self.streams) > 1 and not fusion.voting else 0.0
         self.voices = StreamVectors(fusion.widths, width=fusion.width) if self.alone else None
 
     def encode(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Tokens]:
@@ -87,7 +87,7 @@ class Model(nn.Module):
         losses = {}
         for name, head in zip(self.targets, self.heads, strict=True):
             losses[name] = head.row_loss(fused, targets[name])  # type: ignore[operator]
-            if self.voices is not None and fused.votes is None:
+            if self.voices is not None:
                 vectors, present = self.voices(tokens)
                 losses[name] = losses[name] + self.alone * head.votes_loss(  # type: ignore[operator]
                     Tokens(vectors, present), targets[name]

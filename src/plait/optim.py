@@ -13,7 +13,7 @@ DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e
 
 
 def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """The optimiser; matrices and filters decay, vectors (biases, norms, learned tokens) do not."""
+    """The optimiser; matrices and filters decay, vectors (biases and norms) do not."""
     decay = [weight for weight in model.parameters() if weight.ndim >= 2]
     plain = [weight for weight in model.parameters() if weight.ndim < 2]
     groups = [

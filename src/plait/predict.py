@@ -302,8 +302,9 @@ class Predictor:
             values, present, problems = target.encode(table.cells(target.name))
             encoded[target.name] = (values, present)
             if problems:
+                rows = "1 row was" if len(problems) == 1 else f"{len(problems)} rows were"
                 notes.append(
-                    f"{len(problems)} rows were left out of the figures for '{target.name}': "
+                    f"{rows} left out of the figures for '{target.name}': "
                     f"row {problems[0].row}: {problems[0].reason}"
                 )
         return encoded, notes

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -21,6 +22,9 @@ class Fusion(nn.Module):
         widths: numbers in a token of each stream.
         width: numbers in the fused vector.
     """
+
+    voting: ClassVar[bool] = False
+    """True when ``votes`` are given, which train every stream to answer by itself."""
 
     def __init__(self, widths: Mapping[str, int], *, width: int) -> None:
         super().__init__()

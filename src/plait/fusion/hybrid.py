@@ -22,6 +22,8 @@ class Hybrid(Fusion):
     Cost: that of both. ``vector`` is the joint one.
     """
 
+    voting = True
+
     def __init__(self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1) -> None:
         super().__init__(widths, width=width)
         self.late = Late(widths, width=width, dropout=dropout)

@@ -23,6 +23,8 @@ class Late(Fusion):
     missing a learned vector votes alone. Cost: linear in the streams.
     """
 
+    voting = True
+
     def __init__(self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1) -> None:
         super().__init__(widths, width=width)
         self.vectors = StreamVectors(widths, width=width)

@@ -10,11 +10,11 @@ MISSING_CLASS = -1
 """The class index of a row whose target is missing."""
 
 
-class Classify(Head):
-    """Softmax cross-entropy over the classes; binary targets are two classes.
+class _Weighed(Head):
+    """A head whose loss has weights and smoothing.
 
     Args:
-        weights: loss weight of each class, ``[classes]``; None weighs them alike.
+        weights: loss weight of each class or label, ``[outputs]``; None weighs them alike.
         smoothing: label smoothing (Szegedy et al. 2016, section 7).
     """
 
@@ -31,6 +31,10 @@ class Classify(Head):
         self.smoothing = smoothing
         self.weights: Tensor | None
         self.register_buffer("weights", weights, persistent=False)
+
+
+class Classify(_Weighed):
+    """Softmax cross-entropy over the classes; binary targets are two classes."""
 
     def combine(
         self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
@@ -56,22 +60,8 @@ class Classify(Head):
         return logits.softmax(dim=-1)
 
 
-class MultiLabel(Head):
+class MultiLabel(_Weighed):
     """Binary cross-entropy, one a label; a row with NaN in its target is missing."""
-
-    def __init__(
-        self,
-        *,
-        width: int,
-        outputs: int,
-        dropout: float = 0.0,
-        weights: Tensor | None = None,
-        smoothing: float = 0.0,
-    ) -> None:
-        super().__init__(width=width, outputs=outputs, dropout=dropout)
-        self.smoothing = smoothing
-        self.weights: Tensor | None
-        self.register_buffer("weights", weights, persistent=False)
 
     def combine(
         self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]

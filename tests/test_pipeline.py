@@ -117,7 +117,7 @@ def test_every_decision_is_noted_with_its_reason(maker, tmp_path):
         in told
     )
     assert "34 rows to train on, 6 to validate on: seeded, balanced by target (seed 0)" in told
-    assert "optimizer adamw, peak lr 0.002, class weights none, 1 threads" in told
+    assert "optimizer adamw, peak lr 0.002, class weights auto, 1 threads" in told
     assert "device cpu: no GPU was found" in told or "device cuda" in told
     assert "prepare 120 cells" in notes.told
 

@@ -183,17 +183,19 @@ def _class_weights(
     target: Target, config: Config | None, encoded: Mapping[str, np.ndarray] | None
 ) -> torch.Tensor | None:
     """Loss weights by class frequency, mean 1 over rows; None when classes weigh alike."""
-    if config is None or encoded is None or config.class_weights == "none":
+    if config is None or encoded is None or target.kind == "regression":
+        return None
+    many = target.kind == "multilabel"
+    choice = {"auto": "none" if many else "sqrt"}.get(config.class_weights, config.class_weights)
+    if choice == "none":
         return None
     values = encoded[target.name]
-    power = 0.5 if config.class_weights == "sqrt" else 1.0
-    if target.kind in ("binary", "multiclass"):
-        count = np.bincount(values[values >= 0], minlength=len(target.classes)).clip(min=1)
-        weight = (1 / count) ** power
-        weight *= count.sum() / (count * weight).sum()
-    elif target.kind == "multilabel":
+    power = 0.5 if choice == "sqrt" else 1.0
+    if many:
         share = np.nanmean(values, axis=0).clip(1e-3, 1 - 1e-3)
         weight = ((1 - share) / share) ** power
     else:
-        return None
+        count = np.bincount(values[values >= 0], minlength=len(target.classes)).clip(min=1)
+        weight = (1 / count) ** power
+        weight *= count.sum() / (count * weight).sum()
     return torch.tensor(weight, dtype=torch.float32)

@@ -87,8 +87,10 @@ class Config(BaseModel):
         description="Epochs without a better validation score before stopping; None: preset.",
     )
     label_smoothing: float = Field(0.05, ge=0, lt=1, description="For classification.")
-    class_weights: Literal["none", "balanced", "sqrt"] = Field(
-        "none", description="Weight rare classes up: fully (balanced) or by the square root."
+    class_weights: Literal["auto", "none", "balanced", "sqrt"] = Field(
+        "auto",
+        description="How much more rare classes count: by rarity (balanced), by its square root (sqrt); "
+        "auto is sqrt for classes and none for the labels of a multi-label target.",
     )
     regression_loss: Literal["mse", "huber"] = Field("huber", description="Loss for numbers.")
     augment: bool = Field(True, description="Vary images, sounds and signals while training.")

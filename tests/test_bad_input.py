@@ -237,7 +237,9 @@ def test_unicode_of_every_kind_in_text(maker):
 )
 def test_tables_that_are_none(maker, plain_run, tmp_path, name, content, message):
     (tmp_path / name).write_text(content)
-    for use in (lambda path: maker.fit(path, "label"), plain_run[0].predict, plain_run[0].evaluate):
+    uses = [lambda path: maker.fit(path, "label"), plain_run[0].evaluate]
+    uses += [] if "no rows" in message else [plain_run[0].predict]  # no rows, no answers: no error
+    for use in uses:
         with pytest.raises(TableError, match=message):
             use(tmp_path / name)
 

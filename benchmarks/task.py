@@ -52,11 +52,11 @@ def bare_concat(source: Source, seed: int, rows: int | None) -> dict[str, Any]:
     from benchmarks.bare import Arrays, BareLoop
     from plait.devices import compute_threads, torch_threads
     from plait.optim import DEFAULT_LR
-    from plait.pipeline import EPOCHS
+    from plait.pipeline import length
 
     table = ready(source, rows=rows, seed=seed, fusion="concat", modality_dropout=0.0, alone=0.0)
     config, loader, model = table.config, table.loader(), table.model()
-    epochs = config.epochs or EPOCHS[config.preset]
+    epochs, _ = length(config, len(loader))
     began = perf_counter()
     with torch_threads(compute_threads()):
         loop = BareLoop(

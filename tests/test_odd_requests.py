@@ -18,8 +18,8 @@ from plait.errors import (
 )
 from plait.media import Limits
 from plait.modalities import audio
-from plait.pipeline import _claim as claim
 from plait.pipeline import _names as named
+from plait.run_folder import claim
 from plait.table.answers import check_output
 from plait.table.kinds import propose_target
 from plait.table.quarantine import Quarantine

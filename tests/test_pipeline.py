@@ -14,9 +14,11 @@ import pytest
 import torch
 
 import plait
+from plait.config import configure
 from plait.encoders.registry import ENCODERS
 from plait.errors import ConfigError, PlaitWarning, SchemaError
 from plait.fusion.registry import FUSIONS
+from plait.pipeline import length
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -464,7 +466,9 @@ def test_resume_needs_a_folder_and_the_same_run(maker, tmp_path):
     )  # nothing to resume
     weights, expected = model.model.state_dict(), whole.model.state_dict()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
-    with pytest.raises(ConfigError, match="not those the checkpoint was made with"):
+    with pytest.raises(
+        ConfigError, match="was made with other values of seed, the columns, the rows"
+    ):
         maker.fit(
             rows, "label", out=tmp_path / "run", epochs=3, seed=9, resume=True, overwrite=True
         )
@@ -557,3 +561,18 @@ def test_progress_may_be_a_bar(maker, capsys):
 def test_warnings_are_plaits_own():
     assert issubclass(plait.errors.UnreadableCellsWarning, PlaitWarning)
     assert issubclass(SchemaError, plait.errors.PlaitError)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps", "expected"),
+    [
+        ({}, 54, (15, 8)),
+        ({}, 36, (23, 12)),
+        ({}, 1, (45, 24)),
+        ({"preset": "fast"}, 100, (8, 5)),
+        ({"epochs": 3}, 54, (3, 8)),
+        ({"epochs": 3, "patience": 2}, 1, (3, 2)),
+    ],
+)
+def test_small_tables_train_for_more_epochs(options, steps, expected):
+    assert length(configure(**options), steps) == expected

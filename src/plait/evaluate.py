@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 
 from plait.errors import unknown
-from plait.loader import collate
+from plait.loader import collate, row_bytes
 from plait.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.model import Model
 from plait.store import PreparedColumn
 from plait.table.target import Target
 
 ALL = "all"
-BATCH = 256
+BATCH = 64
+"""Rows a step: as many as in training by default, so that answering needs no more memory than that."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +118,25 @@ def infer(
     """
     shown = {ALL: None} if shown is None else shown
     found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in shown}
-    for name, target, scores in _scores(model, columns, rows, shown, device):
+    # Rows of like length travel together, to spare padding.
+    lengths = row_bytes(columns)
+    order = None if lengths is None else np.argsort(lengths[rows], kind="stable")
+    visited = rows if order is None else rows[order]
+    for name, target, scores in _scores(model, columns, visited, shown, device):
         found[name].setdefault(target, []).append(scores.float().cpu().numpy())
     return {
-        name: {target: np.concatenate(parts) for target, parts in by_target.items()}
-        for name, by_target in found.items()
+        name: {target: _in_order(np.concatenate(parts), order) for target, parts in targets.items()}
+        for name, targets in found.items()
     }
+
+
+def _in_order(values: np.ndarray, order: np.ndarray | None) -> np.ndarray:
+    """Undo a permutation of rows."""
+    if order is None:
+        return values
+    restored = np.empty_like(values)
+    restored[order] = values
+    return restored
 
 
 def _scores(

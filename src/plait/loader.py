@@ -65,7 +65,7 @@ class Loader:
         self.rows = rows
         self.seed = seed
         self.batches = max(1, -(-len(rows) // batch_size))
-        self.lengths = _lengths(columns)
+        self.lengths = row_bytes(columns)
 
     def __len__(self) -> int:
         return self.batches
@@ -97,7 +97,7 @@ class Loader:
         return np.concatenate(mixed)
 
 
-def _lengths(columns: Mapping[str, PreparedColumn]) -> Int64[np.ndarray, " rows"] | None:
+def row_bytes(columns: Mapping[str, PreparedColumn]) -> Int64[np.ndarray, " rows"] | None:
     """The bytes each row has in ragged columns, or None when there is none of those."""
     total: np.ndarray | None = None
     for column in columns.values():

@@ -1,11 +1,7 @@
 """`plait.fit`: from a table to a fitted, evaluated, saved model, a step at a time."""
 
-import hashlib
-import json
-import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,7 @@ import torch
 from plait import golden
 from plait.assemble import Blueprint, build, check_choices, draw
 from plait.augment import augment
-from plait.bundle import TRAINING, holds_bundle
+from plait.bundle import TRAINING
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError, TrainError, UnreadableCellsWarning, unknown
@@ -28,6 +24,7 @@ from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.progress import Bars, Reporter, Silent
+from plait.run_folder import check_folder, check_same, claim, tensorboard
 from plait.store import Store
 from plait.table.source import Table, open_table
 from plait.task import Data, goal, understand
@@ -35,13 +32,11 @@ from plait.tokens import ColumnBatch
 from plait.train import Trainer
 from plait.trust import fit_trust
 
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks; two fits into one folder are then not kept apart
-    fcntl = None  # type: ignore[assignment]
-
-EPOCHS = {"fast": 10, "balanced": 20, "best": 50}
+EPOCHS = {"fast": 8, "balanced": 15, "best": 50}
 PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
+STEPS = {"fast": 150, "balanced": 800, "best": 3000}
+"""Steps that a small table gets at least, in up to `MOST_TIMES` as many epochs."""
+MOST_TIMES = 3
 
 
 def fit(
@@ -77,11 +72,11 @@ def fit(
     config = _configured(options)
     reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
     folder = Path(out) if out is not None else None
-    _check_folder(folder, resume, overwrite)
+    check_folder(folder, resume, overwrite)
     device, why = choose_device(config.device)
     table = open_table(source, root=root)
     names = _names(target)
-    with _claim(folder), torch_threads(config.threads or compute_threads()):
+    with claim(folder), torch_threads(config.threads or compute_threads()):
         return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
 
 
@@ -199,23 +194,36 @@ def train_model(
         prepared.columns, goals, data.train, batch_size=config.batch_size, seed=config.seed
     )
     training = folder / TRAINING if folder else None
+    epochs, patience = length(config, len(loader))
     trainer = Trainer(
         *(model, loader, validate, config),
-        epochs=config.epochs or EPOCHS[config.preset],
-        patience=config.patience or PATIENCE[config.preset],
+        epochs=epochs,
+        patience=patience,
         vary=vary if config.augment else None,
         reporter=reporter,
         checkpoint=training / "checkpoint" if training else None,
-        log=_tensorboard(training) if training else None,
+        log=tensorboard(training) if training else None,
     )
     if training:
-        _check_same(training, _fingerprint(data, features, plan, config), resume)
+        check_same(training, _told(data, features, plan, config), resume)
         if resume and trainer.resume():
             reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
     at = trainer.run()
     model.to("cpu")
     _trust_held_out(model, data, prepared, goals, reporter)
     return model, at.history
+
+
+def length(config: Config, steps: int) -> tuple[int, int]:
+    """Epochs and patience: as asked, or by the preset, more of both where an epoch has few steps.
+
+    Args:
+        steps: in an epoch.
+    """
+    usual = EPOCHS[config.preset]
+    fitting = min(MOST_TIMES * usual, max(usual, -(-STEPS[config.preset] // steps)))
+    epochs = config.epochs or fitting
+    return epochs, config.patience or round(PATIENCE[config.preset] * max(1.0, fitting / usual))
 
 
 def _trust_held_out(
@@ -228,9 +236,16 @@ def _trust_held_out(
     """Let the validation rows say how far to trust each stream, for fusions that can."""
     rows = data.validation
     held = {name: torch.from_numpy(values[rows]) for name, values in goals.items()}
-    for name, trust in fit_trust(model, prepared.columns, rows, held).items():
-        shares = ", ".join(f"{share:.2f}" for share in trust)
-        reporter.note(f"{name} fitted to the validation rows: {shares}")
+    for trust in fit_trust(model, prepared.columns, rows, held).values():
+        reporter.note(f"trust fitted to the validation rows: {_trusted(trust, model)}")
+
+
+def _trusted(trust: list[float], model: Model) -> str:
+    """Trust beside the name of each vote: the streams, then "joint" or "nothing there"."""
+    streams = model.fusion.streams
+    if len(trust) < len(streams):  # a number of its own, as the joint vote of `hybrid` has
+        return "joint vote " + ", ".join(f"{share:.2f}" for share in trust)
+    return ", ".join(f"{name} {share:.2f}" for name, share in zip(streams, trust, strict=False))
 
 
 def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:
@@ -288,86 +303,13 @@ def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) 
     return lines
 
 
-@contextmanager
-def _claim(folder: Path | None) -> Iterator[None]:
-    """Keep other fits out of the folder; the system lets go of it however this process ends."""
-    if folder is None or fcntl is None:
-        yield
-        return
-    training = folder / TRAINING
-    training.mkdir(parents=True, exist_ok=True)
-    with (training / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(
-                [f"out: another fit is writing to '{folder}'; name another folder."]
-            ) from None
-        yield
-
-
-def _check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
-    if folder is None:
-        if resume:
-            raise ConfigError(["resume: name the folder to take up with out=... (--out)."])
-        return
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError([f"out: '{folder}' is a file; name a folder."])
-    above = next(part for part in (folder, *folder.absolute().parents) if part.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError(
-            [f"out: '{folder}' cannot be written: '{above}' is no folder to write to."]
-        )
-    if holds_bundle(folder) and not overwrite:
-        raise ConfigError(
-            [
-                f"out: '{folder}' already holds a model; name another folder, or pass overwrite=True "
-                "(--overwrite)."
-            ]
-        )
-
-
-def _fingerprint(data: Data, features: Features, plan: Blueprint, config: Config) -> str:
-    """What must be the same for a checkpoint to make sense."""
+def _told(data: Data, features: Features, plan: Blueprint, config: Config) -> dict[str, Any]:
+    """What must be the same for a checkpoint to make sense, by the name a user knows it by."""
     free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows"}
-    told = [
-        config.model_dump(mode="json", exclude=free),
-        features.to_json(),
-        plan.to_json(),
-        [target.to_json() for target in data.targets],
-        data.train.tolist(),
-        data.validation.tolist(),
-    ]
-    return hashlib.blake2b(json.dumps(told, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-
-def _check_same(training: Path, fingerprint: str, resume: bool) -> None:
-    """Refuse to take up a checkpoint of another run; mark a new one."""
-    mark = training / "run.json"
-    if resume and mark.is_file():
-        if json.loads(mark.read_text(encoding="utf-8"))["fingerprint"] != fingerprint:
-            raise ConfigError(
-                [
-                    "resume: the table or the options are not those the checkpoint was made with. Use "
-                    "the same ones, or start anew without resume."
-                ]
-            )
-        return
-    checkpoint = training / "checkpoint"
-    if checkpoint.is_dir():
-        (checkpoint / "state.json").unlink(missing_ok=True)
-    training.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8")
-
-
-def _tensorboard(training: Path) -> Any:
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(training / "logs"))
-
-    def log(step: int, scalars: Any) -> None:
-        for name, value in scalars.items():
-            writer.add_scalar(name, value, step)
-        writer.flush()
-
-    return log
+    return {
+        **config.model_dump(mode="json", exclude=free),
+        "the columns": features.to_json(),
+        "the model": plan.to_json(),
+        "the target": [target.to_json() for target in data.targets],
+        "the rows": [data.train.tolist(), data.validation.tolist()],
+    }

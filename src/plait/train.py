@@ -226,8 +226,13 @@ class Trainer:
         self._seen = 0
         clip = self.config.clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
+        scaler = self.accelerator.scaler
         if norm is not None and not bool(torch.as_tensor(norm).isfinite()):
-            self._leave_out(batch, {}, buffers)
+            if scaler is not None and scaler.get_scale() > 1:
+                # Half precision overflowed: the step is skipped and the loss scaled down from now on.
+                self.stepper.step()
+            else:
+                self._leave_out(batch, {}, buffers)
             self.stepper.zero_grad()
             return
         factor = self.factor(self.at.updates)

@@ -12,8 +12,11 @@ from plait.store import PreparedColumn
 from plait.tokens import Tokens
 
 STEPS = 60
-MOST = 1000
+MOST = 512
 """Rows looked at: plenty for a handful of numbers, and memory stays flat as tables grow."""
+
+BATCH = 64
+"""Rows encoded at a time, as in training."""
 
 TRUST = "log_trust"
 """The name that every fusion gives such a parameter."""
@@ -45,6 +48,9 @@ def fit_trust(
     if not chosen:
         return {}
     model.eval()
+    fixed = [p for p in model.parameters() if p.requires_grad and not _among(p, chosen)]
+    for parameter in fixed:  # no gradient, no memory for it
+        parameter.requires_grad_(False)
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(np.int64))
     tokens = _encoded(model, columns, rows[some])
     goals = {name: target[torch.from_numpy(some)] for name, target in targets.items()}
@@ -61,7 +67,13 @@ def fit_trust(
         (torch.stack(losses).sum() + ridge * pull).backward()
         optimizer.step()
     model.zero_grad()
+    for parameter in fixed:
+        parameter.requires_grad_(True)
     return {name: p.detach().exp().flatten().tolist() for name, p in chosen.items()}
+
+
+def _among(parameter: Tensor, chosen: Mapping[str, Tensor]) -> bool:
+    return any(parameter is one for one in chosen.values())
 
 
 @torch.no_grad()
@@ -70,7 +82,8 @@ def _encoded(
 ) -> dict[str, Tokens]:
     """All rows' tokens, encoded in batches and padded to one length a stream."""
     parts = [
-        model.encode(collate(columns, part)) for part in np.array_split(rows, -(-len(rows) // 256))
+        model.encode(collate(columns, part))
+        for part in np.array_split(rows, -(-len(rows) // BATCH))
     ]
     whole = {}
     for name in parts[0]:

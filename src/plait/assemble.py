@@ -1,7 +1,7 @@
 """From a configuration to a model: which streams, encoders, fusion and heads, and why."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from plait.encoders.registry import (
 )
 from plait.errors import ConfigError, suggest, unknown
 from plait.features import Features
-from plait.fusion.registry import FUSIONS, build_fusion
+from plait.fusion.registry import FUSIONS, build_fusion, option_problems
 from plait.heads.registry import build_head
 from plait.model import Model
 from plait.table.target import Target
@@ -48,6 +48,7 @@ class Blueprint:
     dropout: float
     modality_dropout: float
     alone: float
+    fusion_options: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -68,6 +69,8 @@ def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
     problems = []
     if config.fusion not in FUSIONS:
         problems.append(f"fusion: {unknown('fusion', config.fusion, FUSIONS)}")
+    else:
+        problems += option_problems(config.fusion, config.fusion_options)
     for key, name in config.encoders.items():
         modality = modalities.get(key, key)
         if modality in TABULAR_MODALITIES:
@@ -119,6 +122,7 @@ def draw(config: Config, features: Features) -> Blueprint:
         dropout=config.dropout,
         modality_dropout=config.modality_dropout if len(streams) > 1 else 0.0,
         alone=config.alone,
+        fusion_options=dict(config.fusion_options),
     )
 
 
@@ -153,7 +157,11 @@ def build(
                 modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
             )
     fusion = build_fusion(
-        plan.fusion, dict.fromkeys(plan.streams, plan.width), width=plan.width, dropout=plan.dropout
+        plan.fusion,
+        dict.fromkeys(plan.streams, plan.width),
+        width=plan.width,
+        dropout=plan.dropout,
+        options=plan.fusion_options,
     )
     heads = {
         target.name: build_head(

@@ -29,6 +29,9 @@ class Config(BaseModel):
     # The model.
     preset: Preset = Field("balanced", description="Sizes everything: fast, balanced or best.")
     fusion: str = Field("hybrid", description="Fusion method; docs/fusion.md tells them apart.")
+    fusion_options: dict[str, bool | int | float | str] = Field(
+        {}, description="Options of the fusion method itself: {'rounds': 3}."
+    )
     encoders: dict[str, str] = Field(
         {}, description="Encoder by column or by modality: {'photo': 'vit', 'audio': 'gru'}."
     )

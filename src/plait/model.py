@@ -11,6 +11,9 @@ from plait.fusion.base import Fusion, StreamVectors
 from plait.heads.base import Head
 from plait.tokens import ColumnBatch, Fused, Tokens
 
+AUXILIARY = "auxiliary/"
+"""Before the name of a loss that belongs to no target."""
+
 
 class Model(nn.Module):
     """Encoders, a fusion and heads, all injected.
@@ -81,7 +84,10 @@ class Model(nn.Module):
     def row_losses(
         self, batch: Mapping[str, ColumnBatch], targets: Mapping[str, Tensor]
     ) -> dict[str, Float[Tensor, " batch"]]:
-        """Each target's loss a row, zero where that target is missing."""
+        """Each target's loss a row, zero where that target is missing.
+
+        What a fusion adds (``Fused.losses``) comes under its name after `AUXILIARY`.
+        """
         tokens = self.encode(batch)
         fused = self.fuse(tokens)
         losses = {}
@@ -92,6 +98,8 @@ class Model(nn.Module):
                 losses[name] = losses[name] + self.alone * head.votes_loss(  # type: ignore[operator]
                     Tokens(vectors, present), targets[name]
                 )
+        for name, loss in (fused.losses or {}).items():
+            losses[AUXILIARY + name] = loss
         return losses
 
     def _drop(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:

@@ -39,9 +39,11 @@ class Fused(NamedTuple):
     """A fusion's output.
 
     ``vector`` is what heads read. ``sequence`` is the fused token sequence, for fusions that have one.
-    ``votes`` is set by late fusion alone: one vector a stream, whose *predictions* the head combines,
-    each weighing as much as its entry in ``trust``. ``weights`` are the shares a fusion gave each
-    stream, for those that can say so; a row sums to one.
+    ``votes`` is set by late fusion alone: one vector a stream, whose *predictions* the head combines
+    by ``rule``, each weighing as much as its entry in ``trust``. ``weights`` are the shares a fusion
+    gave each stream, for those that can say so; a row sums to one. ``losses`` are what a fusion wants
+    to be trained on besides the targets, by name, one number a row and already weighed; set in
+    training mode only.
     """
 
     vector: Float[Tensor, "batch width"]
@@ -49,3 +51,5 @@ class Fused(NamedTuple):
     votes: Tokens | None = None
     trust: Float[Tensor, "batch votes"] | None = None
     weights: Float[Tensor, "batch streams"] | None = None
+    rule: str = "product"
+    losses: dict[str, Float[Tensor, " batch"]] | None = None

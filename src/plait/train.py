@@ -206,7 +206,7 @@ class Trainer:
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         with self.accelerator.autocast():
             losses = self.losses(columns, batch.targets)
-        loss = torch.stack([_mean_known(losses[k], batch.targets[k]) for k in losses]).sum()
+        loss = torch.stack([_mean_known(losses[k], batch.targets.get(k)) for k in losses]).sum()
         good = bool(loss.isfinite())
         if good:
             self._seen += len(batch.rows)
@@ -305,8 +305,10 @@ def _accelerator(config: Config) -> Accelerator:
     return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
 
 
-def _mean_known(loss: Tensor, target: Tensor) -> Tensor:
-    """The mean over rows that have this target."""
+def _mean_known(loss: Tensor, target: Tensor | None) -> Tensor:
+    """The mean over rows that have this target; over all for a loss that has none."""
+    if target is None:
+        return loss.mean()
     if target.is_floating_point():
         known = ~target.isnan() if target.ndim == 1 else ~target.isnan().any(dim=1)
     else:

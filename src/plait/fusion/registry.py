@@ -1,8 +1,9 @@
 """The visible dictionary of fusion methods."""
 
+import inspect
 from collections.abc import Mapping as Map
 
-from plait.errors import ConfigError, unknown
+from plait.errors import ConfigError, suggest, unknown
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
 from plait.fusion.concat import Concat
@@ -27,7 +28,64 @@ def check_fusion(name: str) -> None:
         raise ConfigError([f"fusion: {unknown('fusion', name, FUSIONS)}"])
 
 
-def build_fusion(name: str, widths: Map[str, int], *, width: int, dropout: float) -> Fusion:
-    """The fusion ``name`` over streams of the given widths."""
+Option = bool | int | float | str
+"""The value of a fusion's own option."""
+
+
+def fusion_options(name: str) -> dict[str, Option]:
+    """A fusion's own options and their defaults: the keywords of its constructor."""
+    parameters = inspect.signature(FUSIONS[name]).parameters.values()
+    common = ("width", "dropout")
+    return {
+        p.name: p.default for p in parameters if p.kind == p.KEYWORD_ONLY and p.name not in common
+    }
+
+
+def option_problems(name: str, options: Map[str, Option]) -> list[str]:
+    """What is wrong with the options asked of a fusion."""
+    known = fusion_options(name)
+    problems = []
+    for key, value in options.items():
+        if key not in known:
+            has = f"its options: {', '.join(known)}" if known else "it has none"
+            problems.append(
+                f"fusion_options: {name} has no option '{key}'.{suggest(key, list(known))} ({has})"
+            )
+        elif not _fits(value, known[key]):
+            kind = type(known[key]).__name__
+            problems.append(f"fusion_options: {key} of {name} must be {kind}, got {value!r}")
+    return problems
+
+
+def _fits(value: Option, default: Option) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default))
+
+
+def build_fusion(
+    name: str,
+    widths: Map[str, int],
+    *,
+    width: int,
+    dropout: float,
+    options: Map[str, Option] | None = None,
+) -> Fusion:
+    """The fusion ``name`` over streams of the given widths.
+
+    Args:
+        options: of this method only; see `fusion_options`.
+
+    Raises:
+        ConfigError: there is no such fusion, or an option does not fit it.
+    """
     check_fusion(name)
-    return FUSIONS[name](widths, width=width, dropout=dropout)  # type: ignore[call-arg]
+    problems = option_problems(name, options or {})
+    if problems:
+        raise ConfigError(problems)
+    try:
+        return FUSIONS[name](widths, width=width, dropout=dropout, **(options or {}))  # type: ignore[call-arg]
+    except ValueError as error:  # an option out of its bounds
+        raise ConfigError([f"fusion_options: {name}: {error}"]) from None

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from plait.tokens import Fused, Tokens
 
+PRODUCT = "product"
+
 
 class Head(nn.Module):
     """A fused representation in; logits, loss and scores out.
@@ -27,7 +29,7 @@ class Head(nn.Module):
         """Logits; for late fusion, those of the combined predictions."""
         if fused.votes is None or fused.trust is None:
             return self.project(fused.vector)
-        return self.combine(self.project(fused.votes.values), fused.trust)
+        return self.combine(self.project(fused.votes.values), fused.trust, fused.rule)
 
     def row_loss(
         self, fused: Fused, target: Shaped[Tensor, "batch ..."]
@@ -49,8 +51,13 @@ class Head(nn.Module):
         self,
         logits: Float[Tensor, "batch votes outputs"],
         trust: Float[Tensor, "batch votes"],
+        rule: str = PRODUCT,
     ) -> Float[Tensor, "batch outputs"]:
-        """One row of logits from all votes'; a missing vote has trust 0."""
+        """One row of logits from all votes'; a missing vote has trust 0.
+
+        Args:
+            rule: how votes are combined; ``product`` is a logarithmic opinion pool.
+        """
 
     @abstractmethod
     def loss(

@@ -4,7 +4,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from plait.heads.base import Head
+from plait.heads.base import PRODUCT, Head
 
 MISSING_CLASS = -1
 """The class index of a row whose target is missing."""
@@ -37,7 +37,10 @@ class Classify(_Weighed):
     """Softmax cross-entropy over the classes; binary targets are two classes."""
 
     def combine(
-        self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
+        self,
+        logits: Float[Tensor, "batch votes outputs"],
+        trust: Float[Tensor, "batch votes"],
+        rule: str = PRODUCT,
     ) -> Float[Tensor, "batch outputs"]:
         """The votes' log-probabilities, summed by trust: a logarithmic opinion pool."""
         return (logits.log_softmax(dim=-1) * trust.unsqueeze(-1)).sum(dim=1)
@@ -64,7 +67,10 @@ class MultiLabel(_Weighed):
     """Binary cross-entropy, one a label; a row with NaN in its target is missing."""
 
     def combine(
-        self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
+        self,
+        logits: Float[Tensor, "batch votes outputs"],
+        trust: Float[Tensor, "batch votes"],
+        rule: str = PRODUCT,
     ) -> Float[Tensor, "batch outputs"]:
         """The votes' logits, summed by trust: each label's logarithmic opinion pool."""
         return (logits * trust.unsqueeze(-1)).sum(dim=1)

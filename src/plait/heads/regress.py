@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from plait.heads.base import Head
+from plait.heads.base import PRODUCT, Head
 
 
 class Regress(Head):
@@ -27,7 +27,10 @@ class Regress(Head):
         self.kind = kind
 
     def combine(
-        self, logits: Float[Tensor, "batch votes outputs"], trust: Float[Tensor, "batch votes"]
+        self,
+        logits: Float[Tensor, "batch votes outputs"],
+        trust: Float[Tensor, "batch votes"],
+        rule: str = PRODUCT,
     ) -> Float[Tensor, "batch outputs"]:
         """The votes' mean, weighted by trust."""
         shares = trust / trust.sum(dim=1, keepdim=True).clamp(min=1e-9)

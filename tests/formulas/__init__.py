@@ -1,0 +1,8 @@
+"""Every fusion's formula in plain float64 numpy, a row at a time, written from the paper.
+
+Each family's module has a ``FORMULAS`` dict: fusion → ``formula(weights, tokens, row) -> vector``.
+"""
+
+from formulas import first
+
+FORMULAS = {**first.FORMULAS}

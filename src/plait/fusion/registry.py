@@ -6,10 +6,19 @@ from collections.abc import Mapping as Map
 from plait.errors import ConfigError, suggest, unknown
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
+from plait.fusion.centralnet import CentralNet
+from plait.fusion.channel import Channel
 from plait.fusion.concat import Concat
+from plait.fusion.early import Early
+from plait.fusion.embrace import Embrace
+from plait.fusion.film import Film
+from plait.fusion.gmu import Gmu
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
+from plait.fusion.mmtm import Mmtm
+from plait.fusion.nlgate import NlGate
+from plait.fusion.pooling import DeepSets, Max, Mean, Sum
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -19,6 +28,18 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mapping": Mapping,
     "late": Late,
     "hybrid": Hybrid,
+    "early": Early,
+    "sum": Sum,
+    "mean": Mean,
+    "max": Max,
+    "deepsets": DeepSets,
+    "gmu": Gmu,
+    "embrace": Embrace,
+    "centralnet": CentralNet,
+    "mmtm": Mmtm,
+    "film": Film,
+    "nlgate": NlGate,
+    "channel": Channel,
 }
 
 

@@ -7,9 +7,14 @@ from plait.errors import ConfigError, suggest, unknown
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
 from plait.fusion.concat import Concat
+from plait.fusion.hadamard import MFB, MLB
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
+from plait.fusion.mcb import MCB
+from plait.fusion.multiplicative import Multiplicative
+from plait.fusion.tensor import LowRank, TensorFusion
+from plait.fusion.tucker import Block, Mutan
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -19,6 +24,14 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mapping": Mapping,
     "late": Late,
     "hybrid": Hybrid,
+    "tensor": TensorFusion,
+    "lowrank": LowRank,
+    "multiplicative": Multiplicative,
+    "mcb": MCB,
+    "mlb": MLB,
+    "mfb": MFB,
+    "mutan": Mutan,
+    "block": Block,
 }
 
 

@@ -42,9 +42,14 @@ class MCB(Pairwise):
         self, vectors: Float[Tensor, "batch streams width"]
     ) -> Float[Tensor, "batch pairs size"]:
         """The sketch of each pair's outer product, normalised."""
-        left, right = self.sides(torch.fft.rfft(self._sketch(vectors)))
-        return power_normalised(torch.fft.irfft(left * right, n=self.size))
+        return power_normalised(self.sketch(vectors))
 
-    def _sketch(self, vectors: Tensor) -> Tensor:
-        zeros = vectors.new_zeros(*vectors.shape[:2], self.size)
-        return zeros.scatter_add(2, self.places.expand_as(vectors), vectors * self.signs)
+    def sketch(
+        self, vectors: Float[Tensor, "batch streams width"]
+    ) -> Float[Tensor, "batch pairs size"]:
+        """The count sketch of each pair's outer product."""
+        signed = vectors * self.signs
+        zeros = signed.new_zeros(*signed.shape[:2], self.size)
+        sketches = zeros.scatter_add(2, self.places.expand_as(signed), signed)
+        left, right = self.sides(torch.fft.rfft(sketches))
+        return torch.fft.irfft(left * right, n=self.size)

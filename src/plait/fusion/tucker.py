@@ -50,9 +50,7 @@ class Mutan(Pairwise):
 
 
 class Block(Pairwise):
-    """``z = Σ_pq P_pq [h_pq^1; ...; h_pq^C] + c``, ``h^c = norm(Σ_r (x_p^c M^{c,r}) ∘ (x_q^c N^{c,r}))``
-
-    over all pairs of streams.
+    """``z = Σ_pq P_pq [h_1; ...; h_C] + c``, ``h_c = norm(Σ_r (x_pc M_c^{(r)}) ∘ (x_qc N_c^{(r)}))``.
 
     BLOCK (Ben-younes et al. 2019, section 3): a bilinear map whose weight tensor is a block-term
     decomposition. Each stream's ``x = U v`` is cut into C blocks; block c of one stream meets block c

@@ -207,7 +207,7 @@ def test_the_hashes_of_mcb_are_fixed_and_saved():
 
 
 def test_sketches_keep_the_inner_product_of_outer_products():
-    """E⟨Ψ(x⊗y), Ψ(x'⊗y')⟩ = ⟨x, x'⟩⟨y, y'⟩ over the hashes (Pham & Pagh 2013, lemma 4)."""
+    """E⟨Ψ(x⊗y), Ψ(x'⊗y')⟩ = ⟨x, x'⟩⟨y, y'⟩ over the hashes (Pham & Pagh 2013)."""
     vectors = torch.rand(2, 2, 6)
     found = []
     for _ in range(400):

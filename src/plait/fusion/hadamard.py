@@ -13,7 +13,7 @@ from plait.fusion.pairwise import Pairwise, power_normalised
 class MLB(Pairwise):
     """``z = Σ_pq P_pq (tanh(U_p v_p) ∘ tanh(U_q v_q)) + c`` over all pairs of streams.
 
-    Low-rank bilinear pooling with the Hadamard product (Kim et al. 2017, eq. 7), there for two inputs;
+    Low-rank bilinear pooling with the Hadamard product (Kim et al. 2017, section 3), there for two inputs;
     here for all pairs, with U shared by a stream's pairs (see `Pairwise`). U_m has a bias and follows
     the pooling's layer norm directly; where stream m is missing a learned vector stands for U_m v_m.
 
@@ -40,7 +40,7 @@ class MLB(Pairwise):
 class MFB(Pairwise):
     """``z = Σ_pq P_pq norm(sumpool_k(U_p v_p ∘ U_q v_q)) + c`` over all pairs of streams.
 
-    Multimodal factorised bilinear pooling (Yu et al. 2017, eq. 3-4): number i of the joint vector is
+    Multimodal factorised bilinear pooling (Yu et al. 2017, section 3): number i of the joint vector is
     ``v_pᵀ A_i B_iᵀ v_q`` with matrices of k columns, a sum over k neighbouring products; then signed
     root and l2 norm, as in the paper. There for two inputs; here for all pairs, with U shared by a
     stream's pairs (see `Pairwise`). Where stream m is missing a learned vector stands for U_m v_m.

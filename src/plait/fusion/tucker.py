@@ -52,7 +52,7 @@ class Mutan(Pairwise):
 class Block(Pairwise):
     """``z = Σ_pq P_pq [h_1; ...; h_C] + c``, ``h_c = norm(Σ_r (x_pc M_c^{(r)}) ∘ (x_qc N_c^{(r)}))``.
 
-    BLOCK (Ben-younes et al. 2019, section 3): a bilinear map whose weight tensor is a block-term
+    BLOCK (Ben-younes et al. 2019): a bilinear map whose weight tensor is a block-term
     decomposition. Each stream's ``x = U v`` is cut into C blocks; block c of one stream meets block c
     of the other only, in a core of its own whose slices have rank ``rank`` (M and N, one a pair and
     block). Between the rank of MLB (C = ``size``) and a Tucker core (C = 1). Signed root and l2 norm a

@@ -13,9 +13,10 @@ from plait.fusion.pairwise import Pairwise, power_normalised
 class MLB(Pairwise):
     """``z = Σ_pq P_pq (tanh(U_p v_p) ∘ tanh(U_q v_q)) + c`` over all pairs of streams.
 
-    Low-rank bilinear pooling with the Hadamard product (Kim et al. 2017, section 3), there for two inputs;
-    here for all pairs, with U shared by a stream's pairs (see `Pairwise`). U_m has a bias and follows
-    the pooling's layer norm directly; where stream m is missing a learned vector stands for U_m v_m.
+    Low-rank bilinear pooling with the Hadamard product (Kim et al. 2017, section 3), there for two
+    inputs; here for all pairs, with U shared by a stream's pairs (see `Pairwise`). U_m has a bias and
+    follows the pooling's layer norm directly; where stream m is missing a learned vector stands for
+    U_m v_m.
 
     Cost: ``M·width·size + M²/2·size·width``.
 

@@ -31,6 +31,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "startup": Measurement("startup:measure", "import plait; plait --help", 0.3),
     "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
+    "fusion_speed": Measurement(
+        "fusion_speed:measure", "each fusion against its formula by hand", 2
+    ),
     "preparing": Measurement("preparing:measure", "files to arrays against a bare decode loop", 1),
     "time_to_accuracy": Measurement("whole_fit:measure_race", "seconds to Ludwig's .890", 3),
     "whole_fit": Measurement("whole_fit:measure", "plait fit with defaults: time and memory", 8),

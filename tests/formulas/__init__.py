@@ -6,3 +6,6 @@ Each family's module has a ``FORMULAS`` dict: fusion → ``formula(weights, toke
 from formulas import basic, first
 
 FORMULAS = {**first.FORMULAS, **basic.FORMULAS}
+from formulas import bilinear, first
+
+FORMULAS = {**first.FORMULAS, **bilinear.FORMULAS}

@@ -14,14 +14,26 @@ from plait.fusion.mapping import Mapping
 from plait.fusion.mmtm import Mmtm
 from plait.fusion.nlgate import NlGate
 from plait.fusion.pooling import DeepSets, Max, Mean, Sum
+from plait.fusion.hadamard import MFB, MLB
+from plait.fusion.hybrid import Hybrid
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.mcb import MCB
+from plait.fusion.multiplicative import Multiplicative
 from plait.fusion.registry import FUSIONS, build_fusion
+from plait.fusion.tensor import LowRank, TensorFusion
+from plait.fusion.tucker import Block, Mutan
 from plait.fusion.weighted import Weighted
 
 __all__ = [
     "FUSIONS",
+    "MCB",
+    "MFB",
+    "MLB",
     "Attention",
     "CentralNet",
     "Channel",
+    "Block",
     "Concat",
     "DeepSets",
     "Early",
@@ -30,12 +42,16 @@ __all__ = [
     "Gmu",
     "Hybrid",
     "Late",
+    "LowRank",
     "Mapping",
     "Max",
     "Mean",
     "Mmtm",
     "NlGate",
     "Sum",
+    "Multiplicative",
+    "Mutan",
+    "TensorFusion",
     "Weighted",
     "build_fusion",
 ]

@@ -19,6 +19,14 @@ from plait.fusion.mapping import Mapping
 from plait.fusion.mmtm import Mmtm
 from plait.fusion.nlgate import NlGate
 from plait.fusion.pooling import DeepSets, Max, Mean, Sum
+from plait.fusion.hadamard import MFB, MLB
+from plait.fusion.hybrid import Hybrid
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.mcb import MCB
+from plait.fusion.multiplicative import Multiplicative
+from plait.fusion.tensor import LowRank, TensorFusion
+from plait.fusion.tucker import Block, Mutan
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -40,6 +48,14 @@ FUSIONS: dict[str, type[Fusion]] = {
     "film": Film,
     "nlgate": NlGate,
     "channel": Channel,
+    "tensor": TensorFusion,
+    "lowrank": LowRank,
+    "multiplicative": Multiplicative,
+    "mcb": MCB,
+    "mlb": MLB,
+    "mfb": MFB,
+    "mutan": Mutan,
+    "block": Block,
 }
 
 

@@ -3,6 +3,6 @@
 Each family's module has a ``FORMULAS`` dict: fusion → ``formula(weights, tokens, row) -> vector``.
 """
 
-from formulas import first
+from formulas import attention, first
 
-FORMULAS = {**first.FORMULAS}
+FORMULAS = {**first.FORMULAS, **attention.FORMULAS}

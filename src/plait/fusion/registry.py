@@ -6,10 +6,18 @@ from collections.abc import Mapping as Map
 from plait.errors import ConfigError, suggest, unknown
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
+from plait.fusion.bottleneck import Bottleneck
+from plait.fusion.coattention import CoAttention
 from plait.fusion.concat import Concat
+from plait.fusion.experts import Experts
+from plait.fusion.graph import Graph
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
+from plait.fusion.mult import MulT
+from plait.fusion.onestream import OneStream
+from plait.fusion.perceiver import Perceiver
+from plait.fusion.qformer import QFormer
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -19,6 +27,14 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mapping": Mapping,
     "late": Late,
     "hybrid": Hybrid,
+    "coattention": CoAttention,
+    "mult": MulT,
+    "onestream": OneStream,
+    "bottleneck": Bottleneck,
+    "perceiver": Perceiver,
+    "qformer": QFormer,
+    "experts": Experts,
+    "graph": Graph,
 }
 
 

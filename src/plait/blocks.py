@@ -33,7 +33,7 @@ class Attention(nn.Module):
 
     def __init__(self, *, width: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        if width % heads:
+        if heads < 1 or width % heads:
             raise ValueError(f"width {width} is not a multiple of heads {heads}")
         self.heads = heads
         self.dropout = dropout
@@ -68,7 +68,9 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch queries keys"]:
         """The attention shares, averaged over heads: what `forward` used, for reading out."""
         query = self._split(self.to_query(queries))
-        key = self._split(self.to_key_value(keys).chunk(2, dim=-1)[0])
+        width = self.to_query.out_features  # the values' half of the map is not needed
+        linear = self.to_key_value
+        key = self._split(functional.linear(keys, linear.weight[:width], linear.bias[:width]))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         scores = scores.masked_fill(~attendable(mask)[:, None, None, :], float("-inf"))
         return scores.softmax(dim=-1).mean(dim=1)

@@ -9,3 +9,6 @@ FORMULAS = {**first.FORMULAS, **basic.FORMULAS}
 from formulas import bilinear, first
 
 FORMULAS = {**first.FORMULAS, **bilinear.FORMULAS}
+from formulas import attention, first
+
+FORMULAS = {**first.FORMULAS, **attention.FORMULAS}

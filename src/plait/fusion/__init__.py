@@ -20,6 +20,18 @@ from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
 from plait.fusion.mcb import MCB
 from plait.fusion.multiplicative import Multiplicative
+from plait.fusion.bottleneck import Bottleneck
+from plait.fusion.coattention import CoAttention
+from plait.fusion.concat import Concat
+from plait.fusion.experts import Experts
+from plait.fusion.graph import Graph
+from plait.fusion.hybrid import Hybrid
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.mult import MulT
+from plait.fusion.onestream import OneStream
+from plait.fusion.perceiver import Perceiver
+from plait.fusion.qformer import QFormer
 from plait.fusion.registry import FUSIONS, build_fusion
 from plait.fusion.tensor import LowRank, TensorFusion
 from plait.fusion.tucker import Block, Mutan
@@ -40,6 +52,11 @@ __all__ = [
     "Embrace",
     "Film",
     "Gmu",
+    "Bottleneck",
+    "CoAttention",
+    "Concat",
+    "Experts",
+    "Graph",
     "Hybrid",
     "Late",
     "LowRank",
@@ -52,6 +69,10 @@ __all__ = [
     "Multiplicative",
     "Mutan",
     "TensorFusion",
+    "MulT",
+    "OneStream",
+    "Perceiver",
+    "QFormer",
     "Weighted",
     "build_fusion",
 ]

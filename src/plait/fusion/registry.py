@@ -27,6 +27,18 @@ from plait.fusion.mcb import MCB
 from plait.fusion.multiplicative import Multiplicative
 from plait.fusion.tensor import LowRank, TensorFusion
 from plait.fusion.tucker import Block, Mutan
+from plait.fusion.bottleneck import Bottleneck
+from plait.fusion.coattention import CoAttention
+from plait.fusion.concat import Concat
+from plait.fusion.experts import Experts
+from plait.fusion.graph import Graph
+from plait.fusion.hybrid import Hybrid
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.mult import MulT
+from plait.fusion.onestream import OneStream
+from plait.fusion.perceiver import Perceiver
+from plait.fusion.qformer import QFormer
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -56,6 +68,14 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mfb": MFB,
     "mutan": Mutan,
     "block": Block,
+    "coattention": CoAttention,
+    "mult": MulT,
+    "onestream": OneStream,
+    "bottleneck": Bottleneck,
+    "perceiver": Perceiver,
+    "qformer": QFormer,
+    "experts": Experts,
+    "graph": Graph,
 }
 
 

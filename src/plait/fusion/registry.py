@@ -4,12 +4,22 @@ import inspect
 from collections.abc import Mapping as Map
 
 from plait.errors import ConfigError, suggest, unknown
+from plait.fusion.actionmae import ActionMae
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
 from plait.fusion.concat import Concat
+from plait.fusion.contrastive import Contrastive
+from plait.fusion.dcca import Dcca
+from plait.fusion.gan import Gan
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late
 from plait.fusion.mapping import Mapping
+from plait.fusion.mctn import Mctn
+from plait.fusion.misa import Misa
+from plait.fusion.mmvae import Mmvae
+from plait.fusion.mopoe import Mopoe
+from plait.fusion.mvae import Mvae
+from plait.fusion.shaspec import ShaSpec
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -19,6 +29,16 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mapping": Mapping,
     "late": Late,
     "hybrid": Hybrid,
+    "mvae": Mvae,
+    "mmvae": Mmvae,
+    "mopoe": Mopoe,
+    "gan": Gan,
+    "mctn": Mctn,
+    "dcca": Dcca,
+    "contrastive": Contrastive,
+    "misa": Misa,
+    "shaspec": ShaSpec,
+    "actionmae": ActionMae,
 }
 
 

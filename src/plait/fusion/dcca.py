@@ -104,7 +104,7 @@ def canonical_correlations(
     """The canonical correlations of two views over the rows used, largest first.
 
     The singular values of ``T = S₁₁^(−1/2) S₁₂ S₂₂^(−1/2)``, where ``S₁₁ = XᵀX/(n − 1) + r I`` of the
-    centred view (Andrew et al. 2013, section 3) and the power is that of the matrix, not of its entries.
+    centred view (Andrew et al. 2013, sections 2 and 3), and the power is the matrix's, not its entries'.
     Here ``T = L₁^(−1) S₁₂ L₂^(−ᵀ)`` with Cholesky's ``S = L Lᵀ``: as ``L^(−1) = Q S^(−1/2)`` for an
     orthogonal Q, the singular values are the same. The gradient divides by no gap between eigenvalues
     and stays finite where they are equal.

@@ -119,5 +119,5 @@ class _Reverse(torch.autograd.Function):
 
 
 def reverse(values: Float[Tensor, "*any"], factor: float) -> Float[Tensor, "*any"]:
-    """The same values, with ``−factor`` times their gradient (Ganin & Lempitsky 2015, eq. 4)."""
+    """The same values, with ``−factor`` times their gradient (Ganin & Lempitsky 2015)."""
     return _Reverse.apply(values, factor)  # type: ignore[no-untyped-call]

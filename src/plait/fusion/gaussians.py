@@ -16,8 +16,8 @@ def product_of_gaussians(
 ) -> tuple[Float[Tensor, "batch sets width"], Float[Tensor, "batch sets width"]]:
     """Mean and log variance of the normalised product of each set's Gaussians.
 
-    ``T = Σ_m T_m``, ``μ = Σ_m T_m μ_m / T``, ``T_m = 1/σ_m²`` (Cao & Fleet 2014; Wu & Goodman 2018,
-    section 2.2). A product over nothing is N(0, 1).
+    ``T = Σ_m T_m``, ``μ = Σ_m T_m μ_m / T``, ``T_m = 1/σ_m²`` (Wu & Goodman 2018, section 2). A
+    product over nothing is N(0, 1).
 
     Args:
         sets: which streams each product is over.

@@ -22,8 +22,8 @@ class Mctn(Fusion):
     present ones are fused. A missing stream's code is a learned one.
 
     Losses, each a row's mean over its pairs: ``translation``, ``‖v̂_{n→m} − v_m‖² / width`` with
-    ``v̂_{n→m} = D_m(e_n)``, where both are there (eq. 5); ``cycle``, ``‖D_n(E_m(v̂_{n→m})) − v_n‖² /
-    width``, back from what was translated (eq. 6), where the source is. Targets are held fixed.
+    ``v̂_{n→m} = D_m(e_n)``, where both are there; ``cycle``, ``‖D_n(E_m(v̂_{n→m})) − v_n‖² /
+    width``, back from what was translated, where the source is. Targets are held fixed.
 
     Cost: in training ``2 · streams²`` decodings; in use the encoders alone.
 

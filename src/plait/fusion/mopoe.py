@@ -16,12 +16,12 @@ from plait.tokens import Fused, Tokens
 class Mopoe(Variational):
     """``q(z | v) = 1/|P| Σ_{S ∈ P} q_S(z | v_S)``, ``q_S ∝ Π_{m ∈ S} q_m``, P all subsets of streams.
 
-    MoPoE-VAE (Sutter et al. 2021, ICLR, eq. 3-5): the products of `Mvae` and the mixture of `Mmvae` as
+    MoPoE-VAE (Sutter et al. 2021, ICLR, section 3): the products of `Mvae` and the mixture of `Mmvae` as
     its special cases. P holds the non-empty subsets of the row's present streams, without a prior
     expert. The fused vector is the mixture's mean, in training a sample of it.
 
     Loss ``elbo``: ``Σ_m ½‖v_m − D_m(z)‖² + β/|P| Σ_S KL(q_S ‖ p)`` over the present streams, with one z
-    from the mixture: the sum bounds the divergence of the mixture (eq. 6). See `Variational`.
+    from the mixture: the mean bounds the divergence of the mixture. See `Variational`.
 
     Cost: ``2^streams − 1`` products, at most ``subsets`` of them: with more streams the first of the
     whole set, single streams, all but one, pairs, all but two and so on are kept. With the default that

@@ -19,7 +19,7 @@ class Mvae(Variational):
     ``μ = Σ_m T_m μ_m / (1 + Σ_m T_m)``; the fused vector is μ, in training a sample of z. A missing
     stream leaves the product; without any stream z is the prior's.
 
-    Loss ``elbo``: sub-sampled training (eq. 5): the mean of the negative ELBOs
+    Loss ``elbo``: sub-sampled training (section 2.2): the mean of the negative ELBOs
     ``Σ_{m ∈ S} ½‖v_m − D_m(z)‖² + β KL(q(z | v_S) ‖ p)`` of the row's whole set S, of each of its
     streams alone, and of ``subsets`` random subsets. The paper adds them up; the mean has the same
     scale for any number of streams. See `Variational`.

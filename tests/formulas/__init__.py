@@ -12,3 +12,6 @@ FORMULAS = {**first.FORMULAS, **bilinear.FORMULAS}
 from formulas import attention, first
 
 FORMULAS = {**first.FORMULAS, **attention.FORMULAS}
+from formulas import first, generative
+
+FORMULAS = {**first.FORMULAS, **generative.FORMULAS}

@@ -52,6 +52,7 @@ def parts_of(fused):
         said["sequence"] = fused.sequence.values * fused.sequence.mask.unsqueeze(-1)
     if fused.votes is not None:
         said["votes"] = fused.votes.values * fused.votes.mask.unsqueeze(-1)
+    said |= fused.losses or {}
     return {name: value for name, value in said.items() if value is not None}
 
 

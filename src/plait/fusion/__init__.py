@@ -1,5 +1,6 @@
 """Many token streams to one. `FUSIONS` lists the methods; each is a plain module on your own tensors."""
 
+from plait.fusion.actionmae import ActionMae
 from plait.fusion.attention import Attention
 from plait.fusion.centralnet import CentralNet
 from plait.fusion.channel import Channel
@@ -35,6 +36,19 @@ from plait.fusion.qformer import QFormer
 from plait.fusion.registry import FUSIONS, build_fusion
 from plait.fusion.tensor import LowRank, TensorFusion
 from plait.fusion.tucker import Block, Mutan
+from plait.fusion.contrastive import Contrastive
+from plait.fusion.dcca import Dcca
+from plait.fusion.gan import Gan
+from plait.fusion.hybrid import Hybrid
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.mctn import Mctn
+from plait.fusion.misa import Misa
+from plait.fusion.mmvae import Mmvae
+from plait.fusion.mopoe import Mopoe
+from plait.fusion.mvae import Mvae
+from plait.fusion.registry import FUSIONS, build_fusion
+from plait.fusion.shaspec import ShaSpec
 from plait.fusion.weighted import Weighted
 
 __all__ = [
@@ -42,6 +56,7 @@ __all__ = [
     "MCB",
     "MFB",
     "MLB",
+    "ActionMae",
     "Attention",
     "CentralNet",
     "Channel",
@@ -57,6 +72,9 @@ __all__ = [
     "Concat",
     "Experts",
     "Graph",
+    "Contrastive",
+    "Dcca",
+    "Gan",
     "Hybrid",
     "Late",
     "LowRank",
@@ -73,6 +91,12 @@ __all__ = [
     "OneStream",
     "Perceiver",
     "QFormer",
+    "Mctn",
+    "Misa",
+    "Mmvae",
+    "Mopoe",
+    "Mvae",
+    "ShaSpec",
     "Weighted",
     "build_fusion",
 ]

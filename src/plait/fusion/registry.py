@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping as Map
 
 from plait.errors import ConfigError, suggest, unknown
+from plait.fusion.actionmae import ActionMae
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
 from plait.fusion.centralnet import CentralNet
@@ -39,6 +40,18 @@ from plait.fusion.mult import MulT
 from plait.fusion.onestream import OneStream
 from plait.fusion.perceiver import Perceiver
 from plait.fusion.qformer import QFormer
+from plait.fusion.contrastive import Contrastive
+from plait.fusion.dcca import Dcca
+from plait.fusion.gan import Gan
+from plait.fusion.hybrid import Hybrid
+from plait.fusion.late import Late
+from plait.fusion.mapping import Mapping
+from plait.fusion.mctn import Mctn
+from plait.fusion.misa import Misa
+from plait.fusion.mmvae import Mmvae
+from plait.fusion.mopoe import Mopoe
+from plait.fusion.mvae import Mvae
+from plait.fusion.shaspec import ShaSpec
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
@@ -76,6 +89,16 @@ FUSIONS: dict[str, type[Fusion]] = {
     "qformer": QFormer,
     "experts": Experts,
     "graph": Graph,
+    "mvae": Mvae,
+    "mmvae": Mmvae,
+    "mopoe": Mopoe,
+    "gan": Gan,
+    "mctn": Mctn,
+    "dcca": Dcca,
+    "contrastive": Contrastive,
+    "misa": Misa,
+    "shaspec": ShaSpec,
+    "actionmae": ActionMae,
 }
 
 

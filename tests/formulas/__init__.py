@@ -3,6 +3,6 @@
 Each family's module has a ``FORMULAS`` dict: fusion → ``formula(weights, tokens, row) -> vector``.
 """
 
-from formulas import first
+from formulas import first, late
 
-FORMULAS = {**first.FORMULAS}
+FORMULAS = {**first.FORMULAS, **late.FORMULAS}

@@ -7,8 +7,9 @@ from plait.errors import ConfigError, suggest, unknown
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
 from plait.fusion.concat import Concat
+from plait.fusion.confident import Dempster, Qmf
 from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
+from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
 from plait.fusion.weighted import Weighted
 
@@ -18,6 +19,9 @@ FUSIONS: dict[str, type[Fusion]] = {
     "weighted": Weighted,
     "mapping": Mapping,
     "late": Late,
+    "product": Product,
+    "dempster": Dempster,
+    "qmf": Qmf,
     "hybrid": Hybrid,
 }
 

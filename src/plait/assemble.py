@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from plait.balance import balance_problems, stream_rates
 from plait.config import Config
 from plait.encoders.base import Encoder
 from plait.encoders.registry import (
@@ -24,6 +25,10 @@ from plait.fusion.registry import FUSIONS, build_fusion, option_problems
 from plait.heads.registry import build_head
 from plait.model import Model
 from plait.table.target import Target
+from plait.tasks import task_problems
+
+NEAREST = ("product", "late", "qmf", "hybrid")
+"""Fusions that are told to whoever asked for one that cannot answer such a target."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,36 @@ def draw(config: Config, features: Features) -> Blueprint:
     )
 
 
+def check_fit(config: Config, plan: Blueprint, features: Features, targets: list[Target]) -> Config:
+    """Check options that depend on what the table holds, before any cell is prepared.
+
+    Returns:
+        The options to train with: ``lr_scale`` by stream alone.
+
+    Raises:
+        ConfigError: listing every target the fusion cannot answer, and every unknown target or stream.
+    """
+    method = FUSIONS[plan.fusion]
+    others = [name for name, other in FUSIONS.items() if set(method.kinds) < set(other.kinds)]
+    problems = [
+        f"fusion: '{plan.fusion}' answers {' and '.join(method.kinds)} targets only, and "
+        f"'{target.name}' is {target.kind}. Take another, for instance "
+        f"{', '.join(name for name in NEAREST if name in others)}."
+        for target in targets
+        if target.kind not in method.kinds
+    ]
+    problems += task_problems(config, [target.name for target in targets])
+    problems += balance_problems(config, list(plan.streams), voting=method.voting)
+    kinds = {
+        stream: TABULAR if stream == TABULAR else features.modalities[columns[0]]
+        for stream, columns in plan.streams.items()
+    }
+    rates, odd = stream_rates(config.lr_scale, kinds, plan.shared)
+    if problems + odd:
+        raise ConfigError(problems + odd)
+    return config.model_copy(update={"lr_scale": rates})
+
+
 def build(
     plan: Blueprint,
     features: Features,
@@ -169,6 +204,7 @@ def build(
             width=plan.width,
             outputs=max(1, len(target.classes)),
             dropout=plan.dropout,
+            votes=fusion.stacks,
             weights=_class_weights(target, config, encoded),
             smoothing=config.label_smoothing if config else 0.0,
             regression_loss=config.regression_loss if config else "huber",

@@ -5,7 +5,7 @@ Names are flat, so that ``plait.fit(lr=0.01)``, ``plait fit --set lr=0.01`` and 
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -54,6 +54,24 @@ class Config(BaseModel):
 
     alone: float = Field(
         0.3, ge=0, le=10, description="Weight of the loss by which each stream also answers alone."
+    )
+
+    # Several targets, and several streams, while training.
+    task_weighting: Literal["fixed", "uncertainty", "gradnorm"] = Field(
+        "fixed", description="How the losses of several targets are weighed; docs/training.md."
+    )
+    task_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        {}, description="Weight of a target's loss, 1 where not named: {'label': 2.0}."
+    )
+    gradient_surgery: Literal["none", "pcgrad"] = Field(
+        "none", description="What is done where targets' gradients oppose each other."
+    )
+    balance: Literal["none", "blending", "ogm-ge", "agm"] = Field(
+        "none", description="How streams that learn at different paces are balanced in training."
+    )
+    lr_scale: dict[str, Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]] = Field(
+        {},
+        description="Learning rate of encoders, by stream or modality: {'image': 0.1} is a tenth.",
     )
 
     # Training.

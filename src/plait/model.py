@@ -49,6 +49,8 @@ class Model(nn.Module):
         self.heads = nn.ModuleList(heads.values())
         self.modality_dropout = modality_dropout
         self.alone = alone if len(self.streams) > 1 and not fusion.voting else 0.0
+        self.emphasis: Tensor | None = None
+        """Factors of each stream's own loss, then of the fused answer's, while training; None: 1."""
         self.voices = StreamVectors(fusion.widths, width=fusion.width) if self.alone else None
 
     def encode(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Tokens]:
@@ -92,11 +94,17 @@ class Model(nn.Module):
         fused = self.fuse(tokens)
         losses = {}
         for name, head in zip(self.targets, self.heads, strict=True):
-            losses[name] = head.row_loss(fused, targets[name])  # type: ignore[operator]
+            losses[name] = head.row_loss(fused, targets[name], self.emphasis)  # type: ignore[operator]
             if self.voices is not None:
                 vectors, present = self.voices(tokens)
-                losses[name] = losses[name] + self.alone * head.votes_loss(  # type: ignore[operator]
-                    Tokens(vectors, present), targets[name]
+                losses[name] = (
+                    losses[name]
+                    + self.alone
+                    * head.votes_loss(  # type: ignore[operator]
+                        Tokens(vectors, present),
+                        targets[name],
+                        emphasis=None if self.emphasis is None else self.emphasis[:-1],
+                    )
                 )
         for name, loss in (fused.losses or {}).items():
             losses[AUXILIARY + name] = loss

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from plait.balance.rates import encoder_rates
 from plait.config import Config
 
 DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e-3}
@@ -13,14 +15,22 @@ DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e
 
 
 def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
-    """The optimiser; matrices and filters decay, vectors (biases and norms) do not."""
-    decay = [weight for weight in model.parameters() if weight.ndim >= 2]
-    plain = [weight for weight in model.parameters() if weight.ndim < 2]
-    groups = [
-        {"params": decay, "weight_decay": config.weight_decay},
-        {"params": plain, "weight_decay": 0.0},
-    ]
+    """The optimiser; matrices and filters decay, vectors (biases and norms) do not.
+
+    Encoders of the streams in ``lr_scale`` have learning rates of their own, in groups after the first
+    two.
+    """
     lr = config.lr or DEFAULT_LR[config.optimizer]
+    rates = encoder_rates(model, config.lr_scale)
+    groups: list[dict[str, Any]] = []
+    for rate in sorted({1.0, *rates.values()}, key=lambda rate: (rate != 1.0, rate)):
+        weights = [weight for weight in model.parameters() if rates.get(id(weight), 1.0) == rate]
+        decay = [weight for weight in weights if weight.ndim >= 2]
+        plain = [weight for weight in weights if weight.ndim < 2]
+        groups += [
+            {"params": decay, "weight_decay": config.weight_decay, "lr": lr * rate},
+            {"params": plain, "weight_decay": 0.0, "lr": lr * rate},
+        ]
     match config.optimizer:
         case "gd":
             return torch.optim.SGD(groups, lr=lr)

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from plait import golden
-from plait.assemble import Blueprint, build, check_choices, draw
+from plait.assemble import Blueprint, build, check_choices, check_fit, draw
 from plait.augment import augment
 from plait.bundle import TRAINING
 from plait.config import Config, configure
@@ -116,6 +117,7 @@ def _fit(
     settings = settings_for(table, config)
     features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
     plan = draw(config, features)
+    tuned = check_fit(config, plan, features, data.targets)
     for note in [*data.notes, *_decisions(data, features, plan, config), device_note]:
         reporter.note(note)
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
@@ -132,7 +134,7 @@ def _fit(
             UnreadableCellsWarning,
             stacklevel=3,
         )
-    model, history = train_model(data, features, plan, prepared, config, folder, resume, reporter)
+    model, history = train_model(data, features, plan, prepared, tuned, folder, resume, reporter)
     evaluation = _measure(model, data, prepared, config)
     rows = _golden(model, data, features, config)
     predictor = Predictor(
@@ -190,9 +192,8 @@ def train_model(
     def vary(columns: dict[str, ColumnBatch]) -> dict[str, ColumnBatch]:
         return augment(columns, features.modalities, features.states)
 
-    loader = Loader(
-        prepared.columns, goals, data.train, batch_size=config.batch_size, seed=config.seed
-    )
+    batches = partial(Loader, prepared.columns, goals, batch_size=config.batch_size)
+    loader, held = batches(data.train, seed=config.seed), batches(data.validation, seed=None)
     training = folder / TRAINING if folder else None
     epochs, patience = length(config, len(loader))
     trainer = Trainer(
@@ -203,6 +204,7 @@ def train_model(
         reporter=reporter,
         checkpoint=training / "checkpoint" if training else None,
         log=tensorboard(training) if training else None,
+        held=held,
     )
     if training:
         check_same(training, _told(data, features, plan, config), resume)

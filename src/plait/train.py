@@ -10,14 +10,17 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
+from plait.balance import build_balance
 from plait.checkpoint import load_state, save_state
 from plait.config import Config
 from plait.devices import choose_device
 from plait.errors import TrainError
+from plait.heads.rules import known_rows
 from plait.loader import Batch, Loader
 from plait.model import Model
 from plait.optim import AveragedWeights, build_optimizer, schedule
 from plait.progress import Reporter
+from plait.tasks import Tasks
 from plait.tokens import ColumnBatch
 
 BAD_STEPS = 10
@@ -70,6 +73,7 @@ class Trainer:
         epochs, patience: as in the configuration, resolved by the preset.
         vary: augments the columns of a batch; None leaves them as they are.
         checkpoint: the folder to save to while training; None saves nothing.
+        held: the held-out rows, in order; only ``balance="blending"`` needs them.
     """
 
     def __init__(
@@ -85,6 +89,7 @@ class Trainer:
         reporter: Reporter,
         checkpoint: Path | None = None,
         log: Log | None = None,
+        held: Loader | None = None,
     ) -> None:
         self.model = model
         self.loader = loader
@@ -107,6 +112,8 @@ class Trainer:
         self.factor = schedule(config, steps)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.losses, self.stepper = self.accelerator.prepare(Losses(model), self.optimizer)
+        self.tasks = Tasks(model, config)
+        self.balance = build_balance(model, config, held)
         self.average = AveragedWeights(model, config.ema) if config.ema else None
         self.best: dict[str, Tensor] = {}
         self.at = Position()
@@ -126,6 +133,8 @@ class Trainer:
         if self.average:
             self.average.state = {k: v.to(self.device) for k, v in state["average"].items()}
             self.average.steps = state["average_steps"]
+        self.tasks.load(state["tasks"])
+        self.balance.load(state["balance"])
         self.best = state["best"]
         self.at = Position(**state["position"])
         return True
@@ -142,6 +151,8 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average.state if self.average else {},
                 "average_steps": self.average.steps if self.average else 0,
+                "tasks": self.tasks.state(),
+                "balance": self.balance.state(),
                 "best": self.best,
                 "position": asdict(self.at),
             },
@@ -204,14 +215,17 @@ class Trainer:
         batch = batch.to(self.device)
         columns = self.vary(batch.columns) if self.vary else batch.columns
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
-        with self.accelerator.autocast():
+        with self.balance.listen(), self.accelerator.autocast():
             losses = self.losses(columns, batch.targets)
-        loss = torch.stack([_mean_known(losses[k], batch.targets.get(k)) for k in losses]).sum()
+        means = {k: _mean_known(losses[k], batch.targets.get(k)) for k in losses}
+        loss = torch.stack(list(means.values())).sum()
         good = bool(loss.isfinite())
         if good:
             self._seen += len(batch.rows)
-            gathered = self.every > 1
-            self.accelerator.backward(loss * (len(batch.rows) / self.usual) if gathered else loss)
+            self.balance.observe(batch.targets)
+            there = [k for k, goal in batch.targets.items() if bool(known_rows(goal).any())]
+            share = len(batch.rows) / self.usual if self.every > 1 else None
+            self.tasks.backward(means, there, self.accelerator.backward, share)
         else:
             self._leave_out(batch, losses, buffers)
         last = self.at.step + 1 == len(self.loader)
@@ -224,6 +238,7 @@ class Trainer:
             gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
             torch._foreach_mul_(gradients, self.usual / self._seen)
         self._seen = 0
+        self.balance.modulate()
         clip = self.config.clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         scaler = self.accelerator.scaler
@@ -269,6 +284,7 @@ class Trainer:
 
     def _close_epoch(self) -> None:
         """Validate, remember the best, and move on."""
+        self.balance.close_epoch()
         live = None
         if self.average:
             live = {name: value.clone() for name, value in self.model.state_dict().items()}
@@ -309,11 +325,7 @@ def _mean_known(loss: Tensor, target: Tensor | None) -> Tensor:
     """The mean over rows that have this target; over all for a loss that has none."""
     if target is None:
         return loss.mean()
-    if target.is_floating_point():
-        known = ~target.isnan() if target.ndim == 1 else ~target.isnan().any(dim=1)
-    else:
-        known = target >= 0
-    return loss.sum() / known.sum().clamp(min=1)
+    return loss.sum() / known_rows(target).sum().clamp(min=1)
 
 
 def _mix(seed: int, epoch: int, step: int) -> int:

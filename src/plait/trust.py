@@ -21,6 +21,9 @@ BATCH = 64
 TRUST = "log_trust"
 """The name that every fusion gives such a parameter."""
 
+STACK = "stack"
+"""The name that every head gives the map it stacks votes with."""
+
 
 def fit_trust(
     model: Model,
@@ -34,7 +37,8 @@ def fit_trust(
 
     An encoder that has memorised its training rows looks better on them than it is, and late fusion
     would believe it. A handful of numbers fitted to held-out rows put that right (stacking, Wolpert
-    1992, with one weight a stream). Fusions without such parameters stay as they are.
+    1992, with one weight a stream; or with whole matrices, where the heads have them). Fusions without
+    such parameters stay as they are.
 
     Args:
         rows: the held-out rows.
@@ -44,7 +48,9 @@ def fit_trust(
     Returns:
         Parameter → its trust, ``exp`` of the fitted value.
     """
-    chosen = {name: p for name, p in model.fusion.named_parameters() if name.endswith(TRUST)}
+    trusts = {name: p for name, p in model.fusion.named_parameters() if name.endswith(TRUST)}
+    stacks = {name: p for name, p in model.heads.named_parameters() if f".{STACK}." in name}
+    chosen = {**trusts, **stacks}
     if not chosen:
         return {}
     model.eval()
@@ -69,7 +75,7 @@ def fit_trust(
     model.zero_grad()
     for parameter in fixed:
         parameter.requires_grad_(True)
-    return {name: p.detach().exp().flatten().tolist() for name, p in chosen.items()}
+    return {name: p.detach().exp().flatten().tolist() for name, p in trusts.items()}
 
 
 def _among(parameter: Tensor, chosen: Mapping[str, Tensor]) -> bool:

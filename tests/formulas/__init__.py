@@ -15,3 +15,6 @@ FORMULAS = {**first.FORMULAS, **attention.FORMULAS}
 from formulas import first, generative
 
 FORMULAS = {**first.FORMULAS, **generative.FORMULAS}
+from formulas import first, late
+
+FORMULAS = {**first.FORMULAS, **late.FORMULAS}

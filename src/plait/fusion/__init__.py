@@ -9,8 +9,9 @@ from plait.fusion.early import Early
 from plait.fusion.embrace import Embrace
 from plait.fusion.film import Film
 from plait.fusion.gmu import Gmu
+from plait.fusion.confident import Dempster, Qmf
 from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
+from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
 from plait.fusion.mmtm import Mmtm
 from plait.fusion.nlgate import NlGate
@@ -75,6 +76,7 @@ __all__ = [
     "Contrastive",
     "Dcca",
     "Gan",
+    "Dempster",
     "Hybrid",
     "Late",
     "LowRank",
@@ -97,6 +99,8 @@ __all__ = [
     "Mopoe",
     "Mvae",
     "ShaSpec",
+    "Product",
+    "Qmf",
     "Weighted",
     "build_fusion",
 ]

@@ -26,6 +26,12 @@ class Fusion(nn.Module):
     voting: ClassVar[bool] = False
     """True when ``votes`` are given, which train every stream to answer by itself."""
 
+    kinds: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
+    """The kinds of target it can answer."""
+
+    stacks: int = 0
+    """How many votes a head must be built to stack; 0 where votes are combined by another rule."""
+
     def __init__(self, widths: Mapping[str, int], *, width: int) -> None:
         super().__init__()
         if not widths:

@@ -14,8 +14,9 @@ from plait.fusion.early import Early
 from plait.fusion.embrace import Embrace
 from plait.fusion.film import Film
 from plait.fusion.gmu import Gmu
+from plait.fusion.confident import Dempster, Qmf
 from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
+from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
 from plait.fusion.mmtm import Mmtm
 from plait.fusion.nlgate import NlGate
@@ -60,6 +61,9 @@ FUSIONS: dict[str, type[Fusion]] = {
     "weighted": Weighted,
     "mapping": Mapping,
     "late": Late,
+    "product": Product,
+    "dempster": Dempster,
+    "qmf": Qmf,
     "hybrid": Hybrid,
     "early": Early,
     "sum": Sum,

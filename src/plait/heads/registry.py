@@ -22,12 +22,14 @@ def build_head(
     width: int,
     outputs: int,
     dropout: float,
+    votes: int = 0,
     weights: Tensor | None = None,
     smoothing: float = 0.0,
     regression_loss: Literal["mse", "huber"] = "huber",
 ) -> Head:
-    """The head for one target."""
+    """The head for one target; ``votes`` are those of a fusion that stacks them."""
+    size = {"width": width, "outputs": outputs, "votes": votes}
     if kind == "regression":
-        return Regress(width=width, outputs=outputs, dropout=dropout, kind=regression_loss)
+        return Regress(**size, dropout=dropout, kind=regression_loss)
     head = MultiLabel if kind == "multilabel" else Classify
-    return head(width=width, outputs=outputs, dropout=dropout, weights=weights, smoothing=smoothing)
+    return head(**size, dropout=dropout, weights=weights, smoothing=smoothing)

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from plait.heads.base import PRODUCT, Head
+from plait.heads.base import Head
+from plait.heads.rules import ENERGY, MEAN, PRODUCT, STACKED, weighted_mean
 
 
 class Regress(Head):
@@ -21,9 +22,10 @@ class Regress(Head):
         width: int,
         outputs: int = 1,
         dropout: float = 0.0,
+        votes: int = 0,
         kind: Literal["mse", "huber"] = "huber",
     ) -> None:
-        super().__init__(width=width, outputs=outputs, dropout=dropout)
+        super().__init__(width=width, outputs=outputs, dropout=dropout, votes=votes)
         self.kind = kind
 
     def combine(
@@ -32,9 +34,12 @@ class Regress(Head):
         trust: Float[Tensor, "batch votes"],
         rule: str = PRODUCT,
     ) -> Float[Tensor, "batch outputs"]:
-        """The votes' mean, weighted by trust."""
-        shares = trust / trust.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        return (logits * shares.unsqueeze(-1)).sum(dim=1)
+        """The votes' mean, weighted by trust: a number has no energy and no probability of its own."""
+        if rule == STACKED:
+            return self.stacked(logits, trust)
+        if rule in (PRODUCT, MEAN, ENERGY):
+            return weighted_mean(logits, trust)
+        raise self.refuse(rule)
 
     def loss(
         self, logits: Float[Tensor, "batch outputs"], target: Float[Tensor, " batch"]

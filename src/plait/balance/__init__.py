@@ -1,0 +1,12 @@
+"""Streams that learn at different paces, balanced while training, whatever the fusion.
+
+A stream that is quick to learn makes the joint loss small and leaves the others' encoders untrained.
+Three methods act against that, on the encoders' gradients or on the losses' weights; all of them look at
+what each stream can answer by itself: its vote, for fusions that vote, else its voice (`Model.voices`).
+"""
+
+from plait.balance.base import Balance
+from plait.balance.choice import balance_problems, build_balance
+from plait.balance.rates import encoder_rates, stream_rates
+
+__all__ = ["Balance", "balance_problems", "build_balance", "encoder_rates", "stream_rates"]

@@ -63,12 +63,14 @@ def caption(
     colour: str = INK,
     anchor: str = "start",
     hint: str | None = None,
+    halo: bool = False,
 ) -> str:
-    """One line of text; ``hint`` is shown when it is pointed at."""
+    """One line of text; ``hint`` is shown when it is pointed at, ``halo`` keeps lines off it."""
+    around = f";stroke:{PAPER};stroke-width:3px;paint-order:stroke" if halo else ""
     inner = escape(text) + (f"<title>{escape(hint)}</title>" if hint else "")
     return (
         f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
-        f'style="fill:{colour}">{inner}</text>'
+        f'style="fill:{colour}{around}">{inner}</text>'
     )
 
 

@@ -25,9 +25,9 @@ class Box(NamedTuple):
 
 
 def width_of(text: str, size: float) -> float:
-    """About how wide a text is drawn: wide characters count 1, others .56 of the font's size."""
+    """About how wide a text is drawn: wide characters count 1, others .62 of the font's size."""
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return size * (wide + 0.56 * (len(text) - wide))
+    return size * (wide + 0.62 * (len(text) - wide))
 
 
 def beside(

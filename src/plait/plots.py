@@ -85,7 +85,7 @@ def scatter(
     if not shown:
         return _nothing(title, width)
     height = max(height, LINE * len(shown) // 2 + 120)
-    frame = Frame(width, height, left=60, right=20 + _widest(shown), top=34, bottom=48)
+    frame = Frame(width, height, left=60, right=20 + _widest(shown), top=50, bottom=48)
     ends = [v for p in shown for v in (p.y, p.low, p.high) if v is not None and math.isfinite(v)]
     frame.scale([p.x for p in shown], ends, log_x=log_x)
     parts = [frame.axes(x_label, y_label), _legend(groups, frame)]
@@ -100,7 +100,7 @@ def scatter(
             outside.append(number)
             continue
         taken.append(box)
-        names.append(caption(box.left, box.bottom - 3, point.label, size=TEXT))
+        names.append(caption(box.left, box.bottom - 3, point.label, size=TEXT, halo=True))
     names += _beyond(shown, spots, outside, frame)
     marks = [
         dot(p.group, x, y, f"{p.label}: {short_number(p.x)}, {p.y:.3f}")
@@ -127,7 +127,7 @@ def _beyond(
     for number, y in zip(order, places, strict=True):
         at_x, at_y = spots[number]
         parts.append(stroke(at_x, at_y, edge + 16, y, GRID, 1))
-        parts.append(caption(edge + 19, y + 4, points[number].label, size=TEXT))
+        parts.append(caption(edge + 19, y + 4, points[number].label, size=TEXT, halo=True))
     return parts
 
 
@@ -155,7 +155,7 @@ def lines(
         return _nothing(title, width)
     strong = [line for line in known if line.strong]
     right = 40 + max((width_of(line.label, TEXT) for line in strong), default=0)
-    frame = Frame(width, height, left=60, right=right, top=34, bottom=48)
+    frame = Frame(width, height, left=60, right=right, top=50, bottom=48)
     xs = [x for line in known for x in line.xs]
     frame.scale(xs, [y for line in known for y in line.ys], margin_x=0.0)
     ticks = sorted(set(xs)) if percent_x else None
@@ -170,7 +170,7 @@ def lines(
         parts.append(_path(line, frame, colour, 2, "" if number < len(COLOURS) else "5 3"))
         end = frame.x(line.xs[-1])
         parts.append(stroke(end, ends[number], end + 14, y, colour, 1))
-        parts.append(caption(end + 18, y + 4, line.label, size=TEXT))
+        parts.append(caption(end + 18, y + 4, line.label, size=TEXT, halo=True))
     return picture(title, width, height, parts)
 
 

@@ -45,11 +45,22 @@ def render(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         f"<h1>{escape(head)}</h1>",
         f'<p class="lead">{escape(_lead(rows, about, metric))}</p>',
         _reading(about, metric),
-        f"<h2>Every method</h2>{_figure(_bars(rows, about, metric))}{_table(rows, about, metric)}",
+        f"<h2>Every method</h2>{_figure(_bars(rows, about, metric))}{_scores(rows, about, metric)}",
         _failed(rows),
         f"<h2>{escape(metric.capitalize())} against cost</h2>",
-        _figure(_cost(rows, metric, "parameters", "Parameters", "parameters, all parts")),
-        _figure(_cost(rows, metric, "latency_ms", "One row", "milliseconds for one row")),
+        _figure(
+            _cost(rows, metric, "parameters", f"{metric.capitalize()} and parameters", "parameters")
+        ),
+        _figure(
+            _cost(
+                rows,
+                metric,
+                "latency_ms",
+                f"{metric.capitalize()} and the time of one row",
+                "milliseconds a row",
+            )
+        ),
+        _costs(rows, about),
         "<h2>Missing streams</h2>",
         _figure(_curves(rows, about, metric)),
         _figure(_heat(rows, metric)),
@@ -95,11 +106,11 @@ def _reading(about: Mapping[str, Any], metric: str) -> str:
 <p>A method's figure is its mean {escape(metric)} over seeds; ± is the deviation of one seed. The
 interval holds 95 % of {about["resamples"]:,} bootstrap resamples of the test rows, each the mean over
 seeds. The difference from {reference} is paired: the same resample, the same seeds. Its p is two-sided
-and corrected by Holm's method for all fusions of this page, so that about one page in twenty with no true
-difference calls any method different. Interval and p speak of other test rows for <em>these</em> trained
-models; what another training would give is in ±. Two methods whose intervals overlap much are not told
-apart here, whatever their order. Nothing was tuned for any method: a method that needs another learning
-rate or more epochs than {reference} looks worse than it can be.</p>"""
+and corrected by Holm's method for all fusions of this page, so that about one page in twenty with no
+true difference calls any method different. Interval and p speak of other test rows for
+<em>these</em> trained models; what another training would give is in ±. Two methods whose intervals
+overlap much are not told apart here, whatever their order. Nothing was tuned for any method: one that
+needs another learning rate or more epochs than {reference} looks worse than it can be.</p>"""
 
 
 def _bars(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
@@ -177,45 +188,66 @@ def _figure(svg: str) -> str:
     return f"<figure>{svg}</figure>" if svg else ""
 
 
-def _table(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
+def _scores(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
     heads = [
-        "method", metric, "±", "95 %", f"− {about['reference']}", "95 % of it", "p", "p (Holm)", "seeds",
-        "parameters", "of the fusion", "FLOPs a row", "of the fusion", "rows/s", "ms a row", "ms, model",
-    ]  # fmt: skip
-    lines_ = [_cells(row) for row in rows]
+        "method",
+        metric,
+        "±",
+        "95 %",
+        f"− {about['reference']}",
+        "95 % of it",
+        "p",
+        "p (Holm)",
+    ]
+    cells = [
+        [
+            number(row.mean) if row.seeds else "failed",
+            "" if math.isnan(row.std) else number(row.std),
+            spanned(row.low, row.high),
+            signed(row.difference),
+            spanned(row.difference_low, row.difference_high),
+            chance(row.p),
+            chance(row.p_holm),
+            str(row.seeds),
+        ]
+        for row in rows
+    ]
+    return _table(rows, [*heads, "seeds"], cells)
+
+
+def _costs(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    heads = ["method", "parameters", "of the fusion", "FLOPs a row", "of the fusion", "rows/s"]
+    shown = [row for row in rows if row.seeds and row.role != "constant"]
+    cells = [
+        [
+            *(short(v) for v in (row.parameters, row.fusion_parameters, row.flops)),
+            *(short(v) for v in (row.fusion_flops, row.rows_per_second)),
+            number(row.epochs, 1),
+            number(row.latency_ms, 1),
+            number(row.forward_ms, 1),
+        ]
+        for row in shown
+    ]
+    return (
+        _table(shown, [*heads, "epochs", "ms a row", "ms, model"], cells)
+        + f"<p>Training rates (rows/s) are medians over steps, measured with up to {about['jobs']} runs "
+        "at a time, one thread each. Times of one row are medians of 21 calls, measured afterwards in "
+        "one process with one thread and no other run beside it: <i>ms a row</i> from the raw cells to the "
+        "answer, <i>ms, model</i> through the model alone. FLOPs count matrix products, convolutions "
+        "and attention, a multiplication with its addition as two.</p>"
+    )
+
+
+def _table(rows: Sequence[Row], heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
     body = "".join(
         f"<tr{'' if row.role == 'fusion' else ' class=base'}>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+        + "".join(f"<td>{escape(cell)}</td>" for cell in (row.method, *line))
         + "</tr>"
-        for row, cells in zip(rows, lines_, strict=True)
+        for row, line in zip(rows, cells, strict=True)
     )
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f"<p>Training rates are medians over steps, measured with up to {about['jobs']} runs at a time, "
-        "one thread each. Times of one row are medians of 21 calls, measured afterwards in one process "
-        "with one thread and no other run beside it: <i>ms a row</i> from the raw cells to the answer, "
-        "<i>ms, model</i> through the model alone. FLOPs count matrix products, convolutions and "
-        "attention, a multiplication with its addition as two.</p>"
-    )
-
-
-def _cells(row: Row) -> list[str]:
-    return [
-        row.method,
-        number(row.mean) if row.seeds else "failed",
-        "" if math.isnan(row.std) else number(row.std),
-        spanned(row.low, row.high),
-        signed(row.difference),
-        spanned(row.difference_low, row.difference_high),
-        chance(row.p),
-        chance(row.p_holm),
-        str(row.seeds),
-        *(short(v) for v in (row.parameters, row.fusion_parameters, row.flops, row.fusion_flops)),
-        short(row.rows_per_second),
-        number(row.latency_ms, 1),
-        number(row.forward_ms, 1),
-    ]
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{whole}</div>'
 
 
 def _failed(rows: Sequence[Row]) -> str:

@@ -15,18 +15,30 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.answers import Answers
+    from plait.comparison.compare import Comparison, compare
     from plait.evaluate import Evaluation
     from plait.pipeline import fit
     from plait.predict import Predictor, load
     from plait.table.source import open_table
 
 __version__ = "0.1.0"
-__all__ = ["Answers", "Evaluation", "Predictor", "fit", "load", "open_table"]
+__all__ = [
+    "Answers",
+    "Comparison",
+    "Evaluation",
+    "Predictor",
+    "compare",
+    "fit",
+    "load",
+    "open_table",
+]
 
 _HOMES = {
     "Answers": "plait.answers",
+    "Comparison": "plait.comparison.compare",
     "Evaluation": "plait.evaluate",
     "Predictor": "plait.predict",
+    "compare": "plait.comparison.compare",
     "fit": "plait.pipeline",
     "load": "plait.predict",
     "open_table": "plait.table.source",

@@ -1,5 +1,6 @@
 """From a configuration to a model: which streams, encoders, fusion and heads, and why."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from plait.encoders.registry import (
 from plait.errors import ConfigError, suggest, unknown
 from plait.features import Features
 from plait.fusion.registry import FUSIONS, build_fusion, option_problems
+from plait.heads.base import Head
 from plait.heads.registry import build_head
 from plait.model import Model
 from plait.table.target import Target
@@ -169,10 +171,13 @@ def build(
     config: Config | None = None,
     encoded: Mapping[str, np.ndarray] | None = None,
 ) -> Model:
-    """The model of a blueprint, with fresh weights from torch's global generator.
+    """The model of a blueprint, with fresh weights.
+
+    Every part starts from a seed of its own, so that encoders and heads start alike whatever the fusion.
 
     Args:
-        config: the losses' options; None for a model that only answers.
+        config: the losses' options and the seed; None for a model that only answers, whose weights come
+            from torch's global generator as it stands.
         encoded: training targets, for class weights.
     """
     encoders: dict[str, Encoder] = {}
@@ -182,6 +187,7 @@ def build(
         if owner in encoders:
             encoders[stream] = encoders[owner]
             continue
+        _reseed(config, "encoder", owner)
         if stream == TABULAR:
             parts = [(features.modalities[name], features.states[name]) for name in columns]
             encoders[stream] = build_tabular(parts, width=width, preset=preset, dropout=dropout)
@@ -191,6 +197,7 @@ def build(
             encoders[stream] = build_encoder(
                 modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
             )
+    _reseed(config, "fusion")
     fusion = build_fusion(
         plan.fusion,
         dict.fromkeys(plan.streams, plan.width),
@@ -198,19 +205,8 @@ def build(
         dropout=plan.dropout,
         options=plan.fusion_options,
     )
-    heads = {
-        target.name: build_head(
-            target.kind,
-            width=plan.width,
-            outputs=max(1, len(target.classes)),
-            dropout=plan.dropout,
-            votes=fusion.stacks,
-            weights=_class_weights(target, config, encoded),
-            smoothing=config.label_smoothing if config else 0.0,
-            regression_loss=config.regression_loss if config else "huber",
-        )
-        for target in targets
-    }
+    heads = {target.name: _head(plan, target, fusion.stacks, config, encoded) for target in targets}
+    _reseed(config, "voices")  # which the model makes itself
     model = Model(
         streams=plan.streams,
         encoders=encoders,
@@ -221,6 +217,33 @@ def build(
     )
     # Convolutions on a processor are quickest with channels last.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _head(
+    plan: Blueprint,
+    target: Target,
+    votes: int,
+    config: Config | None,
+    encoded: Mapping[str, np.ndarray] | None,
+) -> Head:
+    _reseed(config, "head", target.name)
+    return build_head(
+        target.kind,
+        width=plan.width,
+        outputs=max(1, len(target.classes)),
+        dropout=plan.dropout,
+        votes=votes,
+        weights=_class_weights(target, config, encoded),
+        smoothing=config.label_smoothing if config else 0.0,
+        regression_loss=config.regression_loss if config else "huber",
+    )
+
+
+def _reseed(config: Config | None, *part: str) -> None:
+    """Start a part from a seed that hangs on the run's seed and the part's name alone."""
+    if config is not None:
+        name = "/".join([str(config.seed), *part])
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()))
 
 
 def _class_weights(

@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+import plait.compare_command  # noqa: F401 - adds its command
 from plait.commands import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest
 
@@ -25,7 +26,7 @@ def misspelt(arguments: list[str]) -> list[str]:
         if not name.startswith("--") or name == "--" or name in known:
             continue
         field = name[2:].replace("-", "_")
-        if field in Config.model_fields and command.name == "fit":
+        if field in Config.model_fields and command.name in ("fit", "compare"):
             problems.append(f"{name}: give it as --set {field}=VALUE")
         else:
             problems.append(

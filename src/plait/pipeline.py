@@ -167,7 +167,6 @@ def train_model(
 ) -> tuple[Model, list[dict[str, float]]]:
     """Build, train, and give back the model of the best epoch with its history."""
     goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
-    torch.manual_seed(config.seed)
     model = build(
         plan,
         features,

@@ -19,6 +19,9 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+MANY = 500
+"""Units from which on half a minute's work says how long the rest will take."""
+
 
 @runtime_checkable
 class Stage(Protocol):
@@ -63,7 +66,10 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
         unit = task.fields["unit"]
-        return Text("" if speed is None else f"{speed:,.0f} {unit}/s", style="cyan")
+        if speed is None:
+            return Text("")
+        text = f"{speed:,.0f} {unit}/s" if speed >= 1 else f"{60 * speed:.1f} {unit}/min"
+        return Text(text, style="cyan")
 
 
 class _BarStage:
@@ -98,7 +104,9 @@ class Bars:
         columns += [_Rate(), TimeRemainingColumn(compact=True)]
         shown = Column(no_wrap=True, overflow="ellipsis")
         columns.append(TextColumn("{task.fields[shown]}", style="green", table_column=shown))
-        bar = Progress(*columns, console=self.console)
+        # Rate and time left look back half a minute, or over all of it where one unit takes longer.
+        back = 30.0 if total > MANY else float("inf")
+        bar = Progress(*columns, console=self.console, speed_estimate_period=back)
         with bar:
             yield _BarStage(bar, bar.add_task(title, total=total, unit=unit, shown=""))
 

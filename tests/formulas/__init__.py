@@ -3,18 +3,13 @@
 Each family's module has a ``FORMULAS`` dict: fusion → ``formula(weights, tokens, row) -> vector``.
 """
 
-from formulas import basic, first
+from formulas import attention, basic, bilinear, first, generative, late
 
-FORMULAS = {**first.FORMULAS, **basic.FORMULAS}
-from formulas import bilinear, first
-
-FORMULAS = {**first.FORMULAS, **bilinear.FORMULAS}
-from formulas import attention, first
-
-FORMULAS = {**first.FORMULAS, **attention.FORMULAS}
-from formulas import first, generative
-
-FORMULAS = {**first.FORMULAS, **generative.FORMULAS}
-from formulas import first, late
-
-FORMULAS = {**first.FORMULAS, **late.FORMULAS}
+FORMULAS = {
+    **attention.FORMULAS,
+    **basic.FORMULAS,
+    **bilinear.FORMULAS,
+    **first.FORMULAS,
+    **generative.FORMULAS,
+    **late.FORMULAS,
+}

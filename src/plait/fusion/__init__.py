@@ -2,54 +2,43 @@
 
 from plait.fusion.actionmae import ActionMae
 from plait.fusion.attention import Attention
+from plait.fusion.bottleneck import Bottleneck
 from plait.fusion.centralnet import CentralNet
 from plait.fusion.channel import Channel
+from plait.fusion.coattention import CoAttention
 from plait.fusion.concat import Concat
+from plait.fusion.confident import Dempster, Qmf
+from plait.fusion.contrastive import Contrastive
+from plait.fusion.dcca import Dcca
 from plait.fusion.early import Early
 from plait.fusion.embrace import Embrace
+from plait.fusion.experts import Experts
 from plait.fusion.film import Film
+from plait.fusion.gan import Gan
 from plait.fusion.gmu import Gmu
-from plait.fusion.confident import Dempster, Qmf
+from plait.fusion.graph import Graph
+from plait.fusion.hadamard import MFB, MLB
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
-from plait.fusion.mmtm import Mmtm
-from plait.fusion.nlgate import NlGate
-from plait.fusion.pooling import DeepSets, Max, Mean, Sum
-from plait.fusion.hadamard import MFB, MLB
-from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
-from plait.fusion.mapping import Mapping
 from plait.fusion.mcb import MCB
-from plait.fusion.multiplicative import Multiplicative
-from plait.fusion.bottleneck import Bottleneck
-from plait.fusion.coattention import CoAttention
-from plait.fusion.concat import Concat
-from plait.fusion.experts import Experts
-from plait.fusion.graph import Graph
-from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
-from plait.fusion.mapping import Mapping
-from plait.fusion.mult import MulT
-from plait.fusion.onestream import OneStream
-from plait.fusion.perceiver import Perceiver
-from plait.fusion.qformer import QFormer
-from plait.fusion.registry import FUSIONS, build_fusion
-from plait.fusion.tensor import LowRank, TensorFusion
-from plait.fusion.tucker import Block, Mutan
-from plait.fusion.contrastive import Contrastive
-from plait.fusion.dcca import Dcca
-from plait.fusion.gan import Gan
-from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
-from plait.fusion.mapping import Mapping
 from plait.fusion.mctn import Mctn
 from plait.fusion.misa import Misa
+from plait.fusion.mmtm import Mmtm
 from plait.fusion.mmvae import Mmvae
 from plait.fusion.mopoe import Mopoe
+from plait.fusion.mult import MulT
+from plait.fusion.multiplicative import Multiplicative
 from plait.fusion.mvae import Mvae
+from plait.fusion.nlgate import NlGate
+from plait.fusion.onestream import OneStream
+from plait.fusion.perceiver import Perceiver
+from plait.fusion.pooling import DeepSets, Max, Mean, Sum
+from plait.fusion.qformer import QFormer
 from plait.fusion.registry import FUSIONS, build_fusion
 from plait.fusion.shaspec import ShaSpec
+from plait.fusion.tensor import LowRank, TensorFusion
+from plait.fusion.tucker import Block, Mutan
 from plait.fusion.weighted import Weighted
 
 __all__ = [
@@ -59,48 +48,47 @@ __all__ = [
     "MLB",
     "ActionMae",
     "Attention",
+    "Block",
+    "Bottleneck",
     "CentralNet",
     "Channel",
-    "Block",
-    "Concat",
-    "DeepSets",
-    "Early",
-    "Embrace",
-    "Film",
-    "Gmu",
-    "Bottleneck",
     "CoAttention",
     "Concat",
-    "Experts",
-    "Graph",
     "Contrastive",
     "Dcca",
-    "Gan",
+    "DeepSets",
     "Dempster",
+    "Early",
+    "Embrace",
+    "Experts",
+    "Film",
+    "Gan",
+    "Gmu",
+    "Graph",
     "Hybrid",
     "Late",
     "LowRank",
     "Mapping",
     "Max",
-    "Mean",
-    "Mmtm",
-    "NlGate",
-    "Sum",
-    "Multiplicative",
-    "Mutan",
-    "TensorFusion",
-    "MulT",
-    "OneStream",
-    "Perceiver",
-    "QFormer",
     "Mctn",
+    "Mean",
     "Misa",
+    "Mmtm",
     "Mmvae",
     "Mopoe",
+    "MulT",
+    "Multiplicative",
+    "Mutan",
     "Mvae",
-    "ShaSpec",
+    "NlGate",
+    "OneStream",
+    "Perceiver",
     "Product",
+    "QFormer",
     "Qmf",
+    "ShaSpec",
+    "Sum",
+    "TensorFusion",
     "Weighted",
     "build_fusion",
 ]

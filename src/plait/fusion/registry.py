@@ -7,64 +7,53 @@ from plait.errors import ConfigError, suggest, unknown
 from plait.fusion.actionmae import ActionMae
 from plait.fusion.attention import Attention
 from plait.fusion.base import Fusion
+from plait.fusion.bottleneck import Bottleneck
 from plait.fusion.centralnet import CentralNet
 from plait.fusion.channel import Channel
+from plait.fusion.coattention import CoAttention
 from plait.fusion.concat import Concat
+from plait.fusion.confident import Dempster, Qmf
+from plait.fusion.contrastive import Contrastive
+from plait.fusion.dcca import Dcca
 from plait.fusion.early import Early
 from plait.fusion.embrace import Embrace
+from plait.fusion.experts import Experts
 from plait.fusion.film import Film
+from plait.fusion.gan import Gan
 from plait.fusion.gmu import Gmu
-from plait.fusion.confident import Dempster, Qmf
+from plait.fusion.graph import Graph
+from plait.fusion.hadamard import MFB, MLB
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
-from plait.fusion.mmtm import Mmtm
-from plait.fusion.nlgate import NlGate
-from plait.fusion.pooling import DeepSets, Max, Mean, Sum
-from plait.fusion.hadamard import MFB, MLB
-from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
-from plait.fusion.mapping import Mapping
 from plait.fusion.mcb import MCB
-from plait.fusion.multiplicative import Multiplicative
-from plait.fusion.tensor import LowRank, TensorFusion
-from plait.fusion.tucker import Block, Mutan
-from plait.fusion.bottleneck import Bottleneck
-from plait.fusion.coattention import CoAttention
-from plait.fusion.concat import Concat
-from plait.fusion.experts import Experts
-from plait.fusion.graph import Graph
-from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
-from plait.fusion.mapping import Mapping
-from plait.fusion.mult import MulT
-from plait.fusion.onestream import OneStream
-from plait.fusion.perceiver import Perceiver
-from plait.fusion.qformer import QFormer
-from plait.fusion.contrastive import Contrastive
-from plait.fusion.dcca import Dcca
-from plait.fusion.gan import Gan
-from plait.fusion.hybrid import Hybrid
-from plait.fusion.late import Late
-from plait.fusion.mapping import Mapping
 from plait.fusion.mctn import Mctn
 from plait.fusion.misa import Misa
+from plait.fusion.mmtm import Mmtm
 from plait.fusion.mmvae import Mmvae
 from plait.fusion.mopoe import Mopoe
+from plait.fusion.mult import MulT
+from plait.fusion.multiplicative import Multiplicative
 from plait.fusion.mvae import Mvae
+from plait.fusion.nlgate import NlGate
+from plait.fusion.onestream import OneStream
+from plait.fusion.perceiver import Perceiver
+from plait.fusion.pooling import DeepSets, Max, Mean, Sum
+from plait.fusion.qformer import QFormer
 from plait.fusion.shaspec import ShaSpec
+from plait.fusion.tensor import LowRank, TensorFusion
+from plait.fusion.tucker import Block, Mutan
 from plait.fusion.weighted import Weighted
 
 FUSIONS: dict[str, type[Fusion]] = {
-    "attention": Attention,
+    # The textbook's.
     "concat": Concat,
     "weighted": Weighted,
     "mapping": Mapping,
+    "attention": Attention,
     "late": Late,
-    "product": Product,
-    "dempster": Dempster,
-    "qmf": Qmf,
     "hybrid": Hybrid,
+    # Basic.
     "early": Early,
     "sum": Sum,
     "mean": Mean,
@@ -74,9 +63,7 @@ FUSIONS: dict[str, type[Fusion]] = {
     "embrace": Embrace,
     "centralnet": CentralNet,
     "mmtm": Mmtm,
-    "film": Film,
-    "nlgate": NlGate,
-    "channel": Channel,
+    # Bilinear.
     "tensor": TensorFusion,
     "lowrank": LowRank,
     "multiplicative": Multiplicative,
@@ -85,22 +72,35 @@ FUSIONS: dict[str, type[Fusion]] = {
     "mfb": MFB,
     "mutan": Mutan,
     "block": Block,
+    # Conditioning.
+    "film": Film,
+    "nlgate": NlGate,
+    "channel": Channel,
+    # Attention.
     "coattention": CoAttention,
     "mult": MulT,
     "onestream": OneStream,
     "bottleneck": Bottleneck,
     "perceiver": Perceiver,
     "qformer": QFormer,
+    # Experts and graphs.
     "experts": Experts,
     "graph": Graph,
+    # Late.
+    "product": Product,
+    "dempster": Dempster,
+    "qmf": Qmf,
+    # Generative.
     "mvae": Mvae,
     "mmvae": Mmvae,
     "mopoe": Mopoe,
     "gan": Gan,
     "mctn": Mctn,
+    # Aligned.
     "dcca": Dcca,
     "contrastive": Contrastive,
     "misa": Misa,
+    # Missing streams.
     "shaspec": ShaSpec,
     "actionmae": ActionMae,
 }

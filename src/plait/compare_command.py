@@ -1,0 +1,107 @@
+"""`plait compare`: fusion methods on one table, all else being equal."""
+
+from typing import Annotated, Any
+
+import typer
+
+from plait.commands import (
+    AsJson,
+    BatchSize,
+    Columns,
+    Device,
+    Encoders,
+    Epochs,
+    Group,
+    Ignore,
+    Kinds,
+    LearningRate,
+    Others,
+    Preset,
+    Quiet,
+    Root,
+    TableArg,
+    Targets,
+    _pairs,
+    _print_json,
+    _reporter,
+    _value,
+    app,
+    err,
+    out,
+    say,
+)
+
+
+@app.command()
+def compare(
+    table: TableArg,
+    target: Targets,
+    fusion: Annotated[
+        str, typer.Option(help="Methods with commas between, or all. concat is always among them.")
+    ] = "all",
+    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 3,
+    test: Annotated[
+        str | None, typer.Option(help="Table to measure on. Default: a fifth of the rows held out.")
+    ] = None,
+    out_folder: Annotated[
+        str, typer.Option("--out", "-o", help="Folder for runs, CSV, JSON and page.")
+    ] = "runs/compare",
+    jobs: Annotated[
+        int | None, typer.Option(help="Runs at a time, one thread each. Default: half the cores.")
+    ] = None,
+    preset: Preset = "balanced",
+    encoder: Encoders = [],  # noqa: B006 - typer copies it
+    column: Columns = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    group: Group = None,
+    kind: Kinds = [],  # noqa: B006
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    lr: LearningRate = None,
+    seed: Annotated[int, typer.Option(help="The first seed; also of the splits.")] = 0,
+    device: Device = "auto",
+    set_: Others = [],  # noqa: B006
+    root: Root = None,
+    test_root: Annotated[
+        str | None, typer.Option(help="Folder that media paths of --test are relative to.")
+    ] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare fusion methods fairly: same encoders, start, batches and epochs; several seeds.
+
+    Run again, it makes only the runs that are missing. The page is compare.html in --out.
+
+    Example: [bold]plait compare train.csv --target label --test test.csv[/bold]
+    """
+    pairs = _pairs({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
+    given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "group": group}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
+    options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
+    options |= {"encoders": pairs["--encoder"]}
+    options |= {name: _value(text) for name, text in pairs["--set"].items()}
+    from plait.comparison.compare import compare as compare_methods
+    from plait.comparison.screen import remarks, title
+
+    found = compare_methods(
+        table,
+        target,
+        fusion=fusion,
+        seeds=seeds,
+        test=test,
+        out=out_folder,
+        jobs=jobs,
+        root=root,
+        test_root=test_root,
+        progress=_reporter(quiet),
+        **options,
+    )
+    if as_json:
+        _print_json(found.to_json())
+        return
+    say(out, title(found.about))
+    out.print(found.table(out.width))
+    for line in remarks(found.rows, found.about):
+        out.print(line, markup=False, highlight=False)
+    say(err, f"Saved to {out_folder}; its page is {out_folder}/compare.html")

@@ -1,0 +1,298 @@
+"""The table, prepared once: everything a run needs, in a folder that a new process opens in a moment.
+
+The arrays lie as plain bytes, memory-mapped; what the store holds already is linked, not copied. What
+describes them is one JSON file. `Ready.fingerprint` is a hash of all of it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from plait import golden
+from plait.assemble import Blueprint, draw
+from plait.config import Config
+from plait.errors import StoreError, TableError
+from plait.features import Features, PreparedTable, settings_for
+from plait.modalities import registry
+from plait.progress import Reporter
+from plait.store import PreparedColumn, Store
+from plait.table.schema import Schema
+from plait.table.source import Table
+from plait.table.target import Target
+from plait.task import understand
+
+FOLDER = "prepared"
+TEST_SHARE = 0.2
+"""Of the rows, held out for testing where no test table is given."""
+LOOKED_AT = 200
+"""Test rows among which one is looked for that has every stream, to time a single answer with."""
+
+Truth = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A table made ready for many fits.
+
+    Attributes:
+        config: the options of every run; fusion and seed are the run's own.
+        plan: the architecture; a run puts its fusion in.
+        train, validation: rows of ``columns``.
+        columns, test: the inputs of the table and of the test table.
+        encoded, truth: the targets of both.
+        row: one test row that has every stream, if any has; ``cells`` are what it holds.
+        fingerprint: of all the above.
+        notes: what was decided.
+    """
+
+    config: Config
+    schema: Schema
+    features: Features
+    plan: Blueprint
+    targets: list[Target]
+    train: np.ndarray
+    validation: np.ndarray
+    columns: dict[str, PreparedColumn]
+    test: dict[str, PreparedColumn]
+    encoded: Truth
+    truth: Truth
+    row: int
+    cells: golden.Row | None
+    fingerprint: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def target(self) -> Target:
+        """The target that methods are compared by: the first."""
+        return self.targets[0]
+
+    @property
+    def streams(self) -> list[str]:
+        """The streams' names, in order."""
+        return list(self.plan.streams)
+
+
+def prepare(
+    table: Table, test: Table | None, names: list[str], config: Config, reporter: Reporter
+) -> Ready:
+    """Decide, split, fit and prepare, once for all runs.
+
+    Args:
+        test: rows to measure on; None holds some of ``table`` out.
+
+    Raises:
+        TableError: no test row has a known answer.
+    """
+    notes = []
+    if test is None:
+        whole = understand(table, names, config.model_copy(update={"validation": TEST_SHARE}))
+        table, test = whole.table.take(whole.train), whole.table.take(whole.validation)
+        by = f"whole groups of '{config.group}'" if config.group else "balanced by target"
+        notes.append(
+            f"no test table was given: {test.rows} rows ({TEST_SHARE:.0%}) were held out to test on, "
+            f"{by} (seed {config.seed}); no run trains or stops by them"
+        )
+    test.require(names[:1])
+    data = understand(table, names, config)
+    settings = settings_for(table, config)
+    features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
+    plan = draw(config, features)
+    prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
+    prepared.quarantine.check(
+        config.max_unreadable,
+        {name: table.rows - table.data[name].null_count for name in features.modalities},
+    )
+    tested = features.prepare(test, settings_for(test, config), store=Store(), reporter=reporter)
+    truth, odd = _truth(test, data.targets)
+    for what, found in (("train", prepared), ("test", tested)):
+        notes += [f"{what}, counted as missing: {line}" for line in found.quarantine.summary()]
+        notes += [f"{what} has no column '{name}'" for name in found.absent]
+    row = _complete(tested, plan)
+    return Ready(
+        config=config,
+        schema=data.schema,
+        features=features,
+        plan=plan,
+        targets=data.targets,
+        train=data.train,
+        validation=data.validation,
+        columns=prepared.columns,
+        test=tested.columns,
+        encoded=data.encoded,
+        truth=truth,
+        row=row,
+        cells=_cells(test, row, features, config),
+        notes=[*data.notes, *notes, *odd],
+    )
+
+
+def _truth(test: Table, targets: list[Target]) -> tuple[Truth, list[str]]:
+    """The test table's answers to the first target, and how many of them no run can know."""
+    first = targets[0]
+    values, present, problems = first.encode(test.cells(first.name))
+    if not present.any():
+        raise TableError(
+            f"{test.name} has no row with a known answer in '{first.name}': nothing can be compared."
+        )
+    notes = [
+        f"test: {len(problems)} rows left out, the first of them row {problems[0].row}: "
+        f"{problems[0].reason}"
+        for _ in problems[:1]
+    ]
+    return {first.name: (values, present)}, notes
+
+
+def _complete(tested: PreparedTable, plan: Blueprint) -> int:
+    """The first test row that has the most streams."""
+    rows = min(LOOKED_AT, len(next(iter(tested.columns.values()))))
+    streams = [
+        np.any([tested.columns[name].rows_present[:rows] for name in columns], axis=0)
+        for columns in plan.streams.values()
+    ]
+    return int(np.sum(streams, axis=0).argmax())
+
+
+def _cells(test: Table, row: int, features: Features, config: Config) -> golden.Row | None:
+    """The row's cells, media included; None where they are too large to keep."""
+    media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
+    there = [name for name in features.modalities if name in test.columns]
+    opener = settings_for(test, config).media
+    found = golden.choose(test, [row], [n for n in media if n in there], there, opener)
+    return golden.Row(found[0][1], {}) if found else None
+
+
+class _Writer:
+    """Writes arrays beside each other, and keeps a hash of all of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.count = 0
+        self.hash = hashlib.blake2b(digest_size=16)
+
+    def put(self, array: np.ndarray) -> dict[str, Any]:
+        """Write an array; returns what `_get` needs."""
+        path = self.folder / f"{self.count}.bin"
+        self.count += 1
+        plain = np.ascontiguousarray(array)
+        told = {"file": path.name, "dtype": plain.dtype.str, "shape": list(plain.shape)}
+        self.hash.update(json.dumps([told["dtype"], told["shape"]]).encode())
+        if plain.size:
+            self.hash.update(plain.reshape(-1).view(np.uint8).data)
+        if not _linked(array, path):
+            plain.tofile(path)
+        return told
+
+    def column(self, column: PreparedColumn) -> dict[str, Any]:
+        """Write a prepared column."""
+        parts = {"offsets": column.offsets, "index": column.index}
+        told = {name: self.put(part) for name, part in parts.items() if part is not None}
+        return told | {"values": self.put(column.values), "present": self.put(column.present)}
+
+
+def _linked(array: np.ndarray, path: Path) -> bool:
+    """Whether a whole memory-mapped file could be linked instead of copied."""
+    if not isinstance(array, np.memmap) or array.filename is None:
+        return False
+    source = Path(array.filename)
+    try:
+        if array.offset or source.stat().st_size != array.nbytes:
+            return False
+        os.link(source, path)
+    except OSError:  # another file system, or one without links
+        return False
+    return True
+
+
+def _get(folder: Path, told: dict[str, Any]) -> np.ndarray:
+    shape, kind = tuple(told["shape"]), np.dtype(told["dtype"])
+    if 0 in shape:
+        return np.zeros(shape, kind)
+    return np.memmap(folder / told["file"], kind, "r", shape=shape)
+
+
+def _get_column(folder: Path, told: dict[str, Any]) -> PreparedColumn:
+    found = {name: _get(folder, part) for name, part in told.items()}
+    # Small arrays that are indexed at every batch are quicker in memory.
+    offsets, index = (
+        np.array(found[name]) if name in found else None for name in ("offsets", "index")
+    )
+    return PreparedColumn(found["values"], offsets, np.array(found["present"]), index)
+
+
+def save(ready: Ready, folder: Path) -> str:
+    """Write a prepared table to ``folder/prepared``, whole or not at all; returns its fingerprint."""
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".{FOLDER}-{uuid4().hex}"
+    try:
+        draft.mkdir()
+        writer = _Writer(draft)
+        told = _told(ready, writer)
+        text = json.dumps(told, sort_keys=True)
+        writer.hash.update(text.encode())
+        told["fingerprint"] = writer.hash.hexdigest()
+        (draft / "ready.json").write_text(json.dumps(told), encoding="utf-8")
+        shutil.rmtree(folder / FOLDER, ignore_errors=True)
+        draft.rename(folder / FOLDER)
+    except OSError as error:
+        raise StoreError(
+            f"{folder} cannot be written: {error.strerror or error}. Free some space there, or name "
+            "another folder with out=... (--out)."
+        ) from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return str(told["fingerprint"])
+
+
+def _told(ready: Ready, writer: _Writer) -> dict[str, Any]:
+    return {
+        "config": ready.config.model_dump(mode="json"),
+        "schema": ready.schema.to_json(),
+        "features": ready.features.to_json(),
+        "plan": ready.plan.to_json(),
+        "targets": [target.to_json() for target in ready.targets],
+        "rows": [writer.put(ready.train), writer.put(ready.validation)],
+        "columns": {name: writer.column(column) for name, column in ready.columns.items()},
+        "test": {name: writer.column(column) for name, column in ready.test.items()},
+        "encoded": {name: [writer.put(part) for part in v] for name, v in ready.encoded.items()},
+        "truth": {name: [writer.put(part) for part in v] for name, v in ready.truth.items()},
+        "row": ready.row,
+        "cells": golden.to_json([ready.cells] if ready.cells else []),
+    }
+
+
+def load(folder: Path) -> Ready:
+    """What `save` wrote."""
+    place = folder / FOLDER
+    told = json.loads((place / "ready.json").read_text(encoding="utf-8"))
+
+    def pairs(name: str) -> Truth:
+        found = {}
+        for target, (values, present) in told[name].items():
+            found[target] = (np.array(_get(place, values)), np.array(_get(place, present)))
+        return found
+
+    train, validation = (np.array(_get(place, part)) for part in told["rows"])
+    cells = golden.from_json(told["cells"])
+    return Ready(
+        config=Config(**told["config"]),
+        schema=Schema.from_json(told["schema"]),
+        features=Features.from_json(told["features"]),
+        plan=Blueprint.from_json(told["plan"]),
+        targets=[Target.from_json(part) for part in told["targets"]],
+        train=train,
+        validation=validation,
+        columns={name: _get_column(place, part) for name, part in told["columns"].items()},
+        test={name: _get_column(place, part) for name, part in told["test"].items()},
+        encoded=pairs("encoded"),
+        truth=pairs("truth"),
+        row=told["row"],
+        cells=cells[0] if cells else None,
+        fingerprint=told["fingerprint"],
+    )

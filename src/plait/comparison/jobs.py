@@ -1,0 +1,154 @@
+"""Many runs at once, each a process with one thread, each result a file; a broken-off lot continues."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import plait
+from plait.comparison.run import Job
+from plait.progress import Reporter
+
+RUNS = "runs"
+LATENCY = "latency.json"
+_WAIT = 0.02
+"""Seconds between two looks at the processes."""
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "RAYON_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def path_of(folder: Path, job: Job) -> Path:
+    """The file of a job's result. Stream names are the user's, so they are shortened and hashed."""
+    name = job.name
+    if job.role != "fusion":
+        mark = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
+        name = f"{job.role}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:40]}-{mark}"
+    return folder / RUNS / f"{name}.{job.seed}.json"
+
+
+def finished(folder: Path, job: Job) -> dict[str, Any] | None:
+    """The result of an earlier run with the same fingerprint that did not fail."""
+    found = _read(path_of(folder, job))
+    if found is None or "error" in found or found.get("fingerprint") != job.fingerprint:
+        return None
+    return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def run_all(
+    folder: Path, jobs: Sequence[Job], parallel: int, reporter: Reporter
+) -> list[dict[str, Any]]:
+    """Every job's result in order, those of earlier runs included; a failed one has an ``error``.
+
+    Args:
+        parallel: processes at a time.
+
+    Raises:
+        KeyboardInterrupt: passed on, after all processes have been stopped.
+    """
+    (folder / RUNS).mkdir(parents=True, exist_ok=True)
+    results = {job: finished(folder, job) for job in jobs}
+    waiting = [job for job in jobs if results[job] is None]
+    if len(waiting) < len(jobs):
+        reporter.note(f"{len(jobs) - len(waiting)} of {len(jobs)} runs were finished before")
+    running: dict[subprocess.Popen[bytes], Job] = {}
+    try:
+        with reporter.stage("compare", len(waiting), "runs") as stage:
+            while waiting or running:
+                while waiting and len(running) < parallel:
+                    job = waiting.pop(0)
+                    running[_start(folder, job)] = job
+                for process in [p for p in running if p.poll() is not None]:
+                    job = running.pop(process)
+                    found = results[job] = _collect(folder, job, process.returncode)
+                    if "error" in found:
+                        first = found["error"].partition("\n")[0]
+                        reporter.note(f"{job.method}, seed {job.seed} failed: {first}")
+                    stage.advance()
+                time.sleep(_WAIT)
+    finally:
+        _stop(list(running))
+    return [found for found in results.values() if found is not None]
+
+
+def _start(folder: Path, job: Job) -> "subprocess.Popen[bytes]":
+    path = path_of(folder, job)
+    path.unlink(missing_ok=True)
+    argument = {"folder": str(folder), "out": str(path), "job": asdict(job)}
+    return launch(argument, path.with_suffix(".log"))
+
+
+def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
+    """A process of `plait.comparison.run`; what it prints goes to the log."""
+    # The same plait, wherever this process found it; -P: nothing is imported from the working folder.
+    here = str(Path(plait.__file__).parents[1])
+    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-P", "-m", "plait.comparison.run", json.dumps(argument)]
+    with log.open("wb") as file:
+        return subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+        )
+
+
+def _collect(folder: Path, job: Job, status: int) -> dict[str, Any]:
+    """What a process left; where it left nothing, how it ended."""
+    path = path_of(folder, job)
+    found = _read(path)
+    if found is not None:
+        if "error" not in found:
+            path.with_suffix(".log").unlink(missing_ok=True)
+        return found
+    how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"
+    how += ", as when memory runs out" if status == -9 else ""
+    log = path.with_suffix(".log")
+    last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    return {**job.told(), "error": f"the process {how}; see {log}. {last}".strip()}
+
+
+def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait()
+
+
+def time_rows(folder: Path, jobs: Sequence[Job], reporter: Reporter) -> dict[str, dict[str, Any]]:
+    """Single-row latencies by method, measured one after the other in one process, nothing beside it."""
+    path = folder / LATENCY
+    known = _read(path) or {}
+    same = bool(jobs) and known.get("fingerprint") == jobs[0].fingerprint
+    times: dict[str, dict[str, Any]] = known.get("times", {}) if same else {}
+    missing = [job for job in jobs if job.method not in times]
+    if missing:
+        asked = {"folder": str(folder), "out": str(path), "jobs": [asdict(job) for job in jobs]}
+        path.unlink(missing_ok=True)
+        with reporter.stage("time single rows", len(jobs), "methods") as stage:
+            process = launch(asked, path.with_suffix(".log"))
+            try:
+                process.wait()
+            finally:
+                _stop([process])
+            stage.advance(len(jobs))
+        times = (_read(path) or {}).get("times", {})
+    return times

@@ -1,0 +1,280 @@
+"""A comparison as one HTML page: no script, nothing loaded from elsewhere, every name escaped."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from plait.comparison.rows import Row
+from plait.comparison.screen import chance, number, short, signed, spanned
+from plait.plots import Bar, Point, Series, bars, heat_map, lines, scatter
+
+STRONG = 5
+"""Lines that have a colour and a name in the robustness plot, besides the reference's."""
+GROUPS = ("fusion", "one stream alone", "constant")
+ROLES = ("fusion", "alone", "constant")
+
+STYLE = """
+:root{color-scheme:light dark;--paper:#fff;--ink:#1f2933;--faint:#5b6774;--rule:#dde2e8;--soft:#f4f6f8;
+--plot-ink:#1f2933;--plot-faint:#5b6774;--plot-grid:#e3e7ec;--plot-paper:#fff;--plot-grey:#b3bcc6}
+@media(prefers-color-scheme:dark){:root{--paper:#14181d;--ink:#e6eaee;--faint:#9aa7b4;--rule:#333c46;
+--soft:#1c2229;--plot-ink:#e6eaee;--plot-faint:#9aa7b4;--plot-grid:#2b333c;--plot-paper:#14181d;
+--plot-grey:#5a6672;--plot-fill:#56b4e9;--plot-1:#56b4e9;--plot-2:#ff8f4a;--plot-3:#2ec9a0}}
+*{box-sizing:border-box}
+body{margin:0 auto;max-width:1120px;padding:2rem 1.25rem 4rem;background:var(--paper);color:var(--ink);
+font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
+h1{font-size:1.7rem;line-height:1.2;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2.4rem 0 .5rem}
+p,li{max-width:74ch}.lead,caption,dt{color:var(--faint)}
+figure{margin:1rem 0;overflow-x:auto}svg{max-width:none;display:block}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
+th,td{padding:.28rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
+th:first-child,td:first-child{text-align:left}thead th{background:var(--soft);font-weight:600}
+tr.base td{color:var(--faint)}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}
+dd{margin:0;overflow-wrap:anywhere}.bad{color:var(--plot-2,#b34700)}
+@media print{body{max-width:none}}
+"""
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def render(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    """The whole page."""
+    metric = str(about["metric"]).replace("_", " ")
+    head = f"Fusion methods on {about['source']}"
+    parts = [
+        f"<h1>{escape(head)}</h1>",
+        f'<p class="lead">{escape(_lead(rows, about, metric))}</p>',
+        _reading(about, metric),
+        f"<h2>Every method</h2>{_figure(_bars(rows, about, metric))}{_scores(rows, about, metric)}",
+        _failed(rows),
+        f"<h2>{escape(metric.capitalize())} against cost</h2>",
+        _figure(
+            _cost(rows, metric, "parameters", f"{metric.capitalize()} and parameters", "parameters")
+        ),
+        _figure(
+            _cost(
+                rows,
+                metric,
+                "latency_ms",
+                f"{metric.capitalize()} and the time of one row",
+                "milliseconds a row",
+            )
+        ),
+        _costs(rows, about),
+        "<h2>Missing streams</h2>",
+        _figure(_curves(rows, about, metric)),
+        _figure(_heat(rows, metric)),
+        _controls(about),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(head)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def _fusions(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row.role == "fusion" and row.seeds]
+
+
+def _lead(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
+    """The answer in two sentences."""
+    found = _fusions(rows)
+    told = (
+        f"{about['target']} ({about['kind']}), {about['rows']['test']} test rows of {about['test']}, "
+        f"seeds {about['seeds']}."
+    )
+    if not found:
+        return f"{told} No fusion finished a run."
+    best = found[0]
+    if best.method == about["reference"]:
+        return f"{told} No fusion is above {best.method}, {metric} {number(best.mean)}."
+    sure = "" if best.p_holm < 0.05 else "not "
+    return (
+        f"{told} The highest {metric} is that of {best.method}, {number(best.mean)}, "
+        f"{signed(best.difference)} from {about['reference']}; that difference is {sure}significant "
+        f"at 5 % (p {chance(best.p_holm) or 'unknown'} after Holm's correction)."
+    )
+
+
+def _reading(about: Mapping[str, Any], metric: str) -> str:
+    reference = escape(str(about["reference"]))
+    return f"""<h2>How to read this</h2>
+<p>A method's figure is its mean {escape(metric)} over seeds; ± is the deviation of one seed. The
+interval holds 95 % of {about["resamples"]:,} bootstrap resamples of the test rows, each the mean over
+seeds. The difference from {reference} is paired: the same resample, the same seeds. Its p is two-sided
+and corrected by Holm's method for all fusions of this page, so that about one page in twenty with no
+true difference calls any method different. Interval and p speak of other test rows for
+<em>these</em> trained models; what another training would give is in ±. Two methods whose intervals
+overlap much are not told apart here, whatever their order. Nothing was tuned for any method: one that
+needs another learning rate or more epochs than {reference} looks worse than it can be.</p>"""
+
+
+def _bars(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
+    shown = [
+        Bar(row.method, row.mean, row.low, row.high, ROLES.index(row.role))
+        for row in rows
+        if row.seeds
+    ]
+    mark = next((row.mean for row in rows if row.method == about["reference"]), None)
+    title = f"{metric.capitalize()} with 95 % intervals; dashed: {about['reference']}"
+    return bars(shown, title=title, x_label=metric, groups=GROUPS, mark=mark, width=1040)
+
+
+def _cost(rows: Sequence[Row], metric: str, field: str, title: str, label: str) -> str:
+    shown = [
+        Point(row.method, getattr(row, field), row.mean, row.low, row.high, int(row.p_holm < 0.05))
+        for row in _fusions(rows)
+    ]
+    return scatter(
+        shown,
+        title=title,
+        x_label=f"{label} (log scale)",
+        y_label=metric,
+        groups=("fusion", "differs from the reference, p < .05"),
+        log_x=True,
+        width=1040,
+    )
+
+
+def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
+    """The best few under missing streams, and the reference, among all others in grey."""
+    found = _fusions(rows)
+    order = sorted(found, key=lambda row: -sum(v for v in row.gaps.values() if not math.isnan(v)))
+    strong = {row.method for row in order[:STRONG]} | {about["reference"]}
+    series = [
+        Series(
+            row.method,
+            [0.0, *map(float, row.gaps)],
+            [row.mean, *row.gaps.values()],
+            row.method in strong,
+        )
+        for row in found
+    ]
+    return lines(
+        series,
+        title=f"{metric.capitalize()} with streams missing at random (named: the {STRONG} most robust, "
+        f"and {about['reference']})",
+        x_label="chance that a stream of a row is missing",
+        y_label=metric,
+        percent_x=True,
+        width=1040,
+    )
+
+
+def _heat(rows: Sequence[Row], metric: str) -> str:
+    shown = [row for row in rows if row.seeds and row.role != "constant"]
+    if not shown:
+        return ""
+    streams, shares = list(shown[0].without), list(shown[0].gaps)
+    columns = [
+        "all",
+        *(f"no {name}" for name in streams),
+        *(f"{float(s):.0%} gone" for s in shares),
+    ]
+    values = [
+        [row.mean, *(row.without[name] for name in streams), *(row.gaps[s] for s in shares)]
+        for row in shown
+    ]
+    names = [row.method for row in shown]
+    title = f"{metric.capitalize()} with each stream missing, and with a share missing at random"
+    return heat_map(names, columns, values, title=title, width=1040)
+
+
+def _figure(svg: str) -> str:
+    return f"<figure>{svg}</figure>" if svg else ""
+
+
+def _scores(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
+    heads = [
+        "method",
+        metric,
+        "±",
+        "95 %",
+        f"− {about['reference']}",
+        "95 % of it",
+        "p",
+        "p (Holm)",
+    ]
+    cells = [
+        [
+            number(row.mean) if row.seeds else "failed",
+            "" if math.isnan(row.std) else number(row.std),
+            spanned(row.low, row.high),
+            signed(row.difference),
+            spanned(row.difference_low, row.difference_high),
+            chance(row.p),
+            chance(row.p_holm),
+            str(row.seeds),
+        ]
+        for row in rows
+    ]
+    return _table(rows, [*heads, "seeds"], cells)
+
+
+def _costs(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
+    heads = ["method", "parameters", "of the fusion", "FLOPs a row", "of the fusion", "rows/s"]
+    shown = [row for row in rows if row.seeds and row.role != "constant"]
+    cells = [
+        [
+            *(short(v) for v in (row.parameters, row.fusion_parameters, row.flops)),
+            *(short(v) for v in (row.fusion_flops, row.rows_per_second)),
+            number(row.epochs, 1),
+            number(row.latency_ms, 1),
+            number(row.forward_ms, 1),
+        ]
+        for row in shown
+    ]
+    return (
+        _table(shown, [*heads, "epochs", "ms a row", "ms, model"], cells)
+        + f"<p>Training rates (rows/s) are medians over steps, measured with up to {about['jobs']} runs "
+        "at a time, one thread each. Times of one row are medians of 21 calls, measured afterwards in "
+        "one process with one thread and no other run beside it: <i>ms a row</i> from the raw cells to the "
+        "answer, <i>ms, model</i> through the model alone. FLOPs count matrix products, convolutions "
+        "and attention, a multiplication with its addition as two.</p>"
+    )
+
+
+def _table(rows: Sequence[Row], heads: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join(
+        f"<tr{'' if row.role == 'fusion' else ' class=base'}>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in (row.method, *line))
+        + "</tr>"
+        for row, line in zip(rows, cells, strict=True)
+    )
+    whole = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f'<div class="scroll">{whole}</div>'
+
+
+def _failed(rows: Sequence[Row]) -> str:
+    lines_ = [(row.method, problem) for row in rows for problem in row.problems]
+    if not lines_:
+        return ""
+    items = "".join(
+        f'<li><b>{escape(name)}</b>, <span class="bad">{escape(problem)}</span></li>'
+        for name, problem in lines_
+    )
+    return f"<h2>Failed runs</h2><ul>{items}</ul>"
+
+
+def _controls(about: Mapping[str, Any]) -> str:
+    controls = "".join(f"<li>{escape(line)}</li>" for line in about["controls"])
+    notes = "".join(f"<li>{escape(line)}</li>" for line in about["notes"])
+    made = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
+        for name, value in about["made"].items()
+    )
+    options = ", ".join(f"{name}={value!r}" for name, value in about["options"].items())
+    others = ""
+    if about["others"]:
+        named = escape(", ".join(about["others"]))
+        others = f"<p>Also learnt by every run, and not compared: {named}.</p>"
+    return (
+        f"<h2>What was held equal</h2><ul>{controls}</ul>{others}"
+        + (f"<h2>Notes on the data</h2><ul>{notes}</ul>" if notes else "")
+        + f"<h2>Where it comes from</h2><dl>{made}<dt>options</dt><dd>{escape(options)}</dd></dl>"
+    )

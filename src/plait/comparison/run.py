@@ -1,0 +1,356 @@
+"""One run of a comparison: ``python -m plait.comparison.run JOB``, a process of its own.
+
+The job comes as JSON in the argument, the prepared table lies in the job's folder, and the result is one
+JSON file, written whole or not at all. A run that fails writes the reason instead of figures.
+"""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from plait.assemble import Blueprint, build
+from plait.comparison.data import Ready, load
+from plait.config import Config
+from plait.devices import torch_threads
+from plait.errors import PlaitError
+from plait.evaluate import natural
+from plait.features import PreparedTable
+from plait.loader import collate, row_bytes
+from plait.metrics import METRICS, PRIMARY
+from plait.model import Model
+from plait.pipeline import train_model
+from plait.predict import Predictor
+from plait.progress import Stage
+from plait.store import PreparedColumn
+from plait.table.quarantine import Quarantine
+from plait.table.source import Table
+from plait.task import Data
+from plait.tokens import Tokens
+
+GAPS = (0.25, 0.5, 0.75)
+"""Chances that a stream is hidden from a row, for the robustness curve."""
+BATCH = 64
+WARM, CALLS = 3, 21
+
+Role = Literal["fusion", "alone", "constant"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process is to do.
+
+    Attributes:
+        role: ``fusion`` trains a method, ``alone`` a model of one stream, ``constant`` answers as the
+            training rows do on average.
+        name: of the fusion, of the stream, or of the constant.
+        fingerprint: of the data, the options and the source; written beside the result.
+    """
+
+    role: Role
+    name: str
+    seed: int
+    fingerprint: str = ""
+
+    @property
+    def method(self) -> str:
+        """What the method is called in tables."""
+        return f"{self.name} alone" if self.role == "alone" else self.name
+
+    def told(self) -> dict[str, Any]:
+        """What stands beside the result."""
+        return {**asdict(self), "method": self.method}
+
+
+def plan_for(plan: Blueprint, job: Job) -> Blueprint:
+    """The shared architecture with the job's fusion, or with one stream only."""
+    if job.role == "fusion":
+        return replace(plan, fusion=job.name)
+    one = job.name
+    return replace(
+        plan,
+        fusion="concat",
+        streams={one: plan.streams[one]},
+        encoders={one: plan.encoders[one]},
+        shared={one: plan.shared[one]},
+        modality_dropout=0.0,
+    )
+
+
+def config_for(config: Config, job: Job) -> Config:
+    """The shared options with the job's fusion and seed, on one thread."""
+    fusion = job.name if job.role == "fusion" else "concat"
+    return config.model_copy(update={"fusion": fusion, "seed": job.seed, "threads": 1})
+
+
+def perform(ready: Ready, job: Job) -> dict[str, Any]:
+    """Train and measure; returns JSON values."""
+    plan, config = plan_for(ready.plan, job), config_for(ready.config, job)
+    empty = Table(pa.table({}), None, False, "the training table")  # its cells are prepared already
+    data = Data(
+        empty, ready.schema, ready.targets, ready.encoded, ready.train, ready.validation, []
+    )
+    clock = Clock()
+    began = time.perf_counter()
+    with torch_threads(1):
+        prepared = PreparedTable(ready.columns, Quarantine())
+        model, history = train_model(
+            data, ready.features, plan, prepared, config, None, False, clock
+        )
+        trained = time.perf_counter()
+        figures = measure(ready, model, job.seed)
+        costs = {**size(model), **flops(model, ready)}
+    return {
+        **figures,
+        **costs,
+        "rows_per_second": clock.rate,
+        "epochs": len(history),
+        "train_seconds": trained - began,
+        "test_seconds": time.perf_counter() - trained,
+    }
+
+
+def constant(ready: Ready, job: Job) -> dict[str, Any]:
+    """The figures of answering every row as the training rows answer on average."""
+    target = ready.target
+    values, present = ready.encoded[target.name]
+    known = values[ready.train][present[ready.train]]
+    if target.kind in ("binary", "multiclass"):
+        usual = np.bincount(known, minlength=len(target.classes)) / len(known)
+    else:
+        usual = known.mean(axis=0, keepdims=known.ndim == 1)
+    rows = len(ready.truth[target.name][0])
+    scores = np.broadcast_to(usual, (rows, len(usual))).astype(np.float32)
+    return {**_figures(ready, dict.fromkeys(_masks(ready, rows, job.seed), scores)), "epochs": 0}
+
+
+def measure(ready: Ready, model: Model, seed: int) -> dict[str, Any]:
+    """The model on the test rows: with all streams, without each, and with some missing at random."""
+    rows = len(ready.truth[ready.target.name][0])
+    masks = _masks(ready, rows, seed)
+    return _figures(ready, scores(model, ready.test, masks, ready.streams))
+
+
+def _masks(ready: Ready, rows: int, seed: int) -> dict[str, np.ndarray]:
+    """What may be seen in each view, ``[rows, streams]``: alike for every method of a seed."""
+    streams = ready.streams
+    every = np.ones((rows, len(streams)), dtype=bool)
+    masks = {"all": every}
+    for number, name in enumerate(streams):
+        masks[f"without {name}"] = every & (np.arange(len(streams)) != number)
+    for share in GAPS:
+        generator = np.random.default_rng([seed, round(100 * share)])
+        masks[f"gaps {share}"] = generator.random(every.shape) >= share
+    return masks
+
+
+@torch.no_grad()
+def scores(
+    model: Model,
+    columns: Mapping[str, PreparedColumn],
+    masks: Mapping[str, np.ndarray],
+    streams: list[str],
+) -> dict[str, np.ndarray]:
+    """Scores of every row for the first target in each view; encoders run once.
+
+    Args:
+        masks: view → which streams each row shows, ``[rows, streams]``.
+        streams: of the masks' columns; the model may have fewer.
+    """
+    model.eval()
+    rows = len(next(iter(masks.values())))
+    lengths = row_bytes(columns)
+    order = np.arange(rows) if lengths is None else np.argsort(lengths, kind="stable")
+    found: dict[str, list[np.ndarray]] = {name: [] for name in masks}
+    head: Any = model.heads[0]
+    for start in range(0, rows, BATCH):
+        part = order[start : start + BATCH]
+        tokens = model.encode(collate(columns, part))
+        for name, mask in masks.items():
+            shown = {
+                stream: Tokens(
+                    values,
+                    there & torch.from_numpy(mask[part, streams.index(stream)]).unsqueeze(1),
+                )
+                for stream, (values, there) in tokens.items()
+            }
+            logits = model.answer(model.fuse(shown))[model.targets[0]]
+            found[name].append(head.scores(logits).float().numpy())
+    back = np.argsort(order, kind="stable")
+    return {name: np.concatenate(parts)[back] for name, parts in found.items()}
+
+
+def _figures(ready: Ready, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Metrics of every view, and the answers that the bootstrap resamples."""
+    target = ready.target
+    values, present = ready.truth[target.name]
+    truth = natural(target, values[present])
+    views = {
+        name: METRICS[target.kind](truth, natural(target, got[present]))
+        for name, got in found.items()
+    }
+    main = PRIMARY[target.kind]
+    return {
+        "metrics": _plain(views["all"]),
+        "without": _plain({name: views[f"without {name}"][main] for name in ready.streams}),
+        "gaps": _plain({str(share): views[f"gaps {share}"][main] for share in GAPS}),
+        "answers": answers(target.kind, natural(target, found["all"][present])),
+    }
+
+
+def answers(kind: str, found: np.ndarray) -> list[Any]:
+    """What the primary metric needs of each row: the class, each label's score, or the number."""
+    if kind in ("binary", "multiclass"):
+        return found.argmax(axis=1).tolist()
+    return [
+        [float(f"{value:.7g}") for value in row] if isinstance(row, list) else float(f"{row:.7g}")
+        for row in found.tolist()
+    ]
+
+
+def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
+
+
+def size(model: Model) -> dict[str, int]:
+    """Parameters that answering needs, and how many of them are the fusion's."""
+    needed = {n: p for n, p in model.named_parameters() if not n.startswith("voices.")}
+    return {
+        "parameters": sum(p.numel() for p in needed.values()),
+        "fusion_parameters": sum(p.numel() for p in model.fusion.parameters()),
+    }
+
+
+@torch.no_grad()
+def flops(model: Model, ready: Ready) -> dict[str, int]:
+    """Floating-point operations of one row's forward, as torch counts them.
+
+    Matrix products, convolutions and attention count, a multiplication with its addition as two; what
+    works element by element does not, nor do recurrent layers.
+    """
+    model.eval()
+    batch = collate(ready.test, np.array([ready.row]))
+    with FlopCounterMode(display=False) as encoders:
+        tokens = model.encode(batch)
+    with FlopCounterMode(display=False) as rest:
+        model.answer(model.fuse(tokens))
+    fused = int(rest.get_total_flops())
+    return {"flops": int(encoders.get_total_flops()) + fused, "fusion_flops": fused}
+
+
+def latency(ready: Ready, job: Job) -> dict[str, float | None]:
+    """Milliseconds for one row, median: through a Predictor from the raw cells, and of the model alone.
+
+    The weights are fresh, which changes no time.
+    """
+    plan = plan_for(ready.plan, job)
+    model = build(plan, ready.features, ready.targets).eval()
+    batch = collate(ready.test, np.array([ready.row]))
+    with torch_threads(1), torch.no_grad():
+        forward = _milliseconds(lambda: model(batch))
+        whole = None
+        if ready.cells is not None:
+            predictor = Predictor(
+                config=config_for(ready.config, job),
+                schema=ready.schema,
+                features=ready.features,
+                blueprint=plan,
+                targets=ready.targets,
+                model=model,
+            )
+            row = [ready.cells.cells()]
+            whole = _milliseconds(lambda: predictor.answer(row))
+    return {"latency_ms": whole, "forward_ms": forward}
+
+
+def _milliseconds(call: Any) -> float:
+    times = []
+    for _ in range(WARM + CALLS):
+        began = time.perf_counter()
+        call()
+        times.append(1000 * (time.perf_counter() - began))
+    return median(times[WARM:])
+
+
+class Clock:
+    """A reporter that says nothing and takes the training's time.
+
+    ``rate`` is the median over steps of rows a second; the median leaves out the steps that validation
+    came before.
+    """
+
+    def __init__(self) -> None:
+        self.rates: list[float] = []
+        self.last = time.perf_counter()
+
+    @property
+    def rate(self) -> float | None:
+        """Rows a second; None before the first step."""
+        return median(self.rates) if self.rates else None
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
+        """Start the clock."""
+        self.last = time.perf_counter()
+        yield self
+
+    def advance(self, amount: int = 1, **metrics: float) -> None:
+        """Note how long these rows took."""
+        now = time.perf_counter()
+        if amount:
+            self.rates.append(amount / max(now - self.last, 1e-9))
+        self.last = now
+
+    def note(self, text: str) -> None:
+        """Drop the note."""
+
+
+def write(path: Path, value: Mapping[str, Any]) -> None:
+    """JSON to a file, whole or not at all."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(json.dumps(value), encoding="utf-8")
+    draft.replace(path)
+
+
+def attempt(ready: Ready, job: Job) -> dict[str, Any]:
+    """The job's result, or why there is none; every kind of failure is a reason and not a crash."""
+    try:
+        found = perform(ready, job)
+    except PlaitError as error:
+        found = {"error": str(error)}
+    except Exception as error:
+        found = {"error": f"{type(error).__name__}: {error}"}
+    return {**job.told(), **found}
+
+
+def main(argument: str) -> None:
+    """Do what the JSON says: ``{"folder", "out", "job"}``, or ``"jobs"`` to time single rows."""
+    asked = json.loads(argument)
+    torch.set_num_threads(1)
+    ready = load(Path(asked["folder"]))
+    if "job" in asked:
+        write(Path(asked["out"]), attempt(ready, Job(**asked["job"])))
+        return
+    jobs = [Job(**job) for job in asked["jobs"]]
+    times = {}
+    for job in jobs:
+        try:
+            times[job.method] = latency(ready, job)
+        except (PlaitError, ValueError, RuntimeError):  # its runs have told why
+            times[job.method] = {"latency_ms": None, "forward_ms": None}
+    write(Path(asked["out"]), {"fingerprint": jobs[0].fingerprint, "times": times})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,113 @@
+"""A comparison on the terminal: the more room, the more columns."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from plait.comparison.rows import Row
+from plait.plot_frame import short_number
+
+WIDE = 110
+"""Columns of the terminal from which on costs are shown too."""
+
+SHORT = {"balanced_accuracy": "balanced", "map": "mAP", "r2": "R²"}
+
+Cell = Callable[[Row], str]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """Fixed digits; a dash for NaN."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float) -> str:
+    """With its sign, so that better and worse can be told at a glance."""
+    return "" if math.isnan(value) else f"{value:+.3f}"
+
+
+def short(value: float) -> str:
+    """A large number in few characters."""
+    return "-" if math.isnan(value) else short_number(value)
+
+
+def chance(value: float) -> str:
+    """A p value."""
+    if math.isnan(value):
+        return ""
+    return "<.001" if value < 0.001 else f"{value:.3f}"
+
+
+def worst(row: Row) -> float:
+    """The figure where the stream is missing that matters most."""
+    known = [value for value in row.without.values() if not math.isnan(value)]
+    return min(known, default=math.nan)
+
+
+def scored(row: Row) -> str:
+    """Mean and deviation, or that there is none."""
+    if not row.seeds:
+        return "failed"
+    return number(row.mean) + ("" if math.isnan(row.std) else f" ±{row.std:.3f}")
+
+
+def spanned(low: float, high: float) -> str:
+    """An interval."""
+    return "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+
+def table(rows: Sequence[Row], about: Mapping[str, Any], width: int) -> Table:
+    """One line a method; costs and robustness where there is room."""
+    columns: list[tuple[str, Cell]] = [
+        ("method", lambda row: row.method),
+        (SHORT.get(about["metric"], about["metric"]), scored),
+        ("95 %", lambda row: spanned(row.low, row.high)),
+        (f"- {about['reference']}", lambda row: signed(row.difference)),
+        ("p (Holm)", lambda row: chance(row.p_holm)),
+    ]
+    if width >= WIDE:
+        columns += [
+            ("1 missing", lambda row: number(worst(row))),
+            ("50 % gone", lambda row: number(row.gaps.get("0.5", math.nan))),
+            ("param", lambda row: short(row.parameters)),
+            ("FLOPs", lambda row: short(row.flops)),
+            ("rows/s", lambda row: short(row.rows_per_second)),
+            ("ms", lambda row: number(row.latency_ms, 1)),
+        ]
+    else:
+        columns.append(("1 missing", lambda row: number(worst(row))))
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for place, (name, _) in enumerate(columns):
+        shown.add_column(escape(name), justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape(cell(row)) for _, cell in columns))
+    return shown
+
+
+def title(about: Mapping[str, Any]) -> str:
+    """What the table is about."""
+    return (
+        f"{about['target']} ({about['kind']}), {about['rows']['test']} rows of {about['test']}, "
+        f"seeds {about['seeds']}"
+    )
+
+
+def remarks(rows: Sequence[Row], about: Mapping[str, Any]) -> list[str]:
+    """What must be known besides: how to read the columns, and what failed."""
+    lines = [
+        f"±: deviation over seeds. 95 %: bootstrap over test rows. p: paired with {about['reference']}, "
+        "Holm over the fusions. 1 missing: the worst with one stream missing from every row."
+    ]
+    if about["others"]:
+        lines.append(
+            f"Also learnt, not compared: {', '.join(about['others'])}; methods are compared by the "
+            "first target."
+        )
+    for row in rows:
+        count = len(row.problems)
+        if count:
+            first = row.problems[0].replace("\n", " ")
+            lines.append(f"! {row.method}: {count} failed run{'s' if count > 1 else ''}: {first}")
+    return lines

@@ -216,7 +216,8 @@ def build(
         alone=plan.alone,
     )
     # Convolutions on a processor are quickest with channels last.
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.encoders.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def _head(

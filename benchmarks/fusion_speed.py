@@ -51,8 +51,8 @@ def line(name: str, bench: Bench) -> Line:
     bench.say(f"  {name}: " + ", by hand ".join(f"{one:.2f} ms" for one in found))
     return Line(
         f"fusion speed, {name}",
-        f"processor ms of forward and backward, batch {BATCH}, {STREAMS} streams of {TOKENS} tokens, width "
-        f"{WIDTH}, one thread, medians of {len(times[0])} in turn",
+        f"processor ms of forward and backward, batch {BATCH}, {STREAMS} streams of {TOKENS} tokens, "
+        f"width {WIDTH}, one thread, medians of {len(times[0])} in turn",
         value=found[0],
         unit="ms",
         reference=found[1] if reference is not None else None,

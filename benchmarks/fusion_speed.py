@@ -1,9 +1,13 @@
-"""Forward and backward of every fusion against the same formula written by hand, in turn."""
+"""Forward and backward of every fusion against the same formula written by hand, in turn.
+
+What is compared is processor time of the one thread that computes both ways (autograd runs a backward of
+CPU tensors in the thread that asks for it), so that whatever else the machine does hardly counts.
+"""
 
 from collections.abc import Callable
 from functools import partial
 from statistics import median
-from time import perf_counter
+from time import thread_time
 
 import torch
 from torch import Tensor
@@ -47,8 +51,8 @@ def line(name: str, bench: Bench) -> Line:
     bench.say(f"  {name}: " + ", by hand ".join(f"{one:.2f} ms" for one in found))
     return Line(
         f"fusion speed, {name}",
-        f"ms of forward and backward, batch {BATCH}, {STREAMS} streams of {TOKENS} tokens, width "
-        f"{WIDTH}, one thread, medians of {len(times[0])} in turn",
+        f"processor ms of forward and backward, batch {BATCH}, {STREAMS} streams of {TOKENS} tokens, "
+        f"width {WIDTH}, one thread, medians of {len(times[0])} in turn",
         value=found[0],
         unit="ms",
         reference=found[1] if reference is not None else None,
@@ -92,12 +96,12 @@ def step(run: Callable[[Inputs], Tensor], fusion: Fusion, inputs: Inputs) -> Cal
 
 
 def in_turn(steps: list[Callable[[], object]], turns: int, warm: int) -> list[list[float]]:
-    """Seconds of each step, one after the other, so that both see the same machine."""
+    """Processor seconds of each step, one after the other, so that both see the same machine."""
     times: list[list[float]] = [[] for _ in steps]
     for turn in range(turns + warm):
         for one, seconds in zip(steps, times, strict=True):
-            began = perf_counter()
+            began = thread_time()
             one()
             if turn >= warm:
-                seconds.append(perf_counter() - began)
+                seconds.append(thread_time() - began)
     return times

@@ -26,11 +26,11 @@ def lowrank(w: Weights, values: list[Tensor], masks: list[Tensor]) -> Tensor:
     v, _ = vectors(w, values, masks)
     factors = w["factors"]
     product = None
-    for index, factor in enumerate(factors.flatten(2)):
+    for index, factor in enumerate(factors):
         one = torch.addmm(factor[0], v[:, index], factor[1:])
         product = one if product is None else product * one
     assert product is not None
-    return product.unflatten(1, factors.shape[2:]).sum(dim=1) + w["bias"]
+    return product.unflatten(1, (-1, len(w["bias"]))).sum(dim=1) + w["bias"]
 
 
 def multiplicative(w: Weights, values: list[Tensor], masks: list[Tensor]) -> Tensor:
@@ -92,19 +92,17 @@ def mfb(w: Weights, one: Tensor, other: Tensor, factors: int = 5) -> Tensor:
 
 
 def mutan(w: Weights, one: Tensor, other: Tensor) -> Tensor:
-    one = torch.einsum("bpi,pij->bpj", one, w["left_core"].flatten(2))
-    other = torch.einsum("bpi,pij->bpj", other, w["right_core"].flatten(2))
-    return (one * other).unflatten(2, w["left_core"].shape[2:]).sum(dim=2)
-
-
-def cut(w: Weights, v: Tensor) -> Tensor:
-    return v.unflatten(2, (w["left_core"].shape[1], -1))
+    one = torch.einsum("bpi,pij->bpj", one, w["left_core"])
+    other = torch.einsum("bpi,pij->bpj", other, w["right_core"])
+    return (one * other).unflatten(2, (-1, w["left_core"].shape[1])).sum(dim=2)
 
 
 def block(w: Weights, one: Tensor, other: Tensor) -> Tensor:
-    one = torch.einsum("bpci,pcij->bpcj", one, w["left_core"].flatten(3))
-    other = torch.einsum("bpci,pcij->bpcj", other, w["right_core"].flatten(3))
-    return normalised((one * other).unflatten(3, w["left_core"].shape[3:]).sum(dim=3)).flatten(2)
+    part = w["left_core"].shape[1]
+    one = torch.einsum("bci,cij->bcj", one.reshape(len(one), -1, part), w["left_core"])
+    other = torch.einsum("bci,cij->bcj", other.reshape(len(other), -1, part), w["right_core"])
+    joint = normalised((one * other).unflatten(2, (-1, part)).sum(dim=2))
+    return joint.reshape(len(joint), -1, w["vectors.absent"].shape[1])
 
 
 REFERENCES = {
@@ -115,5 +113,5 @@ REFERENCES = {
     "mlb": paired(mlb, bounded),
     "mfb": paired(mfb),
     "mutan": paired(mutan, bounded),
-    "block": paired(block, cut),
+    "block": paired(block),
 }

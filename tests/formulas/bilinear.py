@@ -19,9 +19,9 @@ def lowrank(w, tokens, row):
     v, _ = vectors(w, tokens, row)
     product = outer([np.append(1, one) for one in v])
     answer = np.empty_like(w["bias"])
-    _, _, ranks, numbers = w["factors"].shape
-    for number in range(numbers):
-        weight = sum(outer(w["factors"][:, :, rank, number]) for rank in range(ranks))
+    factors = w["factors"].reshape(len(v), v.shape[1] + 1, -1, len(answer))
+    for number in range(len(answer)):
+        weight = sum(outer(factors[:, :, rank, number]) for rank in range(factors.shape[2]))
         answer[number] = (weight * product).sum() + w["bias"][number]
     return answer
 
@@ -98,14 +98,20 @@ def mfb(w, x, y, p, q, number, factors=5):
 
 
 def mutan(w, x, y, p, q, number):
-    core = np.einsum("iro,jro->ijo", w["left_core"][number], w["right_core"][number])
+    left, right = (
+        w[side][number].reshape(len(x), -1, len(x)) for side in ("left_core", "right_core")
+    )
+    core = np.einsum("iro,jro->ijo", left, right)
     return np.einsum("i,j,ijo->o", np.tanh(x), np.tanh(y), core)
 
 
-def block(w, x, y, p, q, number):
+def block(w, x, y, p, q, number, blocks=8):
     """One core of all blocks, zero off its diagonal of blocks."""
-    left, right = w["left_core"][number], w["right_core"][number]
-    blocks, part = left.shape[:2]
+    part = len(x) // blocks
+    left, right = (
+        w[side].reshape(-1, blocks, part, w[side].shape[2] // part, part)[number]
+        for side in ("left_core", "right_core")
+    )
     core = np.zeros((len(x), len(y), len(x)))
     for c in range(blocks):
         own = slice(c * part, (c + 1) * part)

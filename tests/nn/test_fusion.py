@@ -208,6 +208,15 @@ def test_dropout_acts_in_training_only(name, streams):
     assert torch.equal(part(tokens).vector, part(tokens).vector)
 
 
+@pytest.mark.parametrize("name", FUSIONS)
+def test_it_can_lay_images_out_by_channels(name):
+    """As every built model is; torch refuses it for weights of five axes."""
+    part = make(name, 3).eval()
+    tokens = streams_of(part)
+    want = part(tokens).vector
+    close(part.to(memory_format=torch.channels_last)(tokens).vector, want)
+
+
 class Exportable(torch.nn.Module):
     """A fusion whose answer is plain tensors."""
 

@@ -92,7 +92,8 @@ class LowRank(Fusion):
         at_least_one(rank=rank)
         self.vectors = StreamVectors(widths, width=width)
         self.dropout = nn.Dropout(dropout)
-        factors = torch.randn(len(widths), 1 + width, rank, width) / width**0.5
+        self.rank = rank
+        factors = torch.randn(len(widths), 1 + width, rank * width) / width**0.5
         factors[:, 0] = 1.0
         self.factors = nn.Parameter(factors)
         self.bias = nn.Parameter(torch.zeros(width))
@@ -100,10 +101,9 @@ class LowRank(Fusion):
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""
         vectors, _ = self.vectors(tokens)
-        factors = self.factors.flatten(2)
         rows = self.dropout(vectors).transpose(0, 1)
-        first, *others = torch.baddbmm(factors[:, :1], rows, factors[:, 1:]).unbind(dim=0)
+        first, *others = torch.baddbmm(self.factors[:, :1], rows, self.factors[:, 1:]).unbind(dim=0)
         product: Tensor = first
         for other in others:
             product = product * other
-        return Fused(product.unflatten(1, self.factors.shape[2:]).sum(dim=1) + self.bias)
+        return Fused(product.unflatten(1, (self.rank, -1)).sum(dim=1) + self.bias)

@@ -37,16 +37,18 @@ class Mutan(Pairwise):
     ) -> None:
         at_least_one(size=size, rank=rank)
         super().__init__(widths, width=width, size=size, joint=size, dropout=dropout)
-        self.left_core = nn.Parameter(torch.randn(self.pairs, size, rank, size) / size**0.5)
-        self.right_core = nn.Parameter(torch.randn(self.pairs, size, rank, size) / size**0.5)
+        self.rank = rank
+        shape = (self.pairs, size, rank * size)
+        self.left_core = nn.Parameter(torch.randn(shape) / size**0.5)
+        self.right_core = nn.Parameter(torch.randn(shape) / size**0.5)
 
     def joint(
         self, vectors: Float[Tensor, "batch streams size"]
     ) -> Float[Tensor, "batch pairs size"]:
         """The core of each pair, applied to both streams."""
         left, right = (side.transpose(0, 1) for side in self.sides(torch.tanh(vectors)))
-        products = (left @ self.left_core.flatten(2)) * (right @ self.right_core.flatten(2))
-        return products.unflatten(2, self.left_core.shape[2:]).sum(dim=2).transpose(0, 1)
+        products = (left @ self.left_core) * (right @ self.right_core)
+        return products.unflatten(2, (self.rank, -1)).sum(dim=2).transpose(0, 1)
 
 
 class Block(Pairwise):
@@ -81,9 +83,9 @@ class Block(Pairwise):
         if size % blocks:
             raise ValueError(f"size {size} is not a multiple of blocks {blocks}")
         super().__init__(widths, width=width, size=size, joint=size, dropout=dropout)
-        self.blocks = blocks
+        self.blocks, self.rank = blocks, rank
         part = size // blocks
-        shape = (self.pairs, blocks, part, rank, part)
+        shape = (self.pairs * blocks, part, rank * part)
         self.left_core = nn.Parameter(torch.randn(shape) / part**0.5)
         self.right_core = nn.Parameter(torch.randn(shape) / part**0.5)
 
@@ -92,7 +94,7 @@ class Block(Pairwise):
     ) -> Float[Tensor, "batch pairs size"]:
         """The cores of each pair, applied to both streams' blocks."""
         blocks = vectors.unflatten(2, (self.blocks, -1))
-        left, right = (side.permute(1, 2, 0, 3) for side in self.sides(blocks))
-        products = (left @ self.left_core.flatten(3)) * (right @ self.right_core.flatten(3))
-        joint = products.unflatten(3, self.left_core.shape[3:]).sum(dim=3)
-        return power_normalised(joint).permute(2, 0, 1, 3).flatten(2)
+        left, right = (side.flatten(1, 2).transpose(0, 1) for side in self.sides(blocks))
+        products = (left @ self.left_core) * (right @ self.right_core)
+        joint = power_normalised(products.unflatten(2, (self.rank, -1)).sum(dim=2))
+        return joint.transpose(0, 1).unflatten(1, (self.pairs, -1)).flatten(2)

@@ -68,10 +68,12 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch queries keys"]:
         """The attention shares, averaged over heads: what `forward` used, for reading out."""
         query = self._split(self.to_query(queries))
-        width = self.to_query.out_features  # the values' half of the map is not needed
-        linear = self.to_key_value
-        key = self._split(functional.linear(keys, linear.weight[:width], linear.bias[:width]))
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        # Queries are fewer than keys, so they go through the keys' map, not the keys. Its bias adds the
+        # same to all keys of a query, which a softmax does not see.
+        to_key = self.to_key_value.weight[: self.to_query.out_features].unflatten(
+            0, (self.heads, -1)
+        )
+        scores = (query @ to_key) @ keys.transpose(1, 2).unsqueeze(1) / query.shape[-1] ** 0.5
         scores = scores.masked_fill(~attendable(mask)[:, None, None, :], float("-inf"))
         return scores.softmax(dim=-1).mean(dim=1)
 

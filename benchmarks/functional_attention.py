@@ -227,7 +227,10 @@ VERSIONS = {
 
 
 def ratio(name: str, *, rows: int = 32, width: int = 64, turns: int = 30) -> float:
-    """The module's shortest CPU time as a multiple of the function's, so that a busy machine matters little."""
+    """The module's shortest CPU time as a multiple of the function's.
+
+    CPU time and shortest, so that it matters little what else the machine does.
+    """
     torch.manual_seed(0)
     counts = {"image": 49, "text": 32, "sound": 64}
     tokens = {

@@ -45,20 +45,22 @@ class Attention(nn.Module):
         self,
         queries: Float[Tensor, "batch queries width"],
         keys: Float[Tensor, "batch keys width"],
-        mask: Bool[Tensor, "batch keys"],
+        mask: Bool[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch queries width"]:
-        """Attend from every query to the real keys."""
+        """Attend from every query to the real keys; without a mask, all are."""
         query = self._split(self.to_query(queries))
         key, value = (self._split(part) for part in self.to_key_value(keys).chunk(2, dim=-1))
         attended = functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=attendable(mask)[:, None, None, :],
+            attn_mask=None if mask is None else attendable(mask)[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
         )
-        some = mask.any(dim=1)[:, None, None].to(attended.dtype)
-        return self.to_out(attended.transpose(1, 2).flatten(2) * some)
+        mixed = attended.transpose(1, 2).flatten(2)
+        if mask is not None:
+            mixed = mixed * mask.any(dim=1)[:, None, None].to(mixed.dtype)
+        return self.to_out(mixed)
 
     def weights(
         self,
@@ -105,9 +107,11 @@ class TransformerBlock(nn.Module):
         self.feed = FeedForward(width=width, factor=factor, dropout=dropout)
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"]
+        self,
+        values: Float[Tensor, "batch tokens width"],
+        mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Refine every token by the real ones."""
+        """Refine every token by the real ones; without a mask, all are."""
         normed = self.attention_norm(values)
         values = values + self.attention(normed, normed, mask)
         return values + self.feed(self.feed_norm(values))

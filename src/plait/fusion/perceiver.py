@@ -64,11 +64,11 @@ class Perceiver(Fusion):
         streams = self.tokens(tokens)
         seen = join(streams)
         latents = self.latents.expand(seen.values.shape[0], -1, -1)
-        everything = torch.ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
         for number in range(self.rounds - 1):
-            latents = self._think(number, self._reader(number)(latents, seen), everything)
+            latents = self._think(number, self._reader(number)(latents, seen))
         latents, shares = self._reader(self.rounds - 1).read(latents, seen)
-        latents = self._think(self.rounds - 1, latents, everything)
+        latents = self._think(self.rounds - 1, latents)
+        everything = torch.ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
         return Fused(
             self.norm(latents.mean(dim=1)),
             sequence=Tokens(latents, everything),
@@ -81,10 +81,10 @@ class Perceiver(Fusion):
         assert isinstance(cross, CrossBlock)
         return cross
 
-    def _think(self, number: int, latents: Tensor, everything: Tensor) -> Tensor:
+    def _think(self, number: int, latents: Tensor) -> Tensor:
         """A round's self-attention among the latents."""
         between = self.between[min(number, len(self.between) - 1)]
         assert isinstance(between, nn.ModuleList)
         for block in between:
-            latents = block(latents, everything)
+            latents = block(latents)
         return latents

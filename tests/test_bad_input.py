@@ -20,6 +20,7 @@ from plait.errors import (
     UnreadableCellsWarning,
     UnreadableColumnError,
 )
+from plait.fusion import FUSIONS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -429,8 +430,8 @@ def test_every_wrong_option_is_told_at_once(maker):
     )
     assert "dropout=2: input should be less than 1." in text
     assert (
-        "fusion: unknown fusion 'atention'. Did you mean 'attention'? Choose from: attention, concat,"
-        in text
+        "fusion: unknown fusion 'atention'. Did you mean 'attention'? "
+        f"Choose from: {', '.join(sorted(FUSIONS))}." in text
     )
 
 
@@ -439,7 +440,7 @@ def test_every_wrong_option_is_told_at_once(maker):
     [
         (
             {"fusion": "telepathy"},
-            "fusion: unknown fusion 'telepathy'. Choose from: attention, concat, ",
+            f"fusion: unknown fusion 'telepathy'. Choose from: {', '.join(sorted(FUSIONS))}",
         ),
         ({"share": ("txt",)}, r"share: unknown modality 'txt'. Did you mean 'text'\?"),
         (

@@ -45,20 +45,22 @@ class Attention(nn.Module):
         self,
         queries: Float[Tensor, "batch queries width"],
         keys: Float[Tensor, "batch keys width"],
-        mask: Bool[Tensor, "batch keys"],
+        mask: Bool[Tensor, "batch keys"] | None = None,
     ) -> Float[Tensor, "batch queries width"]:
-        """Attend from every query to the real keys."""
+        """Attend from every query to the real keys; without a mask, all are."""
         query = self._split(self.to_query(queries))
         key, value = (self._split(part) for part in self.to_key_value(keys).chunk(2, dim=-1))
         attended = functional.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=attendable(mask)[:, None, None, :],
+            attn_mask=None if mask is None else attendable(mask)[:, None, None, :],
             dropout_p=self.dropout if self.training else 0.0,
         )
-        some = mask.any(dim=1)[:, None, None].to(attended.dtype)
-        return self.to_out(attended.transpose(1, 2).flatten(2) * some)
+        mixed = attended.transpose(1, 2).flatten(2)
+        if mask is not None:
+            mixed = mixed * mask.any(dim=1)[:, None, None].to(mixed.dtype)
+        return self.to_out(mixed)
 
     def weights(
         self,
@@ -68,10 +70,12 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch queries keys"]:
         """The attention shares, averaged over heads: what `forward` used, for reading out."""
         query = self._split(self.to_query(queries))
-        width = self.to_query.out_features  # the values' half of the map is not needed
-        linear = self.to_key_value
-        key = self._split(functional.linear(keys, linear.weight[:width], linear.bias[:width]))
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
+        # Queries are fewer than keys, so they go through the keys' map, not the keys. Its bias adds the
+        # same to all keys of a query, which a softmax does not see.
+        to_key = self.to_key_value.weight[: self.to_query.out_features].unflatten(
+            0, (self.heads, -1)
+        )
+        scores = (query @ to_key) @ keys.transpose(1, 2).unsqueeze(1) / query.shape[-1] ** 0.5
         scores = scores.masked_fill(~attendable(mask)[:, None, None, :], float("-inf"))
         return scores.softmax(dim=-1).mean(dim=1)
 
@@ -103,9 +107,11 @@ class TransformerBlock(nn.Module):
         self.feed = FeedForward(width=width, factor=factor, dropout=dropout)
 
     def forward(
-        self, values: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"]
+        self,
+        values: Float[Tensor, "batch tokens width"],
+        mask: Bool[Tensor, "batch tokens"] | None = None,
     ) -> Float[Tensor, "batch tokens width"]:
-        """Refine every token by the real ones."""
+        """Refine every token by the real ones; without a mask, all are."""
         normed = self.attention_norm(values)
         values = values + self.attention(normed, normed, mask)
         return values + self.feed(self.feed_norm(values))

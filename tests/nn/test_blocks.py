@@ -222,3 +222,15 @@ def test_a_column_batch_says_which_rows_are_present():
     ragged = torch.tensor([[True, False], [False, False]])
     assert ColumnBatch(torch.zeros(2, 2), ragged).present.tolist() == [True, False]
     assert ColumnBatch(torch.zeros(2), ragged[:, 0]).present.tolist() == [True, False]
+
+
+def test_without_a_mask_every_token_is_real():
+    part, values = TransformerBlock(width=8, heads=2), torch.randn(3, 5, 8)
+    everything = torch.ones(3, 5, dtype=torch.bool)
+    torch.testing.assert_close(part(values), part(values, everything))
+
+
+@pytest.mark.parametrize("heads", [0, -2, 3])
+def test_heads_have_to_divide_the_width(heads):
+    with pytest.raises(ValueError, match=f"width 8 is not a multiple of heads {heads}"):
+        Attention(width=8, heads=heads)

@@ -58,7 +58,8 @@ class OneStream(Fusion):
         assert isinstance(last, TransformerBlock)
         normed = last.attention_norm(values)
         shares = last.attention.weights(normed[:, :1], normed[:, 1:], real).squeeze(1)
-        values = self.norm(last(values, mask))
+        values = values + last.attention(normed, normed, mask)
+        values = self.norm(values + last.feed(last.feed_norm(values)))
         return Fused(
             values[:, 0],
             sequence=Tokens(values[:, 1:], real),

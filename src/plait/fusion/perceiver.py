@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
@@ -64,19 +64,27 @@ class Perceiver(Fusion):
         streams = self.tokens(tokens)
         seen = join(streams)
         latents = self.latents.expand(seen.values.shape[0], -1, -1)
+        for number in range(self.rounds - 1):
+            latents = self._think(number, self._reader(number)(latents, seen))
+        latents, shares = self._reader(self.rounds - 1).read(latents, seen)
+        latents = self._think(self.rounds - 1, latents)
         everything = torch.ones(latents.shape[:2], dtype=torch.bool, device=latents.device)
-        before = latents
-        for number in range(self.rounds):
-            cross = self.cross[min(number, len(self.cross) - 1)]
-            between = self.between[min(number, len(self.between) - 1)]
-            assert isinstance(between, nn.ModuleList)
-            before, latents = latents, cross(latents, seen)
-            for block in between:
-                latents = block(latents, everything)
-        last = self.cross[-1]
-        assert isinstance(last, CrossBlock)
         return Fused(
             self.norm(latents.mean(dim=1)),
             sequence=Tokens(latents, everything),
-            weights=stream_shares(last.shares(before, seen), streams),
+            weights=stream_shares(shares, streams),
         )
+
+    def _reader(self, number: int) -> CrossBlock:
+        """The cross-attention of a round; shared ones serve all rounds after the first."""
+        cross = self.cross[min(number, len(self.cross) - 1)]
+        assert isinstance(cross, CrossBlock)
+        return cross
+
+    def _think(self, number: int, latents: Tensor) -> Tensor:
+        """A round's self-attention among the latents."""
+        between = self.between[min(number, len(self.between) - 1)]
+        assert isinstance(between, nn.ModuleList)
+        for block in between:
+            latents = block(latents)
+        return latents

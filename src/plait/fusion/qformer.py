@@ -83,8 +83,7 @@ class QueryBlock(nn.Module):
     ) -> Float[Tensor, "batch queries width"]:
         """Refine the queries by each other and by the present streams."""
         normed = self.self_norm(queries)
-        everything = torch.ones(queries.shape[:2], dtype=torch.bool, device=queries.device)
-        queries = queries + self.self_attention(normed, normed, everything)
+        queries = queries + self.self_attention(normed, normed)
         normed = self.cross_norm(queries)
         heard = [
             cross(normed, values, mask)

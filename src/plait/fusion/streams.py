@@ -74,14 +74,15 @@ class CrossBlock(nn.Module):
     ) -> Float[Tensor, "batch queries width"]:
         """Refine ``values`` by what they see."""
         attended = self.attention(self.query_norm(values), self.key_norm(seen.values), seen.mask)
-        values = values + attended
-        return values + self.feed(self.feed_norm(values))
+        return self._feed(values + attended)
 
-    def shares(
+    def read(
         self, values: Float[Tensor, "batch queries width"], seen: Tokens
-    ) -> Float[Tensor, "batch keys"]:
-        """How much of the attention went to each token seen, averaged over heads and queries."""
-        weights = self.attention.weights(
-            self.query_norm(values), self.key_norm(seen.values), seen.mask
-        )
-        return weights.mean(dim=1)
+    ) -> tuple[Float[Tensor, "batch queries width"], Float[Tensor, "batch keys"]]:
+        """As `forward`, and each seen token's share of the attention, over heads and queries."""
+        queries, keys = self.query_norm(values), self.key_norm(seen.values)
+        shares = self.attention.weights(queries, keys, seen.mask).mean(dim=1)
+        return self._feed(values + self.attention(queries, keys, seen.mask)), shares
+
+    def _feed(self, values: Tensor) -> Tensor:
+        return values + self.feed(self.feed_norm(values))

@@ -105,7 +105,10 @@ def moment_discrepancy(
     count = real.sum(dim=0).clamp(min=1)
     mean = (values * real).sum(dim=0) / count
     centred = (values - mean) * real
-    moments = [mean, *((centred**k).sum(dim=0) / count for k in range(2, MOMENTS + 1))]
+    power, moments = centred, [mean]
+    for _ in range(2, MOMENTS + 1):
+        power = power * centred
+        moments.append(power.sum(dim=0) / count)
     stacked = torch.stack(moments)
     first, second = stream_pairs(values.shape[1])
     gaps = torch.linalg.vector_norm(stacked[:, first] - stacked[:, second], dim=-1).sum(dim=0)

@@ -80,17 +80,13 @@ class Variational(Fusion):
 
     def errors(
         self,
-        z: Float[Tensor, "batch *sets width"],
+        z: Float[Tensor, "batch *sets streams width"],
         vectors: Float[Tensor, "batch streams width"],
     ) -> Float[Tensor, "batch *sets streams"]:
-        """``½ ‖v_m − D_m(z)‖²`` for every z and stream."""
-        targets = vectors.detach()
-        between = (1,) * (z.ndim - 2)
-        errors = [
-            decoder(z) - targets[:, index].unflatten(0, (-1, *between))
-            for index, decoder in enumerate(self.decoders)
-        ]
-        return torch.stack([0.5 * error.square().sum(dim=-1) for error in errors], dim=-1)
+        """``½ ‖v_m − D_m(z_m)‖²`` for every stream m, whose z lies at ``[..., m, :]``."""
+        said = [decoder(z[..., index, :]) for index, decoder in enumerate(self.decoders)]
+        targets = vectors.detach().unflatten(0, (-1, *(1 for _ in z.shape[1:-2])))
+        return 0.5 * (torch.stack(said, dim=-2) - targets).square().sum(dim=-1)
 
     def impute(self, tokens: dict[str, Tokens]) -> dict[str, Float[Tensor, "batch width"]]:
         """Each stream's vector as the *other* present streams tell it: ``D_m(E[z | v_n, n ≠ m])``.

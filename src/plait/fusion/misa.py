@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean, stream_pairs
+from plait.fusion.pooled import PooledVectors, check_least, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 MOMENTS = 5
@@ -101,6 +101,7 @@ def moment_discrepancy(
     rows that have it. A row takes part in a pair when it has either stream; a pair counts when the
     batch has both.
     """
+    values = in_full(values)
     real = present.unsqueeze(-1).to(values.dtype)
     count = real.sum(dim=0).clamp(min=1)
     mean = (values * real).sum(dim=0) / count
@@ -129,7 +130,7 @@ def overlap(
     part in the pairs of which it has both.
     """
     streams = shared.shape[1]
-    everything = torch.cat([shared, private], dim=1)
+    everything = in_full(torch.cat([shared, private], dim=1))
     there = present.repeat(1, 2)
     real = there.unsqueeze(-1).to(everything.dtype)
     mean = (everything * real).sum(dim=0) / real.sum(dim=0).clamp(min=1)

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least
+from plait.fusion.pooled import PooledVectors, check_least, in_full
 from plait.tokens import Tokens
 
 LOG_VARIANCE = 8.0
@@ -72,10 +72,7 @@ class Variational(Fusion):
     ) -> tuple[Float[Tensor, "batch streams width"], Float[Tensor, "batch streams width"]]:
         """The experts' means and log variances."""
         said = [expert(vectors[:, index]) for index, expert in enumerate(self.experts)]
-        both = torch.stack(said, dim=1)
-        if both.dtype in (torch.float16, torch.bfloat16):  # products of precisions need the digits
-            both = both.float()
-        means, log_variances = both.chunk(2, dim=-1)
+        means, log_variances = in_full(torch.stack(said, dim=1)).chunk(2, dim=-1)
         return means, log_variances.clamp(-LOG_VARIANCE, LOG_VARIANCE)
 
     def errors(

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean, stream_pairs
+from plait.fusion.pooled import PooledVectors, check_least, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 NEVER = -1e9
@@ -96,7 +96,7 @@ def info_nce(
     scale: Float[Tensor, ""],
 ) -> Float[Tensor, "batch pairs"]:
     """Each row's symmetric InfoNCE among the rows that have both; meaningless where it lacks one."""
-    logits = scale * torch.einsum("ipw,jpw->pij", one, other).float()
+    logits = scale * in_full(torch.einsum("ipw,jpw->pij", one, other))
     there = logits.masked_fill(~both.T.unsqueeze(1), NEVER)
     back = logits.mT.masked_fill(~both.T.unsqueeze(1), NEVER)
     true = logits.diagonal(dim1=1, dim2=2)

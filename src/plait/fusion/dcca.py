@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.pooled import check_least, shared_mean, stream_pairs
+from plait.fusion.pooled import check_least, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 
@@ -110,9 +110,9 @@ def canonical_correlations(
     and stays finite where they are equal.
     """
     with torch.autocast(one.device.type, enabled=False):  # covariances need their digits
-        real = used.unsqueeze(-1).to(torch.promote_types(one.dtype, torch.float32))
+        views = [in_full(one), in_full(other)]
+        real = used.unsqueeze(-1).to(views[0].dtype)
         count = real.sum(dim=1, keepdim=True)
-        views = [view.to(real.dtype) for view in (one, other)]
         means = [(view * real).sum(dim=1, keepdim=True) / count.clamp(min=1) for view in views]
         x, y = (
             (view - mean) * real / (count - 1).clamp(min=1).sqrt()

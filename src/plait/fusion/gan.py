@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from plait.fusion.base import Fusion
 from plait.fusion.pooled import PooledVectors, check_least, shared_mean
-from plait.fusion.translation import Translators, both_present, from_others, ways
+from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens
 
 
@@ -28,7 +28,7 @@ class Gan(Fusion):
     Lempitsky 2015) before C_m makes the generators raise it in the same backward pass, so one
     optimiser trains both. Targets v_m are held fixed.
 
-    Cost: ``streams²`` decodings, quadratic in the streams.
+    Cost: ``streams · (streams − 1)`` decodings.
 
     Args:
         translation: weight of that loss.
@@ -75,9 +75,10 @@ class Gan(Fusion):
         fused = Fused(self.mix(torch.where(present.unsqueeze(-1), vectors, told).flatten(1)))
         if not self.training:
             return fused
-        distance = (made - vectors.detach().unsqueeze(1)).square().mean(dim=-1)
+        distance = (made - vectors.detach().unsqueeze(2)).square().mean(dim=-1)
+        both = self.translators.sources(present) & present.unsqueeze(2)
         losses = {
-            "translation": self.translation * shared_mean(distance, both_present(present)),
+            "translation": self.translation * shared_mean(distance, both),
             "adversarial": self.adversarial * self._game(vectors, made, present),
         }
         return fused._replace(losses=losses)
@@ -94,16 +95,16 @@ class Gan(Fusion):
         return {name: told[:, index] for index, name in enumerate(self.streams)}
 
     def _told(self, made: Tensor, present: Tensor) -> Float[Tensor, "batch streams width"]:
-        some = ways(present).any(dim=1).unsqueeze(-1)
-        return torch.where(some, from_others(made, present), self.absent)
+        some = self.translators.sources(present).any(dim=2).unsqueeze(-1)
+        return torch.where(some, self.translators.mean(made, present), self.absent)
 
     def _game(self, vectors: Tensor, made: Tensor, present: Tensor) -> Float[Tensor, " batch"]:
         """What the discriminators lower and, behind the reversal, the generators raise."""
         true = [judge(vectors.detach()[:, m]) for m, judge in enumerate(self.discriminators)]
         turned = reverse(made, self.reversal)
-        false = [judge(turned[:, :, m]) for m, judge in enumerate(self.discriminators)]
+        false = [judge(turned[:, m]).squeeze(-1) for m, judge in enumerate(self.discriminators)]
         return shared_mean(functional.softplus(-torch.cat(true, dim=1)), present) + shared_mean(
-            functional.softplus(torch.cat(false, dim=2)), ways(present)
+            functional.softplus(torch.stack(false, dim=1)), self.translators.sources(present)
         )
 
 

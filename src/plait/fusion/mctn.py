@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.fusion.base import Fusion
 from plait.fusion.pooled import PooledVectors, check_least, shared_mean
-from plait.fusion.translation import Translators, both_present, from_others, ways
+from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens
 
 
@@ -25,7 +25,7 @@ class Mctn(Fusion):
     ``v̂_{n→m} = D_m(e_n)``, where both are there; ``cycle``, ``‖D_n(E_m(v̂_{n→m})) − v_n‖² /
     width``, back from what was translated, where the source is. Targets are held fixed.
 
-    Cost: in training ``2 · streams²`` decodings; in use the encoders alone.
+    Cost: in training ``2 · streams · (streams − 1)`` decodings; in use the encoders alone.
 
     Args:
         translation: weight of that loss.
@@ -66,12 +66,14 @@ class Mctn(Fusion):
             return fused
         made = self.translators.decode(codes)
         again = self.translators.back(self.translators.encode(made))
-        targets = vectors.detach()
-        there = (made - targets.unsqueeze(1)).square().mean(dim=-1)
-        home = (again - targets.unsqueeze(2)).square().mean(dim=-1)
+        targets = vectors.detach().unsqueeze(2)
+        there = (made - targets).square().mean(dim=-1)
+        home = (again - targets).square().mean(dim=-1)
+        own = present.unsqueeze(2)
         losses = {
-            "translation": self.translation * shared_mean(there, both_present(present)),
-            "cycle": self.cycle * shared_mean(home, ways(present)),
+            "translation": self.translation
+            * shared_mean(there, own & self.translators.sources(present)),
+            "cycle": self.cycle * shared_mean(home, own.expand(home.shape)),
         }
         return fused._replace(losses=losses)
 
@@ -82,5 +84,6 @@ class Mctn(Fusion):
         stream is there, it is zero, the middle of every vector's numbers. Use it in eval mode.
         """
         vectors, present = self.vectors(tokens)
-        told = from_others(self.translators.decode(self.translators.encode(vectors)), present)
+        made = self.translators.decode(self.translators.encode(vectors))
+        told = self.translators.mean(made, present)
         return {name: told[:, index] for index, name in enumerate(self.streams)}

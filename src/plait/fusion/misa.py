@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean, stream_pairs
+from plait.fusion.pooled import PooledVectors, check_least, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 MOMENTS = 5
@@ -101,11 +101,15 @@ def moment_discrepancy(
     rows that have it. A row takes part in a pair when it has either stream; a pair counts when the
     batch has both.
     """
+    values = in_full(values)
     real = present.unsqueeze(-1).to(values.dtype)
     count = real.sum(dim=0).clamp(min=1)
     mean = (values * real).sum(dim=0) / count
     centred = (values - mean) * real
-    moments = [mean, *((centred**k).sum(dim=0) / count for k in range(2, MOMENTS + 1))]
+    power, moments = centred, [mean]
+    for _ in range(2, MOMENTS + 1):
+        power = power * centred
+        moments.append(power.sum(dim=0) / count)
     stacked = torch.stack(moments)
     first, second = stream_pairs(values.shape[1])
     gaps = torch.linalg.vector_norm(stacked[:, first] - stacked[:, second], dim=-1).sum(dim=0)
@@ -126,7 +130,7 @@ def overlap(
     part in the pairs of which it has both.
     """
     streams = shared.shape[1]
-    everything = torch.cat([shared, private], dim=1)
+    everything = in_full(torch.cat([shared, private], dim=1))
     there = present.repeat(1, 2)
     real = there.unsqueeze(-1).to(everything.dtype)
     mean = (everything * real).sum(dim=0) / real.sum(dim=0).clamp(min=1)

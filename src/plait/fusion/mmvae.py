@@ -62,7 +62,8 @@ class Mmvae(Variational):
             means.unsqueeze(2).expand(-1, -1, self.samples, -1),
             log_variances.unsqueeze(2).expand(-1, -1, self.samples, -1),
         )
-        errors = torch.where(present[:, None, None], self.errors(z, vectors), 0.0).sum(dim=3)
+        into = z.unsqueeze(3).expand(-1, -1, -1, present.shape[1], -1)
+        errors = torch.where(present[:, None, None], self.errors(into, vectors), 0.0).sum(dim=3)
         spread = self._log_mixture(z, means, log_variances, present)
         prior = log_density(z, torch.zeros_like(z), torch.zeros_like(z))
         bounds = (self.beta * (prior - spread) - errors).logsumexp(dim=2) - math.log(self.samples)

@@ -59,7 +59,8 @@ class Mopoe(Variational):
         allowed = self._within(present)
         mean, log_variance = self._products(means, log_variances)
         z = pick(draw(mean, log_variance), allowed)
-        error = torch.where(present, self.errors(z, vectors), 0.0).sum(dim=1)
+        into = z.unsqueeze(1).expand(-1, present.shape[1], -1)
+        error = torch.where(present, self.errors(into, vectors), 0.0).sum(dim=1)
         bound = error + self.beta * shared_mean(divergence(mean, log_variance), allowed)
         return Fused(z, losses={"elbo": self.weight / self.width * bound})
 

@@ -24,8 +24,8 @@ class Mvae(Variational):
     streams alone, and of ``subsets`` random subsets. The paper adds them up; the mean has the same
     scale for any number of streams. See `Variational`.
 
-    Cost: in training ``1 + streams + subsets`` products and decodings of all streams; in use the
-    experts alone. ``weights`` are the streams' shares of the precision, the prior's left out.
+    Cost: in training ``1 + streams + subsets`` products and ``2 + subsets`` decodings of all streams; in
+    use the experts alone. ``weights`` are the streams' shares of the precision, the prior's left out.
 
     Args:
         subsets: random subsets a row and step.
@@ -57,8 +57,7 @@ class Mvae(Variational):
         sets = self._sets(present)
         mean, log_variance = product_of_gaussians(means, log_variances, sets, prior=True)
         z = draw(mean, log_variance)
-        errors = torch.where(sets, self.errors(z, vectors), 0.0).sum(dim=2)
-        bounds = errors + self.beta * divergence(mean, log_variance)
+        bounds = self._errors(z, vectors, sets) + self.beta * divergence(mean, log_variance)
         loss = self.weight / self.width * shared_mean(bounds, sets.any(dim=2))
         return Fused(z[:, 0], weights=shares, losses={"elbo": loss})
 
@@ -71,10 +70,26 @@ class Mvae(Variational):
         """The mean of the product of the prior and each set's experts."""
         return product_of_gaussians(means, log_variances, sets, prior=True)[0]
 
+    def _errors(
+        self,
+        z: Float[Tensor, "batch sets width"],
+        vectors: Float[Tensor, "batch streams width"],
+        sets: Bool[Tensor, "batch sets streams"],
+    ) -> Float[Tensor, "batch sets"]:
+        """Each set's error; of a stream alone its own z alone is decoded, into it alone."""
+        several = 1 + self.subsets
+        streams = sets.shape[2]
+        into = torch.cat(
+            [z[:, :several, None].expand(-1, -1, streams, -1), z[:, None, several:]], dim=1
+        )
+        errors = self.errors(into, vectors)
+        together = torch.where(sets[:, :several], errors[:, :several], 0.0).sum(dim=2)
+        return torch.cat([together, errors[:, several]], dim=1)
+
     def _sets(self, present: Bool[Tensor, "batch streams"]) -> Bool[Tensor, "batch sets streams"]:
-        """All of a row's streams, each alone, and some at random."""
+        """All of a row's streams, some at random, and each alone."""
         rows, streams = present.shape
         alone = torch.eye(streams, dtype=torch.bool, device=present.device)
         some = torch.rand(rows, self.subsets, streams, device=present.device) < 0.5
         whole = torch.ones(rows, 1, streams, dtype=torch.bool, device=present.device)
-        return present.unsqueeze(1) & torch.cat([whole, alone.expand(rows, -1, -1), some], dim=1)
+        return present.unsqueeze(1) & torch.cat([whole, some, alone.expand(rows, -1, -1)], dim=1)

@@ -41,11 +41,16 @@ class PooledVectors(nn.Module):
         return torch.where(present.unsqueeze(-1), scaled, 0.0), present
 
 
+def in_full(values: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Half precision as float32, for sums and powers that need the digits; the rest as it is."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def shared_mean(
     values: Float[Tensor, "batch *some"], used: Bool[Tensor, "batch *some"]
 ) -> Float[Tensor, " batch"]:
     """Each row's mean over the used entries, all axes but the first; zero where none is used."""
-    kept = torch.where(used, values, 0.0)
+    kept = torch.where(used, in_full(values), 0.0)
     return kept.flatten(1).sum(dim=1) / used.flatten(1).sum(dim=1).clamp(min=1)
 
 

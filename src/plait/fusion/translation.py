@@ -9,11 +9,13 @@ class Translators(nn.Module):
     """``v̂_{n→m} = D_m(E_n(v_n))``: every stream into every other by ``2 · streams`` perceptrons.
 
     A translator for each ordered pair would take ``streams · (streams − 1)``; what all those out of one
-    stream share is its encoder, what all those into one share is its decoder.
+    stream share is its encoder, what all those into one share is its decoder. Translations into
+    stream m lie at ``[:, m]``, one from each of the others in their order.
     """
 
     def __init__(self, *, streams: int, width: int, dropout: float) -> None:
         super().__init__()
+        self.others = [[n for n in range(streams) if n != m] for m in range(streams)]
         self.encoders = nn.ModuleList(
             nn.Sequential(
                 nn.Linear(width, 2 * width),
@@ -29,40 +31,43 @@ class Translators(nn.Module):
         )
 
     def encode(
-        self, vectors: Float[Tensor, "batch *some streams width"]
-    ) -> Float[Tensor, "batch *some streams width"]:
-        """Each stream's code ``E_n(v_n)``."""
-        codes = [encoder(vectors[..., n, :]) for n, encoder in enumerate(self.encoders)]
-        return torch.stack(codes, dim=-2)
+        self, vectors: Float[Tensor, "batch streams *some width"]
+    ) -> Float[Tensor, "batch streams *some width"]:
+        """Each stream's codes ``E_n(v_n)``."""
+        return torch.stack(
+            [encoder(vectors[:, n]) for n, encoder in enumerate(self.encoders)], dim=1
+        )
 
     def decode(
-        self, codes: Float[Tensor, "batch sources width"]
-    ) -> Float[Tensor, "batch sources streams width"]:
-        """Every code in every stream's words, ``D_m(e_n)`` at ``[:, n, m]``."""
-        return torch.stack([decoder(codes) for decoder in self.decoders], dim=2)
+        self, codes: Float[Tensor, "batch streams width"]
+    ) -> Float[Tensor, "batch streams others width"]:
+        """Every stream as each of the others tells it, ``D_m(e_n)``."""
+        made = [decoder(codes[:, self.others[m]]) for m, decoder in enumerate(self.decoders)]
+        return torch.stack(made, dim=1)
 
     def back(
-        self, codes: Float[Tensor, "batch streams targets width"]
-    ) -> Float[Tensor, "batch streams targets width"]:
-        """The codes at ``[:, n]`` in stream n's own words, ``D_n(e)``."""
-        said = [decoder(codes[:, n]) for n, decoder in enumerate(self.decoders)]
-        return torch.stack(said, dim=1)
+        self, codes: Float[Tensor, "batch streams others width"]
+    ) -> Float[Tensor, "batch streams others width"]:
+        """The codes of what was made from stream n, again in its own words: ``D_n(E_m(v̂_{n→m}))``."""
+        flat = codes.flatten(1, 2)
+        width = len(self.others) - 1
+        home = []
+        for n, decoder in enumerate(self.decoders):
+            mine = [m * width + self.others[m].index(n) for m in self.others[n]]
+            home.append(decoder(flat[:, mine]))
+        return torch.stack(home, dim=1)
 
+    def sources(
+        self, present: Bool[Tensor, "batch streams"]
+    ) -> Bool[Tensor, "batch streams others"]:
+        """Which translations have a source."""
+        return torch.stack([present[:, others] for others in self.others], dim=1)
 
-def from_others(
-    made: Float[Tensor, "batch sources targets width"], present: Bool[Tensor, "batch sources"]
-) -> Float[Tensor, "batch targets width"]:
-    """Each target's mean translation from the other present streams; zeros where there is none."""
-    usable = ways(present).unsqueeze(-1)
-    return torch.where(usable, made, 0.0).sum(dim=1) / usable.sum(dim=1).clamp(min=1)
-
-
-def ways(present: Bool[Tensor, "batch streams"]) -> Bool[Tensor, "batch streams streams"]:
-    """From which stream into which other a row can be translated, at ``[:, source, target]``."""
-    others = ~torch.eye(present.shape[1], dtype=torch.bool, device=present.device)
-    return present.unsqueeze(2) & others
-
-
-def both_present(present: Bool[Tensor, "batch streams"]) -> Bool[Tensor, "batch streams streams"]:
-    """Those of the `ways` whose target is there as well."""
-    return ways(present) & present.unsqueeze(1)
+    def mean(
+        self,
+        made: Float[Tensor, "batch streams others width"],
+        present: Bool[Tensor, "batch streams"],
+    ) -> Float[Tensor, "batch streams width"]:
+        """Each stream's mean translation from the others that are there; zeros where there is none."""
+        usable = self.sources(present).unsqueeze(-1)
+        return torch.where(usable, made, 0.0).sum(dim=2) / usable.sum(dim=2).clamp(min=1)

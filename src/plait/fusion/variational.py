@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least
+from plait.fusion.pooled import PooledVectors, check_least, in_full
 from plait.tokens import Tokens
 
 LOG_VARIANCE = 8.0
@@ -72,25 +72,18 @@ class Variational(Fusion):
     ) -> tuple[Float[Tensor, "batch streams width"], Float[Tensor, "batch streams width"]]:
         """The experts' means and log variances."""
         said = [expert(vectors[:, index]) for index, expert in enumerate(self.experts)]
-        both = torch.stack(said, dim=1)
-        if both.dtype in (torch.float16, torch.bfloat16):  # products of precisions need the digits
-            both = both.float()
-        means, log_variances = both.chunk(2, dim=-1)
+        means, log_variances = in_full(torch.stack(said, dim=1)).chunk(2, dim=-1)
         return means, log_variances.clamp(-LOG_VARIANCE, LOG_VARIANCE)
 
     def errors(
         self,
-        z: Float[Tensor, "batch *sets width"],
+        z: Float[Tensor, "batch *sets streams width"],
         vectors: Float[Tensor, "batch streams width"],
     ) -> Float[Tensor, "batch *sets streams"]:
-        """``½ ‖v_m − D_m(z)‖²`` for every z and stream."""
-        targets = vectors.detach()
-        between = (1,) * (z.ndim - 2)
-        errors = [
-            decoder(z) - targets[:, index].unflatten(0, (-1, *between))
-            for index, decoder in enumerate(self.decoders)
-        ]
-        return torch.stack([0.5 * error.square().sum(dim=-1) for error in errors], dim=-1)
+        """``½ ‖v_m − D_m(z_m)‖²`` for every stream m, whose z lies at ``[..., m, :]``."""
+        said = [decoder(z[..., index, :]) for index, decoder in enumerate(self.decoders)]
+        targets = vectors.detach().unflatten(0, (-1, *(1 for _ in z.shape[1:-2])))
+        return 0.5 * (torch.stack(said, dim=-2) - targets).square().sum(dim=-1)
 
     def impute(self, tokens: dict[str, Tokens]) -> dict[str, Float[Tensor, "batch width"]]:
         """Each stream's vector as the *other* present streams tell it: ``D_m(E[z | v_n, n ≠ m])``.

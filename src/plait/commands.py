@@ -59,7 +59,7 @@ Out = Annotated[str, typer.Option("--out", "-o", help="Folder to save the model 
 Preset = Annotated[str, typer.Option(help="Size of everything: fast, balanced or best.")]
 Fusion = Annotated[
     str | None,
-    typer.Option(help="hybrid (default), attention, concat, weighted, mapping or late."),
+    typer.Option(help="hybrid (default), attention, concat, late ...; docs/fusion.md has them."),
 ]
 Encoders = Annotated[
     list[str],

@@ -68,9 +68,9 @@ class OgmGe(Modulating):
 
     A stream's score s_m is the mean probability it gives the truth by itself. With the discrepancy ratio
     ``ρ_m = s_m / mean of the others' s`` (the paper has two streams and one other) its encoder's
-    gradient is multiplied by ``k_m = 1 - tanh(α ρ_m)`` where ``ρ_m > 1``, else by 1, and to each matrix or
-    filter Gaussian noise is added with the standard deviation of that gradient's entries, which stands
-    in for the paper's covariance over samples. For labels the probability is the mean over them;
+    gradient is multiplied by ``k_m = 1 - tanh(α ρ_m)`` where ``ρ_m > 1``, else by 1, and to each matrix
+    or filter Gaussian noise is added with the standard deviation of that gradient's entries, which
+    stands in for the paper's covariance over samples. For labels the probability is the mean over them;
     numbers have none, and ``exp(-loss)`` stands in.
     """
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -166,15 +167,17 @@ def test_a_process_gets_json_one_thread_and_this_plait(tmp_path, monkeypatch):
 
     def popen(command, **options):
         given.update(options, command=command)
+        return real(["true"])
 
+    real = subprocess.Popen
     monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
-    jobs.launch({"folder": "a b; rm"}, tmp_path / "x.log")
+    jobs.launch({"folder": "a b; rm"}, tmp_path / "x.log").wait()
     assert given["command"][:4] == [sys.executable, "-P", "-m", "plait.comparison.run"]
     assert json.loads(given["command"][4]) == {"folder": "a b; rm"}
     assert given["env"]["OMP_NUM_THREADS"] == given["env"]["MKL_NUM_THREADS"] == "1"
     first, second = given["env"]["PYTHONPATH"].split(os.pathsep)
-    assert (os.path.isdir(os.path.join(first, "plait")), second) == (True, "elsewhere")
+    assert ((Path(first) / "plait").is_dir(), second) == (True, "elsewhere")
     assert "shell" not in given
 
 

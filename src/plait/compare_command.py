@@ -31,7 +31,6 @@ from plait.commands import (
     say,
 )
 
-
 Methods = Annotated[
     str, typer.Option(help="Methods with commas between, or all. concat is always among them.")
 ]

@@ -31,24 +31,32 @@ from plait.commands import (
     say,
 )
 
+Methods = Annotated[
+    str, typer.Option(help="Methods with commas between, or all. concat is always among them.")
+]
+Seeds = Annotated[int, typer.Option(help="Runs of each method.")]
+FirstSeed = Annotated[int, typer.Option(help="The first seed; also of the splits.")]
+Test = Annotated[
+    str | None, typer.Option(help="Table to measure on. Default: a fifth of the rows held out.")
+]
+TestRoot = Annotated[
+    str | None, typer.Option(help="Folder that media paths of --test are relative to.")
+]
+Out = Annotated[str, typer.Option("--out", "-o", help="Folder for runs, CSV, JSON and page.")]
+Jobs = Annotated[
+    int | None, typer.Option(help="Runs at a time, one thread each. Default: half the cores.")
+]
+
 
 @app.command()
 def compare(
     table: TableArg,
     target: Targets,
-    fusion: Annotated[
-        str, typer.Option(help="Methods with commas between, or all. concat is always among them.")
-    ] = "all",
-    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 3,
-    test: Annotated[
-        str | None, typer.Option(help="Table to measure on. Default: a fifth of the rows held out.")
-    ] = None,
-    out_folder: Annotated[
-        str, typer.Option("--out", "-o", help="Folder for runs, CSV, JSON and page.")
-    ] = "runs/compare",
-    jobs: Annotated[
-        int | None, typer.Option(help="Runs at a time, one thread each. Default: half the cores.")
-    ] = None,
+    fusion: Methods = "all",
+    seeds: Seeds = 3,
+    test: Test = None,
+    out_folder: Out = "runs/compare",
+    jobs: Jobs = None,
     preset: Preset = "balanced",
     encoder: Encoders = [],  # noqa: B006 - typer copies it
     column: Columns = [],  # noqa: B006
@@ -58,13 +66,11 @@ def compare(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
-    seed: Annotated[int, typer.Option(help="The first seed; also of the splits.")] = 0,
+    seed: FirstSeed = 0,
     device: Device = "auto",
     set_: Others = [],  # noqa: B006
     root: Root = None,
-    test_root: Annotated[
-        str | None, typer.Option(help="Folder that media paths of --test are relative to.")
-    ] = None,
+    test_root: TestRoot = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -81,12 +87,11 @@ def compare(
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
     options |= {"encoders": pairs["--encoder"]}
     options |= {name: _value(text) for name, text in pairs["--set"].items()}
-    from plait.comparison.compare import compare as compare_methods
-    from plait.comparison.screen import remarks, title
-
-    found = compare_methods(
-        table,
-        target,
+    _show(
+        out_folder,
+        as_json,
+        source=table,
+        target=target,
         fusion=fusion,
         seeds=seeds,
         test=test,
@@ -97,6 +102,14 @@ def compare(
         progress=_reporter(quiet),
         **options,
     )
+
+
+def _show(folder: str, as_json: bool, **asked: Any) -> None:
+    """Compare, and print what came of it."""
+    from plait.comparison.compare import compare as compare_methods
+    from plait.comparison.screen import remarks, title
+
+    found = compare_methods(**asked)
     if as_json:
         _print_json(found.to_json())
         return
@@ -104,4 +117,4 @@ def compare(
     out.print(found.table(out.width))
     for line in remarks(found.rows, found.about):
         out.print(line, markup=False, highlight=False)
-    say(err, f"Saved to {out_folder}; its page is {out_folder}/compare.html")
+    say(err, f"Saved to {folder}; its page is {folder}/compare.html")

@@ -128,21 +128,7 @@ def compare(
         ready = data.prepare(table, tested, targets, config, reporter)
         for note in ready.notes:
             reporter.note(note)
-        mark = _fingerprint(data.save(ready, folder))
-        lot = _lot(names, ready, seeds, mark)
-        results = run_all(folder, lot, parallel, reporter)
-        once = list({job.method: job for job in lot}.values())
-        times = time_rows(folder, once, reporter)
-        usual = Job("constant", _usual(ready.target), config.seed, mark)
-        results.append({**usual.told(), **constant(ready, usual)})
-        rows = aggregate(
-            ready.target,
-            ready.truth[ready.target.name],
-            results,
-            times,
-            resamples=RESAMPLES[ready.target.kind],
-            seed=config.seed,
-        )
+        rows = _rows(ready, folder, names, seeds, parallel, reporter)
         told = {
             "source": table.name,
             "test": tested.name if tested else f"held out of {table.name}",
@@ -150,11 +136,41 @@ def compare(
         }
         comparison = Comparison(rows, told)
         if out is not None:
-            comparison.to_csv(folder / "compare.csv")
-            text = json.dumps(comparison.to_json(), ensure_ascii=False, indent=1)
-            (folder / "compare.json").write_text(text, encoding="utf-8")
-            comparison.to_html(folder / "compare.html")
+            _save(comparison, folder)
     return comparison
+
+
+def _rows(
+    ready: data.Ready,
+    folder: Path,
+    names: Sequence[str],
+    seeds: int,
+    parallel: int,
+    reporter: Reporter,
+) -> list[Row]:
+    """Make every run, time single rows, and aggregate."""
+    mark = _fingerprint(data.save(ready, folder))
+    lot = _lot(names, ready, seeds, mark)
+    results = run_all(folder, lot, parallel, reporter)
+    once = list({job.method: job for job in lot}.values())
+    times = time_rows(folder, once, reporter)
+    usual = Job("constant", _usual(ready.target), ready.config.seed, mark)
+    results.append({**usual.told(), **constant(ready, usual)})
+    return aggregate(
+        ready.target,
+        ready.truth[ready.target.name],
+        results,
+        times,
+        resamples=RESAMPLES[ready.target.kind],
+        seed=ready.config.seed,
+    )
+
+
+def _save(comparison: Comparison, folder: Path) -> None:
+    comparison.to_csv(folder / "compare.csv")
+    text = json.dumps(comparison.to_json(), ensure_ascii=False, indent=1)
+    (folder / "compare.json").write_text(text, encoding="utf-8")
+    comparison.to_html(folder / "compare.html")
 
 
 def _checked(

@@ -232,9 +232,9 @@ def _costs(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         _table(shown, [*heads, "epochs", "ms a row", "ms, model"], cells)
         + f"<p>Training rates (rows/s) are medians over steps, measured with up to {about['jobs']} runs "
         "at a time, one thread each. Times of one row are medians of 21 calls, measured afterwards in "
-        "one process with one thread and no other run beside it: <i>ms a row</i> from the raw cells to the "
-        "answer, <i>ms, model</i> through the model alone. FLOPs count matrix products, convolutions "
-        "and attention, a multiplication with its addition as two.</p>"
+        "one process with one thread and no other run beside it: <i>ms a row</i> from the raw cells to "
+        "the answer, <i>ms, model</i> through the model alone. FLOPs count matrix products, "
+        "convolutions and attention, a multiplication with its addition as two.</p>"
     )
 
 

@@ -132,19 +132,21 @@ def constant(ready: Ready, job: Job) -> dict[str, Any]:
         usual = known.mean(axis=0, keepdims=known.ndim == 1)
     rows = len(ready.truth[target.name][0])
     scores = np.broadcast_to(usual, (rows, len(usual))).astype(np.float32)
-    return {**_figures(ready, dict.fromkeys(_masks(ready, rows, job.seed), scores)), "epochs": 0}
+    return {
+        **_figures(ready, dict.fromkeys(_masks(ready.streams, rows, job.seed), scores)),
+        "epochs": 0,
+    }
 
 
 def measure(ready: Ready, model: Model, seed: int) -> dict[str, Any]:
     """The model on the test rows: with all streams, without each, and with some missing at random."""
     rows = len(ready.truth[ready.target.name][0])
-    masks = _masks(ready, rows, seed)
+    masks = _masks(ready.streams, rows, seed)
     return _figures(ready, scores(model, ready.test, masks, ready.streams))
 
 
-def _masks(ready: Ready, rows: int, seed: int) -> dict[str, np.ndarray]:
+def _masks(streams: list[str], rows: int, seed: int) -> dict[str, np.ndarray]:
     """What may be seen in each view, ``[rows, streams]``: alike for every method of a seed."""
-    streams = ready.streams
     every = np.ones((rows, len(streams)), dtype=bool)
     masks = {"all": every}
     for number, name in enumerate(streams):

@@ -1,0 +1,154 @@
+"""What is said to be the same for every method is the same."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+
+from plait.assemble import Blueprint, build, draw
+from plait.augment import augment
+from plait.comparison.run import Job, config_for, plan_for
+from plait.config import Config, configure
+from plait.features import Features, settings_for
+from plait.fusion.registry import FUSIONS
+from plait.loader import Loader
+from plait.progress import Silent
+from plait.table.source import open_table
+from plait.task import Data, goal, understand
+from plait.train import Trainer
+
+
+@dataclass
+class Made:
+    config: Config
+    data: Data
+    features: Features
+    plan: Blueprint
+    columns: Any
+    goals: Any
+
+    def model(self, job):
+        plan, config = plan_for(self.plan, job), config_for(self.config, job)
+        encoded = {name: values[self.data.train] for name, values in self.goals.items()}
+        return build(plan, self.features, self.data.targets, config=config, encoded=encoded)
+
+
+@pytest.fixture(scope="module")
+def made(maker, tmp_path_factory):
+    """A table of every modality made ready, not fitted."""
+    folder = tmp_path_factory.mktemp("controls")
+    table = open_table(maker.csv(folder, "train.csv", maker.rows(folder, 24, gaps=0.2)))
+    config = configure(
+        preset="fast", batch_size=8, modality_dropout=0.5, dropout=0.2, ignore=("score", "tags")
+    )
+    data = understand(table, ["label"], config)
+    settings = settings_for(table, config)
+    features = Features.fit(table, data.schema.inputs, data.train, settings)
+    goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
+    prepared = features.prepare(table, settings)
+    return Made(config, data, features, draw(config, features), prepared.columns, goals)
+
+
+def states(module):
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "concat"])
+def test_encoders_and_heads_start_alike_for_every_fusion(made, fusion):
+    torch.manual_seed(1)
+    reference = made.model(Job("fusion", "concat", 5))
+    torch.manual_seed(2)  # what went before must not matter
+    other = made.model(Job("fusion", fusion, 5))
+    assert same(states(reference.encoders), states(other.encoders))
+    assert same(states(reference.heads), states(other.heads))
+    if other.voices is not None:
+        assert same(states(reference.voices), states(other.voices))
+
+
+def test_another_seed_starts_elsewhere_and_the_same_one_at_the_same_place(made):
+    first, again = (made.model(Job("fusion", "late", 5)) for _ in range(2))
+    other = made.model(Job("fusion", "late", 6))
+    assert same(states(first), states(again))
+    for part in ("encoders", "fusion", "heads"):
+        assert not same(states(getattr(first, part)), states(getattr(other, part)))
+
+
+def test_parts_of_one_kind_start_differently(made):
+    """A seed a part must not give two equal parts the same weights."""
+    model = made.model(Job("fusion", "late", 5))
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    for number, weight in enumerate(weights):
+        alike = [w for w in weights[:number] if w.shape == weight.shape and torch.equal(w, weight)]
+        assert not alike
+
+
+def test_a_stream_alone_starts_from_the_same_encoder(made):
+    whole = made.model(Job("fusion", "concat", 5))
+    for stream, encoder in zip(whole.streams, whole.encoders, strict=True):
+        alone = made.model(Job("alone", stream, 5))
+        assert list(alone.streams) == [stream]
+        assert same(states(alone.encoders[0]), states(encoder))
+        assert same(states(alone.heads), states(whole.heads))
+        assert alone.modality_dropout == 0.0 and alone.fusion.widths.keys() == {stream}
+
+
+def test_a_model_that_only_answers_leaves_the_generator_to_the_caller(made):
+    def weights():
+        torch.manual_seed(3)
+        return states(build(made.plan, made.features, made.data.targets))
+
+    assert same(weights(), weights())
+
+
+def seen_by_fusion(made, job):
+    """What the fusion was given at each step of two epochs, before anything is learnt."""
+    model = made.model(job)
+    loader = Loader(made.columns, made.goals, made.data.train, batch_size=8, seed=job.seed)
+    config = config_for(made.config, job).model_copy(update={"lr": 1e-10, "ema": None})
+    seen = []
+
+    def note(module, arguments):
+        if module.training:
+            seen.append({name: (s.values.detach(), s.mask) for name, s in arguments[0].items()})
+
+    model.fusion.register_forward_pre_hook(note)
+    trainer = Trainer(
+        *(model, loader, lambda now: {"score": 0.0, "loss": 0.0}, config),
+        epochs=2,
+        patience=9,
+        vary=lambda columns: augment(columns, made.features.modalities, made.features.states),
+        reporter=Silent(),
+    )
+    trainer.run()
+    return seen
+
+
+@pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "concat"])
+def test_batches_augmentation_and_modality_dropout_are_the_same_draws(made, fusion):
+    """All are drawn before the fusion draws, and the next step starts from a seed of its own."""
+    ours = seen_by_fusion(made, Job("fusion", "concat", 3))
+    theirs = seen_by_fusion(made, Job("fusion", fusion, 3))
+    assert len(ours) == len(theirs) > 3
+    for one, other in zip(ours, theirs, strict=True):
+        for stream, (values, mask) in one.items():
+            assert torch.equal(mask, other[stream][1])
+            there = mask.unsqueeze(-1)
+            # The learning rate is next to nothing, so the encoders stay where they started.
+            torch.testing.assert_close(values * there, other[stream][0] * there, atol=1e-5, rtol=0)
+    masks = [mask for step in ours for _, mask in step.values()]
+    assert any((~mask.any(dim=1)).any() for mask in masks)
+
+
+def test_another_seed_draws_otherwise(made):
+    ours = seen_by_fusion(made, Job("fusion", "concat", 3))[0]
+    theirs = seen_by_fusion(made, Job("fusion", "concat", 4))[0]
+    assert any(
+        ours[name][1].shape != theirs[name][1].shape
+        or not torch.equal(ours[name][1], theirs[name][1])
+        for name in ours
+    )

@@ -7,6 +7,8 @@
     answers = model.predict("new.csv")
     model = plait.load("runs/a")
 
+``plait.align`` holds what brings streams together in time, space and feature space, for use alone.
+
 Importing plait imports neither torch nor anything else that is slow; the first use does.
 """
 
@@ -14,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait import align
     from plait.answers import Answers
     from plait.evaluate import Evaluation
     from plait.pipeline import fit
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from plait.table.source import open_table
 
 __version__ = "0.1.0"
-__all__ = ["Answers", "Evaluation", "Predictor", "fit", "load", "open_table"]
+__all__ = ["Answers", "Evaluation", "Predictor", "align", "fit", "load", "open_table"]
 
 _HOMES = {
     "Answers": "plait.answers",
@@ -33,11 +36,16 @@ _HOMES = {
 }
 
 
+_PACKAGES = ("align",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"plait.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'plait' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_PACKAGES})

@@ -5,8 +5,7 @@ import json
 import numpy as np
 import pytest
 import scipy.linalg
-from sklearn.cross_decomposition import CCA as SkCCA
-from sklearn.decomposition import PCA as SkPCA
+from sklearn import cross_decomposition, decomposition
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import Ridge
 
@@ -42,7 +41,10 @@ def same_up_to_sign(got, want, atol=1e-9):
 @pytest.mark.parametrize("whiten", [False, True])
 @pytest.mark.parametrize("components", [None, 3])
 def test_pca_is_that_of_sklearn(rows, components, whiten):
-    ours, theirs = PCA(components, whiten=whiten).fit(rows), SkPCA(components, whiten=whiten)
+    ours, theirs = (
+        PCA(components, whiten=whiten).fit(rows),
+        decomposition.PCA(components, whiten=whiten),
+    )
     want = theirs.fit_transform(rows)
     same_up_to_sign(ours.transform(rows), want)
     np.testing.assert_allclose(ours.explained, theirs.explained_variance_ratio_)
@@ -52,7 +54,7 @@ def test_pca_is_that_of_sklearn(rows, components, whiten):
 @pytest.mark.parametrize("shape", [(12, 400), (400, 12)])
 def test_pca_of_few_rows_or_few_features(rng, shape):
     rows = rng.normal(size=shape)
-    same_up_to_sign(PCA(4).fit(rows).transform(rows), SkPCA(4).fit_transform(rows))
+    same_up_to_sign(PCA(4).fit(rows).transform(rows), decomposition.PCA(4).fit_transform(rows))
 
 
 def test_the_randomised_solver_finds_the_same_leading_directions(rng):
@@ -129,7 +131,7 @@ def test_cca_variates_correlate_as_said_and_with_nothing_else(pair):
 
 
 def test_cca_finds_what_sklearn_finds(pair):
-    theirs = SkCCA(2, tol=1e-12, max_iter=5000).fit_transform(*pair)
+    theirs = cross_decomposition.CCA(2, tol=1e-12, max_iter=5000).fit_transform(*pair)
     want = [np.corrcoef(theirs[0][:, k], theirs[1][:, k])[0, 1] for k in range(2)]
     np.testing.assert_allclose(CCA(2).fit(*pair).correlations, want, atol=1e-6)
 

@@ -46,9 +46,7 @@ def test_the_gradient_is_that_of_finite_differences(gamma, divergence):
 
 def test_a_small_gamma_is_dtw():
     a, b = pair(n=12, m=9)
-    want = [
-        dtw(x, y, metric="squared").cost for x, y in zip(a.numpy(), b.numpy(), strict=True)
-    ]
+    want = [dtw(x, y, metric="squared").cost for x, y in zip(a.numpy(), b.numpy(), strict=True)]
     np.testing.assert_allclose(SoftDTW(gamma=1e-5)(a, b).numpy(), want, atol=1e-3)
 
 

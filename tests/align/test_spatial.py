@@ -82,7 +82,8 @@ def test_warp_is_that_of_scipy(rng, name):
 def test_an_affine_map_is_found_again(scene, turn, zoom):
     angle = np.deg2rad(turn)
     matrix = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    matrix = np.hstack([matrix + [[0, 0.05], [0, 0]], [[6 - 40 * matrix[0, 1]], [-3.0]]])
+    matrix = np.column_stack([matrix, [6 - 40 * matrix[0, 1], -3.0]])
+    matrix[0, 1] += 0.05
     moving = scene[30:110, 30:120]
     whole = matrix.copy()
     whole[:, 2] += 30 - matrix[:, :2] @ [30, 30]

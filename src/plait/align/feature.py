@@ -121,8 +121,9 @@ class CCA(FeatureMap):
         cross = white_a.T @ (first.T @ second / (len(first) - 1)) @ white_b
         left, values, right = svd(cross, full_matrices=False)
         count = at_most(
-            self.components, len(values), f"a and b vary in {white_a.shape[1]} and "
-            f"{white_b.shape[1]} directions"
+            self.components,
+            len(values),
+            f"a and b vary in {white_a.shape[1]} and {white_b.shape[1]} directions",
         )
         basis = white_a @ left[:, :count]
         sign = upright(basis)

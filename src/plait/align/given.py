@@ -39,8 +39,10 @@ def table(name: str, values: Shaped[np.ndarray, "..."], fewest: int = 1) -> np.n
     """``[rows, features]`` with at least so many rows."""
     array = numbers(name, values, (2,), "[rows, features]")
     if len(array) < fewest:
-        raise AlignError(f"{name} has {len(array)} row{'s' * (len(array) != 1)}; at least {fewest} "
-                         "are needed to fit.")
+        raise AlignError(
+            f"{name} has {len(array)} row{'s' * (len(array) != 1)}; at least {fewest} "
+            "are needed to fit."
+        )
     return array
 
 

@@ -47,8 +47,9 @@ class PCA(FeatureMap):
         rows = table("a", a, 2)
         most = min(len(rows) - 1, rows.shape[1])
         count = at_most(
-            self.components, most, f"the least of the {rows.shape[1]} features and one less than the "
-            f"{len(rows)} rows"
+            self.components,
+            most,
+            f"the least of the {rows.shape[1]} features and one less than the {len(rows)} rows",
         )
         self.mean = rows.mean(axis=0)
         centred = rows - self.mean
@@ -127,13 +128,16 @@ class LDA(FeatureMap):
         labels = np.asarray(classes)
         if labels.shape != (len(rows),):
             raise AlignError(
-                f"classes has shape {list(labels.shape)}; pass one class for each of the {len(rows)} rows."
+                f"classes has shape {list(labels.shape)}; pass one class for each of the "
+                f"{len(rows)} rows."
             )
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise AlignError("classes holds NaN; leave out the rows that have no class.")
         names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(names) < 2:
-            raise AlignError(f"all {len(rows)} rows are of class {names[0]}; LDA needs two classes.")
+            raise AlignError(
+                f"all {len(rows)} rows are of class {names[0]}; LDA needs two classes."
+            )
         if len(rows) <= len(names):
             raise AlignError(
                 f"{len(rows)} rows of {len(names)} classes; LDA needs more rows than classes."

@@ -1,4 +1,4 @@
-"""Soft dynamic time warping: a distance of two sequences that training can follow through time shifts."""
+"""Soft dynamic time warping: a distance of two sequences that a model can be trained on."""
 
 from typing import Any
 
@@ -13,9 +13,9 @@ class SoftDTW(nn.Module):
     """Soft-DTW (Cuturi & Blondel 2017), a batch at once, differentiable in both sequences.
 
     ``R(i, j) = |a_i - b_j|² + softmin(R(i-1, j-1), R(i-1, j), R(i, j-1))`` with
-    ``softmin(x) = -γ log Σ exp(-x/γ)`` (their eq. 1); the answer is R at both ends. The gradient is their
-    algorithm 2, not autograd through the recursion, so it keeps two tables and no graph; it cannot be
-    differentiated again. Towards γ = 0 it is `plait.align.dtw` with ``metric="squared"``.
+    ``softmin(x) = -γ log Σ exp(-x/γ)`` (their eq. 1); the answer is R at both ends. The gradient is
+    their algorithm 2, not autograd through the recursion, so it keeps two tables and no graph; it cannot
+    be differentiated again. Towards γ = 0 it is `plait.align.dtw` with ``metric="squared"``.
 
     With ``divergence`` it gives ``R(a, b) - ½ R(a, a) - ½ R(b, b)`` (Blondel, Mensch & Vert 2021), which
     is zero for equal sequences and never negative; plain soft-DTW can be negative.
@@ -62,7 +62,7 @@ class SoftDTW(nn.Module):
             + second.square().sum(dim=-1).unsqueeze(1)
             - 2 * first @ second.transpose(1, 2)
         )
-        return _Recursion.apply(apart, length_a, length_b, self.gamma)
+        return _Recursion.apply(apart, length_a, length_b, self.gamma)  # type: ignore[no-untyped-call]
 
 
 def _packed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -79,8 +79,8 @@ def _packed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
 class _Recursion(torch.autograd.Function):
     """R at both ends from the cost of each cell, and its gradient.
 
-    Tables are skewed: row k holds the anti-diagonal ``i + j = k``, entry i its cell of row i, with i and j
-    counted from 1 and a border at 0.
+    Tables are skewed: row k holds the anti-diagonal ``i + j = k``, entry i its cell of row i, with
+    i and j counted from 1 and a border at 0.
     """
 
     @staticmethod

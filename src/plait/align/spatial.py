@@ -1,6 +1,6 @@
 """Aligning in space: shift and affine registration of two images of one scene, and a learned transform.
 
-Images of the functions are numpy, ``[height, width]`` or ``[height, width, channels]`` of any number type.
+The functions take numpy images, ``[height, width]`` or ``[height, width, channels]``, of any type.
 Matrices are 2x3 in pixels, x to the right and y down, and say where each pixel of the *answer* is taken
 from: ``warped[y, x] = image[M (x, y, 1)]``.
 """
@@ -133,9 +133,7 @@ def _matrix(matrix: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "2 3"]:
     return values
 
 
-def _sample(
-    image: np.ndarray, matrix: Float[np.ndarray, "2 3"], fill: float = 0.0
-) -> np.ndarray:
+def _sample(image: np.ndarray, matrix: Float[np.ndarray, "2 3"], fill: float = 0.0) -> np.ndarray:
     height, width = image.shape[:2]
     y, x = np.mgrid[:height, :width]
     across = matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2]
@@ -174,7 +172,7 @@ def register_affine(
     Lucas & Kanade (1981) in its inverse compositional form (Baker & Matthews 2004): Gauss-Newton on
     ``Σ (fixed(x) - moving(M x))²`` with the Jacobian of ``fixed``, damped (Levenberg), on a pyramid
     from ``smallest`` pixels up to the whole. It starts from the likeliest of some turns between -24 and
-    24 degrees, each with the shift by phase correlation. Both images are standardised where they overlap,
+    24 degrees, each with the shift by phase correlation. Both images are standardised where they meet,
     so brightness and contrast may differ. It finds the nearest optimum: zoom and shear up to about a
     sixth, less where the texture is fine; look at ``correlation`` to see whether it did.
     ``O(iterations · pixels)``.
@@ -224,7 +222,7 @@ def _halved(image: np.ndarray) -> np.ndarray:
     for axis in (0, 1):
         padded = np.pad(image, [(2, 2) if axis == at else (0, 0) for at in (0, 1)], mode="edge")
         parts = [np.take(padded, range(k, k + image.shape[axis]), axis=axis) for k in range(5)]
-        image = sum(w * part for w, part in zip((1, 4, 6, 4, 1), parts, strict=True)) / 16
+        image = np.tensordot(np.array([1, 4, 6, 4, 1]) / 16, np.stack(parts), axes=1)
     return image[::2, ::2]
 
 
@@ -299,9 +297,10 @@ class SpatialTransformer(nn.Module):
     """A network that looks at an image and straightens it (Jaderberg et al. 2015).
 
     A small CNN gives six numbers δ an image, and the image is resampled, bilinear, by
-    ``θ = [I | 0] + limit · tanh(δ)``. Theirs is unbounded; the bound keeps an early step from throwing an
-    image out of view, where no gradient would bring it back. It starts as the identity and learns from
-    the loss of whatever reads the image; each image is transformed by itself. ``O(pixels · channels)``.
+    ``θ = [I | 0] + limit · tanh(δ)``. Theirs is unbounded; the bound keeps an early step from throwing
+    an image out of view, where no gradient would bring it back. It starts as the identity and learns
+    from the loss of whatever reads the image; each image is transformed by itself.
+    ``O(pixels · channels)``.
 
     Args:
         channels: of the image.
@@ -332,9 +331,7 @@ class SpatialTransformer(nn.Module):
     ) -> Float[Tensor, "batch 2 3"]:
         """θ of each image, over places from -1 to 1: where each pixel of the answer is taken from."""
         # A glance of 16 px is enough to see how something lies.
-        glance = functional.interpolate(
-            images, size=(16, 16), mode="bilinear", align_corners=False
-        )
+        glance = functional.interpolate(images, size=(16, 16), mode="bilinear", align_corners=False)
         change = torch.tanh(self.change(self.look(glance))).view(-1, 2, 3)
         return torch.eye(2, 3, device=images.device, dtype=change.dtype) + self.limit * change
 

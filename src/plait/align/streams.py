@@ -6,14 +6,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from plait.errors import AlignError
 from plait.blocks import Attention
+from plait.errors import AlignError
 from plait.tokens import Tokens
 
 
-def shares(
-    mask: Bool[Tensor, "batch steps"], count: int
-) -> Float[Tensor, "batch count steps"]:
+def shares(mask: Bool[Tensor, "batch steps"], count: int) -> Float[Tensor, "batch count steps"]:
     """How much each step overlaps each of ``count`` equal parts of a row's real steps.
 
     The real steps of a row are laid end to end, one unit long each, and their whole length is cut into
@@ -51,7 +49,7 @@ def resample_tokens(tokens: Tokens, count: int) -> Tokens:
 
 
 class Clock(nn.Module):
-    """`resample_tokens` over all streams, so that token t of each speaks of the same part of a sample."""
+    """`resample_tokens` over all streams, so that token t of each is the same part of a sample."""
 
     def __init__(self, *, count: int) -> None:
         super().__init__()
@@ -67,10 +65,10 @@ class Clock(nn.Module):
 class CrossAlign(nn.Module):
     """One stream read on another's clock by cross-attention (Vaswani et al. 2017, section 3.2).
 
-    ``out_t = Σ_s softmax_s(q_t · k_s / √d) v_s``: queries from the target stream's tokens, keys and values
-    from the source's, as in the directional transformer of Tsai et al. (2019) but without its layers. Both
-    carry their place in the sequence, from 0 to 1, as sines and cosines, so the alignment can follow time
-    as well as content. ``O(tokens of source · tokens of target · width)``.
+    ``out_t = Σ_s softmax_s(q_t · k_s / √d) v_s``: queries from the target stream's tokens, keys and
+    values from the source's, as in the directional transformer of Tsai et al. (2019) but without its
+    layers. Both carry their place in the sequence, from 0 to 1, as sines and cosines, so the alignment
+    can follow time as well as content. ``O(tokens of source · tokens of target · width)``.
 
     Args:
         source: numbers in a token of the stream to align.
@@ -100,9 +98,7 @@ class CrossAlign(nn.Module):
         values = self.attention(queries, keys, source.mask)
         return Tokens(values, target.mask & source.present.unsqueeze(1))
 
-    def weights(
-        self, source: Tokens, target: Tokens
-    ) -> Float[Tensor, "batch target source"]:
+    def weights(self, source: Tokens, target: Tokens) -> Float[Tensor, "batch target source"]:
         """The alignment itself: what share of each source token is in each target token."""
         queries, keys = self._both(source, target)
         return self.attention.weights(queries, keys, source.mask)

@@ -52,7 +52,8 @@ def resample(
         real = np.asarray(mask)
         if real.shape != moments.shape or real.dtype != np.bool_:
             raise AlignError(
-                f"mask is {real.dtype} {shape(real)}; expected one bool for each of the {len(steps)} steps."
+                f"mask is {real.dtype} {shape(real)}; expected one bool for each of the "
+                f"{len(steps)} steps."
             )
         steps, moments = steps[real], moments[real]
     if not len(steps):
@@ -60,7 +61,9 @@ def resample(
     values = numbers("signal", steps, tuple(range(1, 9)), "[steps] or [steps, channels]")
     flat = values.reshape(len(values), -1)
     drawn, known = (
-        _lines(flat, moments, ticks, max_gap) if method == "linear" else _means(flat, moments, ticks)
+        _lines(flat, moments, ticks, max_gap)
+        if method == "linear"
+        else _means(flat, moments, ticks)
     )
     drawn[~known] = 0
     return Resampled(drawn.reshape(len(ticks), *values.shape[1:]), known)
@@ -97,7 +100,9 @@ def _means(
     values: np.ndarray, moments: np.ndarray, ticks: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     if len(ticks) < 2:
-        raise AlignError("clock has one tick; method='mean' takes its windows from between the ticks.")
+        raise AlignError(
+            "clock has one tick; method='mean' takes its windows from between the ticks."
+        )
     middle = (ticks[1:] + ticks[:-1]) / 2
     edges = np.concatenate([[2 * ticks[0] - middle[0]], middle, [2 * ticks[-1] - middle[-1]]])
     places = np.searchsorted(moments, edges)
@@ -110,7 +115,7 @@ def _means(
 
 
 class Warping(NamedTuple):
-    """``cost`` along the best ``path``: pairs of a step of ``a`` and a step of ``b``, from start to end."""
+    """``cost`` along the best ``path``: pairs of a step of ``a`` and one of ``b``, from start to end."""
 
     cost: float
     path: Int64[np.ndarray, "pairs 2"]
@@ -230,7 +235,7 @@ def ctc_align(
     ``argmax_π Σ_t log y_t(π_t)`` in ``O(steps · labels)``.
 
     Args:
-        log_probs: ``[steps, classes]``, logarithms of probabilities (after log_softmax); -inf is allowed.
+        log_probs: ``[steps, classes]``, logarithms of probabilities (after log_softmax); -inf may be.
         targets: ``[labels]``, class numbers without blanks.
         blank: the class that stands for no label.
     """
@@ -278,7 +283,9 @@ def _log_probabilities(log_probs: Shaped[np.ndarray, "..."]) -> Float[np.ndarray
 def _labels(targets: Shaped[np.ndarray, "..."], classes: int, blank: int) -> np.ndarray:
     labels = np.asarray(targets)
     if labels.ndim != 1 or (labels.size and labels.dtype.kind not in "iu"):
-        raise AlignError(f"targets is {labels.dtype} {shape(labels)}; expected whole numbers, [labels].")
+        raise AlignError(
+            f"targets is {labels.dtype} {shape(labels)}; expected whole numbers, [labels]."
+        )
     if not 0 <= blank < classes:
         raise AlignError(f"blank={blank}; log_probs has the classes 0 to {classes - 1}.")
     wrong = (labels < 0) | (labels >= classes) | (labels == blank)

@@ -128,6 +128,16 @@ def test_a_map_that_leaves_the_image_is_no_likeness(rng):
     assert _refine(image, image, away, 5) is away
 
 
+def test_texture_too_fine_for_the_pyramid_is_left_to_the_whole(rng):
+    """A chequerboard is one grey on every smaller level, where there is nothing to align by."""
+    board = np.indices((160, 160)).sum(axis=0) % 2.0
+    found = register_affine(board, 2 * board)
+    assert found.correlation == pytest.approx(1)
+    np.testing.assert_allclose(found.matrix, np.eye(3)[:2], atol=1e-6)
+    stripes = np.tile(np.arange(160) // 16 % 2.0, (160, 1))
+    assert np.isfinite(register_affine(stripes, board).matrix).all()
+
+
 # The learned transform.
 
 

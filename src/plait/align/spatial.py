@@ -59,7 +59,7 @@ def phase_correlation(
     if precision < 1:
         raise AlignError(f"precision={precision}; choose a whole number, 1 or more.")
     for name, image in (("a", first), ("b", second)):
-        if np.ptp(image) <= 1e-12 * max(1.0, np.abs(image).max()):
+        if _flat(image):
             raise AlignError(f"{name} is one flat colour; there is nothing to align by.")
     if not window:
         return _peak(first, second, precision)
@@ -67,7 +67,7 @@ def phase_correlation(
     # A window lies on other parts of the two scenes, and pulls the answer towards zero. What both see
     # after the whole shift is apart by less than a pixel, where the pull is as small.
     seen_a, seen_b = _overlap(first, down, right), _overlap(second, -down, -right)
-    if min(seen_a.shape) < 8 or not (np.ptp(seen_a) and np.ptp(seen_b)):
+    if min(seen_a.shape) < 8 or _flat(seen_a) or _flat(seen_b):
         return _peak(_faded(first), _faded(second), precision)
     rest = _peak(_faded(seen_a), _faded(seen_b), precision)
     return Shift(down + rest.down, right + rest.right, rest.score)
@@ -103,6 +103,10 @@ def _faded(image: np.ndarray) -> np.ndarray:
 def _grey(name: str, image: Shaped[np.ndarray, "..."]) -> Float[np.ndarray, "height width"]:
     values = numbers(name, image, (2, 3), IMAGE)
     return values if values.ndim == 2 else values.mean(axis=2)
+
+
+def _flat(image: np.ndarray) -> bool:
+    return bool(np.ptp(image) <= 1e-12 * max(1.0, np.abs(image).max()))
 
 
 def _hann(size: int) -> Float[np.ndarray, " size"]:
@@ -188,7 +192,7 @@ def register_affine(
             f"fixed is {shape(target)} and moving {shape(source)}; both need the same size."
         )
     for name, image in (("fixed", target), ("moving", source)):
-        if np.ptp(image) <= 1e-12 * max(1.0, np.abs(image).max()):
+        if _flat(image):
             raise AlignError(f"{name} is one flat colour; there is nothing to align by.")
     pyramid = [(target, source)]
     while min(pyramid[-1][0].shape) >= 2 * smallest:
@@ -208,10 +212,12 @@ def _start(target: np.ndarray, source: np.ndarray) -> Float[np.ndarray, "2 3"]:
     """The likeliest of no change and some turns, each with the shift that phase correlation gives it."""
     centre = (np.array(target.shape[::-1]) - 1) / 2
     tried = [np.eye(3)[:2]]
-    for angle in np.deg2rad(TURNS):
+    for angle in [] if _flat(target) else np.deg2rad(TURNS):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         about = centre - turn @ centre
         turned = _sample(source, np.column_stack([turn, about]), float(source.mean()))
+        if _flat(turned):
+            continue
         move = phase_correlation(target, turned, precision=1)
         tried.append(np.column_stack([turn, about - turn @ [move.right, move.down]]))
     return max(tried, key=lambda matrix: _likeness(target, source, matrix)[0])
@@ -220,7 +226,7 @@ def _start(target: np.ndarray, source: np.ndarray) -> Float[np.ndarray, "2 3"]:
 def _halved(image: np.ndarray) -> np.ndarray:
     """Blurred by the binomial of five (Burt & Adelson 1983), every second pixel kept."""
     for axis in (0, 1):
-        padded = np.pad(image, [(2, 2) if axis == at else (0, 0) for at in (0, 1)], mode="edge")
+        padded = np.pad(image, [(2, 2) if axis == at else (0, 0) for at in (0, 1)], mode="reflect")
         parts = [np.take(padded, range(k, k + image.shape[axis]), axis=axis) for k in range(5)]
         image = np.tensordot(np.array([1, 4, 6, 4, 1]) / 16, np.stack(parts), axes=1)
     return image[::2, ::2]
@@ -249,6 +255,8 @@ def _refine(
     target: np.ndarray, source: np.ndarray, matrix: np.ndarray, iterations: int
 ) -> np.ndarray:
     """Damped Gauss-Newton steps while they raise the correlation."""
+    if _flat(target) or _flat(source):  # fine texture, averaged away on this level
+        return matrix
     height, width = target.shape
     slope_y, slope_x = np.gradient((target - target.mean()) / target.std())
     centre = np.array([(width - 1) / 2, (height - 1) / 2])

@@ -7,6 +7,8 @@
     answers = model.predict("new.csv")
     model = plait.load("runs/a")
 
+``plait.align`` holds what brings streams together in time, space and feature space, for use alone.
+
 Importing plait imports neither torch nor anything else that is slow; the first use does.
 """
 
@@ -14,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from plait import align
     from plait.answers import Answers
     from plait.comparison.compare import Comparison, compare
     from plait.evaluate import Evaluation
@@ -27,6 +30,7 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "Predictor",
+    "align",
     "compare",
     "fit",
     "load",
@@ -45,11 +49,16 @@ _HOMES = {
 }
 
 
+_PACKAGES = ("align",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"plait.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'plait' has no attribute '{name}'")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *_HOMES, *_PACKAGES})

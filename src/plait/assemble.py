@@ -10,6 +10,7 @@ import torch
 
 from plait.balance import balance_problems, stream_rates
 from plait.config import Config
+from plait.encoders.aligned import ALIGNERS, Clocked, straighten
 from plait.encoders.base import Encoder
 from plait.encoders.registry import (
     ENCODERS,
@@ -44,6 +45,8 @@ class Blueprint:
         shared: stream → the stream whose encoder it uses, itself when it has its own.
         fusion: the fusion's name.
         width: numbers in a token.
+        align: stream → the aligner before its encoder, for streams that have one.
+        clock: tokens that streams of several are resampled to; None: as they come.
     """
 
     streams: dict[str, list[str]]
@@ -56,6 +59,8 @@ class Blueprint:
     modality_dropout: float
     alone: float
     fusion_options: dict[str, Any] = field(default_factory=dict)
+    align: dict[str, str] = field(default_factory=dict)
+    clock: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -94,8 +99,29 @@ def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
     for name in config.share:
         if name not in ENCODERS:
             problems.append(f"share: {unknown('modality', name, ENCODERS)}")
+    problems += _align_problems(config, modalities)
     if problems:
         raise ConfigError(problems)
+
+
+def _align_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
+    problems = []
+    for key, name in config.align.items():
+        modality = modalities.get(key, key)
+        if modality not in [*modalities.values(), *ENCODERS, *TABULAR_MODALITIES]:
+            known = [*modalities, *ALIGNERS]
+            problems.append(f"align: there is no column or modality '{key}'.{suggest(key, known)}")
+        elif modality not in ALIGNERS:
+            can = ", ".join(f"{kind} ({', '.join(ALIGNERS[kind])})" for kind in ALIGNERS)
+            what = key if key == modality else f"{key} is {modality}, which"
+            problems.append(f"align: {what} has no aligner; these have: {can}.")
+        elif name not in ALIGNERS[modality]:
+            problems.append(f"align: {unknown(f'{modality} aligner', name, ALIGNERS[modality])}")
+        elif key != modality and modality in config.share:
+            problems.append(
+                f"align: {key} shares its encoder with all {modality} columns; write {modality} instead."
+            )
+    return problems
 
 
 def draw(config: Config, features: Features) -> Blueprint:
@@ -104,6 +130,7 @@ def draw(config: Config, features: Features) -> Blueprint:
     streams: dict[str, list[str]] = {}
     encoders: dict[str, str] = {}
     shared: dict[str, str] = {}
+    align: dict[str, str] = {}
     first: dict[str, str] = {}
     for column, modality in features.modalities.items():
         if modality in TABULAR_MODALITIES:
@@ -115,6 +142,9 @@ def draw(config: Config, features: Features) -> Blueprint:
         by_modality = config.encoders.get(modality, default_encoder(modality))
         encoders[stream] = config.encoders.get(column, by_modality)
         shared[stream] = stream
+        aligner = config.align.get(column, config.align.get(modality))
+        if aligner is not None:
+            align[stream] = aligner
         if modality in config.share:
             shared[stream] = first.setdefault(modality, stream)
     if TABULAR in streams:
@@ -130,6 +160,8 @@ def draw(config: Config, features: Features) -> Blueprint:
         modality_dropout=config.modality_dropout if len(streams) > 1 else 0.0,
         alone=config.alone,
         fusion_options=dict(config.fusion_options),
+        align=align,
+        clock=config.clock,
     )
 
 
@@ -181,22 +213,13 @@ def build(
         encoded: training targets, for class weights.
     """
     encoders: dict[str, Encoder] = {}
-    width, preset, dropout = plan.width, plan.preset, plan.dropout
-    for stream, columns in plan.streams.items():
+    for stream in plan.streams:
         owner = plan.shared[stream]
         if owner in encoders:
             encoders[stream] = encoders[owner]
             continue
         _reseed(config, "encoder", owner)
-        if stream == TABULAR:
-            parts = [(features.modalities[name], features.states[name]) for name in columns]
-            encoders[stream] = build_tabular(parts, width=width, preset=preset, dropout=dropout)
-        else:
-            modality = features.modalities[columns[0]]
-            state = features.states[columns[0]]
-            encoders[stream] = build_encoder(
-                modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
-            )
+        encoders[stream] = _encoder(plan, stream, features)
     _reseed(config, "fusion")
     fusion = build_fusion(
         plan.fusion,
@@ -245,6 +268,23 @@ def _reseed(config: Config | None, *part: str) -> None:
     if config is not None:
         name = "/".join([str(config.seed), *part])
         torch.manual_seed(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()))
+
+
+def _encoder(plan: Blueprint, stream: str, features: Features) -> Encoder:
+    """A stream's encoder, with what is to be aligned before and after it."""
+    width, preset, dropout = plan.width, plan.preset, plan.dropout
+    columns = plan.streams[stream]
+    if stream == TABULAR:
+        parts = [(features.modalities[name], features.states[name]) for name in columns]
+        encoder: Encoder = build_tabular(parts, width=width, preset=preset, dropout=dropout)
+    else:
+        modality, state = features.modalities[columns[0]], features.states[columns[0]]
+        encoder = build_encoder(
+            modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
+        )
+        if stream in plan.align:
+            encoder = straighten(modality, plan.align[stream], encoder, state["channels"])
+    return encoder if plan.clock is None else Clocked(encoder, count=plan.clock)
 
 
 def _class_weights(

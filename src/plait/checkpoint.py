@@ -48,6 +48,11 @@ def _write(folder: Path, state: dict[str, Any]) -> None:
             old.unlink(missing_ok=True)
 
 
+def holds_state(folder: Path) -> bool:
+    """Whether there is a state to load."""
+    return (folder / "state.json").is_file()
+
+
 def load_state(folder: Path) -> dict[str, Any] | None:
     """The last whole state, or None when there is none.
 

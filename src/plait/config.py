@@ -38,6 +38,16 @@ class Config(BaseModel):
     share: tuple[str, ...] = Field(
         (), description="Modalities whose columns share one encoder, for instance ('text',)."
     )
+    align: dict[str, str] = Field(
+        {}, description="Aligner before the encoder of a column or modality: {'image': 'stn'}."
+    )
+    clock: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Tokens that streams of several tokens are resampled to before fusion; None: as "
+        "they come.",
+    )
     width: int | None = Field(
         None,
         ge=8,

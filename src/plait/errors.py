@@ -37,6 +37,10 @@ class StoreError(PlaitError):
     """The store of prepared columns cannot be read or written."""
 
 
+class AlignError(PlaitError, ValueError):
+    """What was passed to plait.align is not of the shape or kind it needs."""
+
+
 class BundleError(PlaitError):
     """A bundle cannot be saved, or is damaged, too new, or holds what it must not."""
 

@@ -13,6 +13,7 @@ from plait import golden
 from plait.assemble import Blueprint, build, check_choices, check_fit, draw
 from plait.augment import augment
 from plait.bundle import TRAINING
+from plait.checkpoint import holds_state
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError, TrainError, UnreadableCellsWarning, unknown
@@ -24,6 +25,7 @@ from plait.modalities import registry
 from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
+from plait.prefit import check_classes, fit_encoders
 from plait.progress import Bars, Reporter, Silent
 from plait.run_folder import check_folder, check_same, claim, tensorboard
 from plait.store import Store
@@ -94,7 +96,7 @@ def _configured(options: dict[str, Any]) -> Config:
     problems: list[str] = []
     try:
         config = configure(**options)
-        check_choices(config.model_copy(update={"encoders": {}}), {})
+        check_choices(config.model_copy(update={"encoders": {}, "align": {}}), {})
         return config
     except ConfigError as error:
         problems += error.problems
@@ -117,6 +119,7 @@ def _fit(
     settings = settings_for(table, config)
     features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
     plan = draw(config, features)
+    check_classes(plan.encoders, data.targets)
     tuned = check_fit(config, plan, features, data.targets)
     for note in [*data.notes, *_decisions(data, features, plan, config), device_note]:
         reporter.note(note)
@@ -174,6 +177,7 @@ def train_model(
         config=config,
         encoded={name: values[data.train] for name, values in goals.items()},
     )
+    _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
     held_out = {
         name: (values[data.validation], present[data.validation])
         for name, (values, present) in data.encoded.items()
@@ -213,6 +217,23 @@ def train_model(
     model.to("cpu")
     _trust_held_out(model, data, prepared, goals, reporter)
     return model, at.history
+
+
+def _prefit(
+    model: Model,
+    data: Data,
+    prepared: PreparedTable,
+    goals: dict[str, np.ndarray],
+    config: Config,
+    resumed: Path | None,
+    reporter: Reporter,
+) -> None:
+    """Fit what is fitted once; a checkpoint that is about to be taken up holds it already."""
+    if resumed is not None and holds_state(resumed / TRAINING / "checkpoint"):
+        return
+    goal = goals[data.targets[0].name]
+    for note in fit_encoders(model, prepared.columns, data.train, goal, seed=config.seed):
+        reporter.note(note)
 
 
 def length(config: Config, steps: int) -> tuple[int, int]:

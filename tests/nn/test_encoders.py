@@ -362,7 +362,7 @@ def test_an_unknown_encoder_lists_the_choices_with_a_suggestion():
         check_encoder("image", "resnett")
     assert str(caught.value) == (
         "1 option is wrong:\n  - encoders: unknown image encoder 'resnett'. Did you mean 'resnet'? "
-        "Choose from: cnn, resnet, vit."
+        "Choose from: cnn, lda, pca, resnet, vit."
     )
 
 

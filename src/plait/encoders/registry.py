@@ -6,6 +6,7 @@ from typing import Any
 from plait.encoders.audio import LogMelCNN
 from plait.encoders.base import Encoder
 from plait.encoders.image import PlainCNN, ResidualCNN, ViT
+from plait.encoders.projected import Projected
 from plait.encoders.recurrent import Recurrent
 from plait.encoders.signal import SignalCNN, SignalPatches
 from plait.encoders.tabular import Feature, TabularTokens
@@ -86,12 +87,34 @@ def _signal_patches(state: State, width: int, size: Size, dropout: float) -> Enc
     return SignalPatches(leads=state["leads"], width=width, depth=size["depth"], dropout=dropout)
 
 
+def _projected(kind: str, modality: str) -> Build:
+    channels = {"image": "channels", "audio": "mels", "signal": "leads"}[modality]
+    # A mel spectrogram has many bands; a signal has few leads, and its form is in its time.
+    return lambda state, width, size, dropout: Projected(
+        kind=kind,
+        channels=state[channels],
+        size=state["size"] if modality == "image" else None,
+        segments=8 if modality == "audio" else 32,
+        standardise=modality == "audio",
+        width=width,
+        dropout=dropout,
+    )
+
+
 ENCODERS: dict[str, dict[str, Build]] = {
-    "image": {"resnet": _image(ResidualCNN), "cnn": _image(PlainCNN), "vit": _vit},
+    "image": {
+        "resnet": _image(ResidualCNN),
+        "cnn": _image(PlainCNN),
+        "vit": _vit,
+        "pca": _projected("pca", "image"),
+        "lda": _projected("lda", "image"),
+    },
     "audio": {
         "cnn": _log_mel_cnn,
         "gru": _recurrent("gru", "audio"),
         "lstm": _recurrent("lstm", "audio"),
+        "pca": _projected("pca", "audio"),
+        "lda": _projected("lda", "audio"),
     },
     "text": {
         "transformer": _text_transformer,
@@ -103,9 +126,15 @@ ENCODERS: dict[str, dict[str, Build]] = {
         "patch": _signal_patches,
         "gru": _recurrent("gru", "signal"),
         "lstm": _recurrent("lstm", "signal"),
+        "pca": _projected("pca", "signal"),
+        "lda": _projected("lda", "signal"),
     },
 }
 """Modality → name → builder. The first name of a modality is its default."""
+
+
+NEED_CLASSES = frozenset({"lda"})
+"""Encoders that are fitted to the classes of the first target."""
 
 
 def default_encoder(modality: str) -> str:

@@ -1,0 +1,120 @@
+"""What is fitted to training rows once, before training: encoders that hold a fitted projection."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Int64, Shaped
+
+from plait.encoders.base import Fitted
+from plait.encoders.registry import NEED_CLASSES
+from plait.errors import AlignError, ConfigError
+from plait.loader import collate
+from plait.model import Model
+from plait.store import PreparedColumn
+from plait.table.target import Target
+from plait.tokens import ColumnBatch
+
+MOST_ROWS = 2048
+"""Rows an encoder is fitted to at most, drawn at random from the training rows."""
+
+_CHUNK = 64
+
+
+def check_classes(encoders: Mapping[str, str], targets: Sequence[Target]) -> None:
+    """Encoders that are fitted to classes need a first target that has some.
+
+    Args:
+        encoders: stream → name.
+
+    Raises:
+        ConfigError: naming the streams and the target.
+    """
+    first = targets[0]
+    if first.kind in ("binary", "multiclass"):
+        return
+    problems = [
+        f"encoders: {name} of {stream} is fitted to the classes of the first target, and "
+        f"'{first.name}' is {first.kind}. Take pca, or put a target of classes first."
+        for stream, name in encoders.items()
+        if name in NEED_CLASSES
+    ]
+    if problems:
+        raise ConfigError(problems)
+
+
+def fit_encoders(
+    model: Model,
+    columns: Mapping[str, PreparedColumn],
+    rows: Int64[np.ndarray, " rows"],
+    goal: Shaped[np.ndarray, "..."],
+    *,
+    seed: int,
+) -> list[str]:
+    """Fit every encoder that has a part to fit, to the cells it will read of some training rows.
+
+    Args:
+        columns: prepared, of the whole table.
+        rows: to fit to: the training rows.
+        goal: the first target of the whole table; -1 where a class is missing.
+
+    Returns:
+        a note on each, for the user.
+
+    Raises:
+        ConfigError: a column has too few cells to fit to.
+    """
+    readers: dict[int, tuple[Fitted, list[str]]] = {}
+    for read, encoder in zip(model.streams.values(), model.encoders, strict=True):
+        for part in encoder.modules():  # it may lie inside an aligner
+            if isinstance(part, Fitted):
+                readers.setdefault(id(part), (part, []))[1].append(read[0])
+    notes, problems = [], []
+    for part, names in readers.values():
+        generator = np.random.default_rng(seed)
+        chosen = {
+            name: _choose(columns[name], rows, goal, part, MOST_ROWS // len(names), generator)
+            for name in names
+        }
+        found = np.concatenate(list(chosen.values()))
+        shown = " and ".join(names)
+        if len(found) < 2:
+            problems.append(
+                f"encoders: {shown} has {len(found)} readable training cells with a target; a "
+                "projection needs 2 at least. Choose another encoder or ignore the column."
+            )
+            continue
+        try:
+            told = part.fit_rows(
+                _batches(columns, chosen), goal[found] if part.needs_classes else None
+            )
+            notes.append(f"{shown}: {told}")
+        except AlignError as error:
+            problems.append(f"encoders: {shown} cannot be fitted: {error}")
+    if problems:
+        raise ConfigError(problems)
+    return notes
+
+
+def _choose(
+    column: PreparedColumn,
+    rows: np.ndarray,
+    goal: np.ndarray,
+    part: Fitted,
+    most: int,
+    generator: np.random.Generator,
+) -> Int64[np.ndarray, " chosen"]:
+    """Rows that hold a cell (and a class, where one is needed), in order, ``most`` of them."""
+    able = rows[column.rows_present[rows]]
+    if part.needs_classes:
+        able = able[goal[able] >= 0]
+    if len(able) > most:
+        able = generator.choice(able, most, replace=False)
+    return np.sort(able)
+
+
+def _batches(
+    columns: Mapping[str, PreparedColumn], chosen: Mapping[str, np.ndarray]
+) -> Iterator[tuple[ColumnBatch, ...]]:
+    for name, rows in chosen.items():
+        for start in range(0, len(rows), _CHUNK):
+            yield (collate({name: columns[name]}, rows[start : start + _CHUNK])[name],)

@@ -1,7 +1,7 @@
 """From a configuration to a model: which streams, encoders, fusion and heads, and why."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,11 @@ from plait.encoders.registry import (
 from plait.errors import ConfigError, suggest, unknown
 from plait.features import Features
 from plait.fusion.registry import FUSIONS, build_fusion, option_problems
+from plait.heads.decoders import build_decoder, decoder_class
+from plait.heads.reconstruct import Decoder
 from plait.heads.registry import build_head
 from plait.model import Model
+from plait.store import PreparedColumn
 from plait.table.target import Target
 
 
@@ -37,6 +40,8 @@ class Blueprint:
         shared: stream → the stream whose encoder it uses, itself when it has its own.
         fusion: the fusion's name.
         width: numbers in a token.
+        reconstruct: weight of rebuilding every column while training.
+        decoders: column → what is typical of its cells, for columns that have a decoder.
     """
 
     streams: dict[str, list[str]]
@@ -49,6 +54,8 @@ class Blueprint:
     modality_dropout: float
     alone: float
     fusion_options: dict[str, Any] = field(default_factory=dict)
+    reconstruct: float = 0.0
+    decoders: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -126,6 +133,28 @@ def draw(config: Config, features: Features) -> Blueprint:
     )
 
 
+def with_decoders(
+    plan: Blueprint,
+    config: Config,
+    features: Features,
+    columns: Mapping[str, PreparedColumn],
+    rows: np.ndarray,
+) -> Blueprint:
+    """The blueprint with a decoder for every column, where the options ask for any.
+
+    Args:
+        columns: the prepared columns.
+        rows: the training rows, which say what is typical of a column.
+    """
+    if config.pretrain == "none" and not config.reconstruct:
+        return plan
+    decoders = {
+        name: decoder_class(modality).survey(columns[name], rows)
+        for name, modality in features.modalities.items()
+    }
+    return replace(plan, decoders=decoders, reconstruct=config.reconstruct)
+
+
 def build(
     plan: Blueprint,
     features: Features,
@@ -182,9 +211,25 @@ def build(
         heads=heads,
         modality_dropout=plan.modality_dropout,
         alone=plan.alone,
+        decoders=_decoders(plan, features),
+        reconstruct=plan.reconstruct,
     )
     # Convolutions on a processor are quickest with channels last.
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _decoders(plan: Blueprint, features: Features) -> dict[str, Decoder]:
+    return {
+        name: build_decoder(
+            features.modalities[name],
+            features.states[name],
+            typical,
+            width=plan.width,
+            size=SIZES[plan.preset],
+            dropout=plan.dropout,
+        )
+        for name, typical in plan.decoders.items()
+    }
 
 
 def _class_weights(

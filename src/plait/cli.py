@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from plait import commands_impute  # noqa: F401 - adds its command
 from plait.commands import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest
 

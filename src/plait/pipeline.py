@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from plait import golden
-from plait.assemble import Blueprint, build, check_choices, draw
+from plait.assemble import Blueprint, build, check_choices, draw, with_decoders
 from plait.augment import augment
 from plait.bundle import TRAINING
 from plait.config import Config, configure
@@ -23,8 +23,10 @@ from plait.modalities import registry
 from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
+from plait.pretrain import pretrain, rows_to_rebuild
 from plait.progress import Bars, Reporter, Silent
-from plait.run_folder import check_folder, check_same, claim, tensorboard
+from plait.rebuild import measure_rebuilt
+from plait.run_folder import PRETRAINING, check_folder, check_same, claim, tensorboard
 from plait.store import Store
 from plait.table.source import Table, open_table
 from plait.task import Data, goal, understand
@@ -132,8 +134,13 @@ def _fit(
             UnreadableCellsWarning,
             stacklevel=3,
         )
+    plan = with_decoders(plan, config, features, prepared.columns, data.train)
     model, history = train_model(data, features, plan, prepared, config, folder, resume, reporter)
-    evaluation = _measure(model, data, prepared, config)
+    metrics = _measure(model, data, prepared, config).to_json()
+    if plan.decoders:
+        metrics["reconstruction"] = measure_rebuilt(
+            model, prepared.columns, data.validation, features.modalities
+        )
     rows = _golden(model, data, features, config)
     predictor = Predictor(
         config=config,
@@ -142,7 +149,7 @@ def _fit(
         blueprint=plan,
         targets=data.targets,
         model=model,
-        metrics=evaluation.to_json(),
+        metrics=metrics,
         history=history,
         rows=rows,
         quarantine=prepared.quarantine,
@@ -194,6 +201,10 @@ def train_model(
         prepared.columns, goals, data.train, batch_size=config.batch_size, seed=config.seed
     )
     training = folder / TRAINING if folder else None
+    if training:
+        check_same(training, _told(data, features, plan, config), resume)
+    if config.pretrain != "none":
+        config = _pretrain(model, data, features, prepared, config, training, resume, reporter)
     epochs, patience = length(config, len(loader))
     trainer = Trainer(
         *(model, loader, validate, config),
@@ -204,14 +215,44 @@ def train_model(
         checkpoint=training / "checkpoint" if training else None,
         log=tensorboard(training) if training else None,
     )
-    if training:
-        check_same(training, _told(data, features, plan, config), resume)
-        if resume and trainer.resume():
-            reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
+    if training and resume and trainer.resume():
+        reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
     at = trainer.run()
     model.to("cpu")
     _trust_held_out(model, data, prepared, goals, reporter)
     return model, at.history
+
+
+def _pretrain(
+    model: Model,
+    data: Data,
+    features: Features,
+    prepared: PreparedTable,
+    config: Config,
+    training: Path | None,
+    resume: bool,
+    reporter: Reporter,
+) -> Config:
+    """Pretrain in place; gives back the configuration with the time that is left."""
+    if config.max_minutes is not None:  # half of it for each of the two trainings
+        config = config.model_copy(update={"max_minutes": config.max_minutes / 2})
+    groups = data.table.cells(config.group) if config.group else None
+    rows = rows_to_rebuild(data.table.rows, data.train, data.validation, groups)
+    more = len(rows) - len(data.train)
+    reporter.note(
+        f"pretraining ({config.pretrain}): rebuilds every cell of {len(rows)} rows, targets unused"
+        + (f"; {more} of them have no target" if more else "")
+    )
+    folder = training / PRETRAINING if training else None
+    pretrain(
+        *(model, prepared.columns, features.modalities, rows, data.validation, config),
+        length=length(config, -(-len(rows) // config.batch_size)),
+        reporter=reporter,
+        folder=folder,
+        resume=resume,
+        log=tensorboard(folder) if folder else None,
+    )
+    return config
 
 
 def length(config: Config, steps: int) -> tuple[int, int]:

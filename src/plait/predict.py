@@ -27,6 +27,7 @@ from plait.errors import (
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
+from plait.impute import impute
 from plait.loader import collate
 from plait.modalities.base import Problem
 from plait.model import Model
@@ -139,6 +140,8 @@ class Predictor:
                 absent = prepared.absent
         _warn(quarantine, absent)
         return np.concatenate(parts)
+
+    impute = impute
 
     def answer(
         self,

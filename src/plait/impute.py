@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from plait.table.source import Table, open_table
 from plait.tokens import Fused
 
 
+@runtime_checkable
 class _Fitted(Protocol):
     """What imputation needs of a `plait.predict.Predictor`."""
 

@@ -1,7 +1,7 @@
 """Rebuilding images: a convolutional decoder from one vector to the prepared size."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ class ImageDecoder(Decoder):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """Sized by the state's side and channels."""
         side, channels = int(state["size"]), int(state["channels"])
         base = size["base"]

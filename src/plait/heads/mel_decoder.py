@@ -1,9 +1,9 @@
 """Rebuilding sounds: log-mel frames, which `plait.modalities.listen` turns into samples."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from plait.heads.reconstruct import State
+from plait.heads.reconstruct import Decoder, State
 from plait.heads.signal_decoder import StepsDecoder
 
 
@@ -24,7 +24,7 @@ class MelDecoder(StepsDecoder):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """As many channels as bands."""
         wider = {**size, "base": 2 * size["base"]}
         return cls._sized(int(state["mels"]), typical, width, wider, dropout)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -46,7 +46,7 @@ class Decoder(nn.Module):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """The decoder for a column.
 
         Args:

@@ -1,7 +1,8 @@
 """Rebuilding sequences of one or several numbers a step: 1-D convolutions from one vector."""
 
+import math
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -61,10 +62,11 @@ class StepsDecoder(Decoder):
         base: int = 16,
         mean: float = 0.0,
         std: float = 1.0,
+        share: float = 0.9,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.steps, self.mean, self.std = steps, mean, std
+        self.steps, self.mean, self.std, self.share = steps, mean, std, share
         doublings, length = 0, steps
         while (length + 1) // 2 >= GRID:
             doublings, length = doublings + 1, (length + 1) // 2
@@ -76,6 +78,7 @@ class StepsDecoder(Decoder):
         self.grow = nn.Sequential(*(_Grow(wide[n], wide[n + 1]) for n in range(doublings)))
         self.paint = nn.Conv1d(wide[-1], channels, 5, padding=2)
         self.length = nn.Linear(width, 1)
+        nn.init.constant_(self.length.bias, math.log(share / (1 - share)))
 
     @classmethod
     def survey(cls, column: PreparedColumn, rows: np.ndarray) -> dict[str, float]:
@@ -85,9 +88,12 @@ class StepsDecoder(Decoder):
         real = values[mask].astype(np.float32)
         if not real.size:
             return {"steps": 1}
-        longest = int(np.ceil(np.percentile(mask.sum(axis=1), USUAL)))
+        lengths = mask.sum(axis=1)
+        longest = max(1, int(np.ceil(np.percentile(lengths, USUAL))))
+        share = float(np.minimum(lengths / longest, 1).mean())
         return {
-            "steps": max(1, longest),
+            "steps": longest,
+            "share": round(min(max(share, 0.05), 0.98), 6),
             "mean": round(float(real.mean()), 6),
             "std": round(max(float(real.std()), 1e-3), 6),
         }
@@ -100,8 +106,8 @@ class StepsDecoder(Decoder):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
-        numbers = {name: typical[name] for name in ("mean", "std") if name in typical}
+    ) -> "Decoder":
+        numbers = {name: typical[name] for name in ("mean", "std", "share") if name in typical}
         return cls(
             width=width,
             channels=channels,
@@ -137,8 +143,8 @@ class StepsDecoder(Decoder):
         }
 
     def usual(self, output: Steps) -> Steps:
-        """The mean everywhere, at full length."""
-        return Steps(torch.zeros_like(output.values), torch.ones_like(output.share))
+        """The mean everywhere, at the mean length."""
+        return Steps(torch.zeros_like(output.values), torch.full_like(output.share, self.share))
 
     def _squared(self, output: Steps, column: ColumnBatch) -> Float[Tensor, " batch"]:
         common = min(self.steps, column.values.shape[1])
@@ -162,6 +168,6 @@ class SignalDecoder(StepsDecoder):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """As many channels as leads."""
         return cls._sized(int(state["leads"]), typical, width, size, dropout)

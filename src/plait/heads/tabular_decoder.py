@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -52,7 +52,7 @@ class NumberDecoder(_Linear):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """Its figures are in the column's own unit."""
         return cls(width=width, dropout=dropout, scale=float(state["scale"]))
 
@@ -91,7 +91,7 @@ class CategoryDecoder(_Linear):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """An output a category; one even where the column is empty."""
         return cls(width=width, outputs=max(1, len(state["values"])), dropout=dropout)
 
@@ -138,7 +138,7 @@ class MomentDecoder(_Linear):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """Seven features, or nine where there are times of the day."""
         features = 9 if state["times"] else 7
         days = float(state["std"]) / SECONDS_A_DAY

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -45,7 +45,7 @@ class TextDecoder(Decoder):
         self.drop = nn.Dropout(dropout)
         self.begin = nn.Linear(width, depth * width)
         self.steer = nn.Linear(width, width)
-        self.cell_state = nn.GRU(width, width, num_layers=depth, batch_first=True)
+        self.recurrent = nn.GRU(width, width, num_layers=depth, batch_first=True)
 
     @classmethod
     def fitted(
@@ -56,7 +56,7 @@ class TextDecoder(Decoder):
         width: int,
         size: Mapping[str, int],
         dropout: float,
-    ) -> Self:
+    ) -> "Decoder":
         """Over the column's own vocabulary."""
         return cls(
             width=width,
@@ -105,7 +105,7 @@ class TextDecoder(Decoder):
         going = torch.ones(len(output), dtype=torch.bool, device=output.device)
         ids = torch.zeros(len(output), max(1, steps), dtype=torch.int32, device=output.device)
         for step in range(steps):
-            hidden, state = self.cell_state((shown + steer).unsqueeze(1), state)
+            hidden, state = self.recurrent((shown + steer).unsqueeze(1), state)
             logits = functional.linear(hidden[:, 0], self.table.weight, self.bias)
             if temperature:
                 chosen = (logits / temperature).softmax(dim=1).multinomial(1).squeeze(1)
@@ -132,7 +132,7 @@ class TextDecoder(Decoder):
 
     def _begin(self, output: Tensor) -> tuple[Tensor, Tensor]:
         """The first hidden state ``[depth, batch, width]``, and what steers every step."""
-        layers = self.cell_state.num_layers
+        layers = self.recurrent.num_layers
         state = self.begin(output).tanh().unflatten(1, (layers, -1)).transpose(0, 1)
         return state.contiguous(), self.steer(output)
 
@@ -156,7 +156,7 @@ class TextDecoder(Decoder):
         """Mean cross-entropy and share of right guesses, a row; zero where there is no text."""
         state, steer = self._begin(output)
         before = torch.cat([self.first.expand(len(goal), 1, -1), self.table(goal[:, :-1])], dim=1)
-        hidden, _ = self.cell_state(before + steer.unsqueeze(1), state)
+        hidden, _ = self.recurrent(before + steer.unsqueeze(1), state)
         # Logits of the real places only: the table is large and half of a batch may be padding.
         logits = functional.linear(hidden[real], self.table.weight, self.bias).float()
         truth = goal[real]

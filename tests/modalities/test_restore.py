@@ -23,9 +23,9 @@ def test_every_modality_can_be_restored():
 
 def test_numbers(settings):
     cells = [1.5, -200.25, None, 3, 1e-7]
-    assert there_and_back("numeric", cells, settings)[0] == pytest.approx(
-        [1.5, -200.25, None, 3, 1e-7], rel=1e-5, abs=1e-6
-    )
+    found, _ = there_and_back("numeric", cells, settings)
+    assert found.pop(2) is None
+    assert found == pytest.approx([1.5, -200.25, 3, 1e-7], rel=1e-5, abs=1e-6)
 
 
 def test_numbers_stay_within_what_was_seen_and_are_told_in_six_digits(settings):
@@ -76,9 +76,9 @@ def test_a_date_outside_the_calendar_is_none(settings):
 
 
 def test_texts_come_back_in_lower_case(settings):
-    cells = ["A red Bird", None, "naïve 猫 42", "red red bird"]
+    cells = ["A red Bird", None, "naïve 猫 42", "4 2 red birds, 10.50 x", "the 3rd"]
     found, _ = there_and_back("text", cells, settings)
-    assert found == ["a red bird", None, "naïve 猫 42", "red red bird"]
+    assert found == ["a red bird", None, "naïve 猫 42", "4 2 red birds, 10.50 x", "the 3 rd"]
     assert there_and_back("text", [None], settings)[0] == [None]
 
 
@@ -91,7 +91,7 @@ def test_images_are_their_pixels(settings, picture):
 
 def test_sounds_are_samples(settings, sound):
     wave = 0.3 * np.sin(np.arange(2400) * 0.5)
-    found, state = there_and_back("audio", [sound("a.wav", wave), None], settings)
+    found, _ = there_and_back("audio", [sound("a.wav", wave), None], settings)
     assert found[0].shape == (2400,) and found[1] is None
     spectrum = np.abs(np.fft.rfft(found[0]))
     assert abs(spectrum.argmax() - np.abs(np.fft.rfft(wave)).argmax()) < 40

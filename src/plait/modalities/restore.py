@@ -5,6 +5,7 @@ case, a sound is heard through its log-mel bands.
 """
 
 import json
+import re
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -21,6 +22,10 @@ State = dict[str, Any]
 
 NEAR = 366
 """Days around the position in time that are looked at for a date that fits its other features."""
+
+_BYTES = decoders.ByteLevel()
+_DIGIT = re.compile("Ġ([0-9])")
+_MARK = re.compile("(?<=[0-9])Ġ([].,:;%/)'\"-])")
 
 
 def restore(modality: str, prepared: Prepared, state: State) -> list[Any]:
@@ -77,16 +82,23 @@ def _date(features: np.ndarray, state: State) -> date | datetime | None:
 
 
 def _texts(prepared: Prepared, state: State) -> list[Any]:
+    """The subwords joined, as characters.
+
+    The tokenizer puts a space before every digit, and before what follows one. It is taken away before
+    digits, and between a digit and a mark; before a letter it stays: ``3rd`` comes back as ``3 rd``.
+    """
     tokenizer = _tokenizer(json.dumps(state["tokenizer"], sort_keys=True))
-    return [tokenizer.decode(ids.tolist()).strip() for ids in _cells(prepared)]
+    found = []
+    for ids in _cells(prepared):
+        subwords = "".join(tokenizer.id_to_token(index) or "" for index in ids.tolist())
+        joined = _MARK.sub(r"\1", _DIGIT.sub(r"\1", subwords))
+        found.append(_BYTES.decode([joined]).strip())
+    return found
 
 
 @lru_cache(maxsize=8)
 def _tokenizer(described: str) -> Tokenizer:
-    """The saved tokenizer, with the way from bytes back to characters."""
-    tokenizer = Tokenizer.from_str(described)
-    tokenizer.decoder = decoders.ByteLevel()
-    return tokenizer
+    return Tokenizer.from_str(described)
 
 
 def _images(prepared: Prepared, state: State) -> list[Any]:

@@ -180,8 +180,7 @@ def build(
             parts = [(features.modalities[name], features.states[name]) for name in columns]
             encoders[stream] = build_tabular(parts, width=width, preset=preset, dropout=dropout)
         else:
-            modality = features.modalities[columns[0]]
-            state = features.states[columns[0]]
+            modality, state = features.modalities[columns[0]], features.states[columns[0]]
             encoders[stream] = build_encoder(
                 modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
             )

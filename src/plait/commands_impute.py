@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from plait.commands import (
@@ -54,7 +53,7 @@ def impute(
         say(err, f"! {note}")
     write_filled(output, filled, folder, base)
     if as_json:
-        rows = {name: np.flatnonzero(which).tolist() for name, which in filled.filled.items()}
+        rows = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
         _print_json({"out": output, "rows": len(filled), "filled": rows, "absent": filled.absent})
         return
     listed = Path(output).with_suffix(".filled.csv")

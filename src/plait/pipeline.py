@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,7 @@ from plait.run_folder import PRETRAINING, check_folder, check_same, claim, tenso
 from plait.store import Store
 from plait.table.source import Table, open_table
 from plait.task import Data, goal, understand
-from plait.tokens import ColumnBatch
-from plait.train import Trainer
+from plait.train import Trainer, Vary
 from plait.trust import fit_trust
 
 EPOCHS = {"fast": 8, "balanced": 15, "best": 50}
@@ -194,23 +194,19 @@ def train_model(
             )
         return validation_score(data.targets, held_out, found)
 
-    def vary(columns: dict[str, ColumnBatch]) -> dict[str, ColumnBatch]:
-        return augment(columns, features.modalities, features.states)
-
     loader = Loader(
         prepared.columns, goals, data.train, batch_size=config.batch_size, seed=config.seed
     )
     training = folder / TRAINING if folder else None
     if training:
         check_same(training, _told(data, features, plan, config), resume)
-    if config.pretrain != "none":
-        config = _pretrain(model, data, features, prepared, config, training, resume, reporter)
+    config = _pretrain(model, data, features, prepared, config, training, resume, reporter)
     epochs, patience = length(config, len(loader))
     trainer = Trainer(
         *(model, loader, validate, config),
         epochs=epochs,
         patience=patience,
-        vary=vary if config.augment else None,
+        vary=_vary(features) if config.augment else None,
         reporter=reporter,
         checkpoint=training / "checkpoint" if training else None,
         log=tensorboard(training) if training else None,
@@ -223,6 +219,10 @@ def train_model(
     return model, at.history
 
 
+def _vary(features: Features) -> Vary:
+    return partial(augment, modalities=features.modalities, states=features.states)
+
+
 def _pretrain(
     model: Model,
     data: Data,
@@ -233,7 +233,9 @@ def _pretrain(
     resume: bool,
     reporter: Reporter,
 ) -> Config:
-    """Pretrain in place; gives back the configuration with the time that is left."""
+    """Pretrain in place where that is asked for; gives back the configuration with the time left."""
+    if config.pretrain == "none":
+        return config
     if config.max_minutes is not None:  # half of it for each of the two trainings
         config = config.model_copy(update={"max_minutes": config.max_minutes / 2})
     groups = data.table.cells(config.group) if config.group else None

@@ -57,7 +57,9 @@ def main() -> None:
 
 def _listen(pipeline: Any, watch: Watch) -> None:
     """Put ears on the pipeline: its features tell how to prepare the test table."""
-    train_model, trainer = pipeline.train_model, pipeline.Trainer
+    from plait import fitting
+
+    train_model, trainer = pipeline.train_model, fitting.Trainer
 
     def listening(data: Any, features: Any, *rest: Any, **named: Any) -> Any:
         began = time.time()
@@ -74,7 +76,7 @@ def _listen(pipeline: Any, watch: Watch) -> None:
 
                 super().__init__(model, loader, watched, *args, **kw)
 
-        pipeline.Trainer = Listening
+        fitting.Trainer = Listening
         return train_model(data, features, *rest, **named)
 
     pipeline.train_model = listening

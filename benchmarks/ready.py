@@ -7,8 +7,9 @@ import numpy as np
 import torch
 
 from benchmarks.data import Source
-from plait.assemble import Blueprint, build, draw
+from plait.assemble import build
 from plait.augment import augment
+from plait.blueprint import Blueprint, draw
 from plait.config import Config, configure
 from plait.features import Features, PreparedTable, settings_for
 from plait.loader import Loader

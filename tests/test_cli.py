@@ -17,7 +17,7 @@ from plait import cli
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
-COMMANDS = ("inspect", "fit", "evaluate", "predict", "checks", "cache", "demo", "compare")
+COMMANDS = ("inspect", "fit", "evaluate", "predict", "impute", "checks", "cache", "demo", "compare")
 QUICK = ["--preset", "fast", "--epochs", "1", "--batch-size", "16"]
 
 

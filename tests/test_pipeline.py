@@ -17,8 +17,8 @@ import plait
 from plait.config import configure
 from plait.encoders.registry import ENCODERS
 from plait.errors import ConfigError, PlaitWarning, SchemaError
+from plait.fitting import length
 from plait.fusion.registry import FUSIONS
-from plait.pipeline import length
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 

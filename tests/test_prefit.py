@@ -268,7 +268,7 @@ def test_all_of_it_at_once(maker, media):
 
 
 def test_bundles_from_before_have_neither(plain_run):
-    from plait.assemble import Blueprint
+    from plait.blueprint import Blueprint
 
     data = plain_run[0].blueprint.to_json()
     assert (data.pop("align"), data.pop("clock")) == ({}, None)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from plait.assemble import Blueprint
+from plait.blueprint import Blueprint
 from plait.features import Features
 from plait.table.target import Target
 

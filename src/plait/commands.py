@@ -65,6 +65,10 @@ Encoders = Annotated[
     list[str],
     typer.Option("--encoder", help="Encoder of a column or modality, as image=vit; repeatable."),
 ]
+Pretrain = Annotated[
+    str | None,
+    typer.Option(help="Learn to rebuild the cells first: none (default), reconstruct or masked."),
+]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the rows at most.")]
 BatchSize = Annotated[int | None, typer.Option(help="Rows a step. Default: 64.")]
 LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate. Default: 0.002.")]
@@ -122,6 +126,7 @@ def fit(
     preset: Preset = "balanced",
     fusion: Fusion = None,
     encoder: Encoders = [],  # noqa: B006
+    pretrain: Pretrain = None,
     column: Columns = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     group: Group = None,
@@ -145,7 +150,7 @@ def fit(
     """
     pairs = _pairs({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
     given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr}
-    given |= {"threads": threads, "group": group}
+    given |= {"threads": threads, "group": group, "pretrain": pretrain}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}

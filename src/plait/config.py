@@ -84,6 +84,22 @@ class Config(BaseModel):
         description="Learning rate of encoders, by stream or modality: {'image': 0.1} is a tenth.",
     )
 
+    # Decoders.
+    pretrain: Literal["none", "reconstruct", "masked"] = Field(
+        "none",
+        description="What encoders, fusion and decoders learn before the targets: to rebuild every cell "
+        "(reconstruct), or to rebuild what is hidden from them (masked).",
+    )
+    pretrain_epochs: int | None = Field(
+        None, ge=1, description="Passes of the pretraining at most; None: as the fit itself."
+    )
+    reconstruct: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Weight of the loss by which the fused vector also has to rebuild every cell.",
+    )
+
     # Training.
     epochs: int | None = Field(
         None, ge=1, description="Passes over the rows at most; None: preset."

@@ -1,5 +1,6 @@
 """The model: encoders → fusion → heads. It composes, nothing else."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -9,13 +10,28 @@ from torch import Tensor, nn
 from plait.encoders.base import Encoder
 from plait.fusion.base import Fusion, StreamVectors
 from plait.heads.base import Head
+from plait.heads.reconstruct import Decoder
 from plait.tokens import ColumnBatch, Fused, Tokens
 
 AUXILIARY = "auxiliary/"
 """Before the name of a loss that belongs to no target."""
 
 
-class Model(nn.Module):
+FOLLOW = 0.1
+"""Weight of the decoders' loss where it teaches nobody but them; what it does to others is nothing."""
+
+
+class Trainable(nn.Module):
+    """What `plait.train.Trainer` trains: it turns a batch into losses."""
+
+    @abstractmethod
+    def row_losses(
+        self, batch: Mapping[str, ColumnBatch], targets: Mapping[str, Tensor]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Each loss a row, by target, or by a name after `AUXILIARY`."""
+
+
+class Model(Trainable):
     """Encoders, a fusion and heads, all injected.
 
     Args:
@@ -28,6 +44,9 @@ class Model(nn.Module):
         alone: weight of an auxiliary loss for which each stream answers by itself (Wang et al. 2020,
             Gradient-Blending, with fixed weights), so that no encoder is left untrained because
             another is quicker to learn.
+        decoders: column → what rebuilds its cells from the fused vector; may be empty.
+        reconstruct: weight of the loss by which the fused vector has to rebuild its columns (the mean
+            over them). At 0 the decoders only follow: they learn, and encoders and fusion do not.
     """
 
     def __init__(
@@ -39,6 +58,8 @@ class Model(nn.Module):
         heads: Mapping[str, Head],
         modality_dropout: float = 0.0,
         alone: float = 0.0,
+        decoders: Mapping[str, Decoder] | None = None,
+        reconstruct: float = 0.0,
     ) -> None:
         super().__init__()
         self.streams = {name: tuple(columns) for name, columns in streams.items()}
@@ -52,6 +73,9 @@ class Model(nn.Module):
         self.emphasis: Tensor | None = None
         """Factors of each stream's own loss, then of the fused answer's, while training; None: 1."""
         self.voices = StreamVectors(fusion.widths, width=fusion.width) if self.alone else None
+        self.rebuilt = list(decoders or {})
+        self.decoders = nn.ModuleList((decoders or {}).values())
+        self.reconstruct = reconstruct
 
     def encode(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Tokens]:
         """Each stream's tokens."""
@@ -70,7 +94,7 @@ class Model(nn.Module):
                 for name, stream in tokens.items()
             }
         elif self.training and self.modality_dropout:
-            tokens = self._drop(tokens)
+            tokens = drop_streams(tokens, self.modality_dropout)
         return self.fusion(tokens)
 
     def answer(self, fused: Fused) -> dict[str, Float[Tensor, "batch outputs"]]:
@@ -108,17 +132,32 @@ class Model(nn.Module):
                 )
         for name, loss in (fused.losses or {}).items():
             losses[AUXILIARY + name] = loss
+        if self.rebuilt:
+            weight = self.reconstruct or FOLLOW
+            vector = fused.vector if self.reconstruct else fused.vector.detach()
+            for name, loss in self.rebuild_losses(Fused(vector), batch).items():
+                losses[name] = weight * loss
         return losses
 
-    def _drop(self, tokens: dict[str, Tokens]) -> dict[str, Tokens]:
-        present = torch.stack([stream.present for stream in tokens.values()], dim=1)
-        shown = _keep_one(
-            torch.rand(present.shape, device=present.device), present, self.modality_dropout
-        )
+    def rebuild_losses(
+        self, fused: Fused, batch: Mapping[str, ColumnBatch]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Each column's loss of reconstruction over the number of columns, zero where it is missing."""
         return {
-            name: Tokens(stream.values, stream.mask & shown[:, index, None])
-            for index, (name, stream) in enumerate(tokens.items())
+            f"{AUXILIARY}rebuild {name}": decoder.loss(decoder(fused), batch[name])  # type: ignore[operator]
+            / len(self.rebuilt)
+            for name, decoder in zip(self.rebuilt, self.decoders, strict=True)
         }
+
+
+def drop_streams(tokens: dict[str, Tokens], rate: float) -> dict[str, Tokens]:
+    """Hide each present stream of a row with chance ``rate``, never the last one."""
+    present = torch.stack([stream.present for stream in tokens.values()], dim=1)
+    shown = _keep_one(torch.rand(present.shape, device=present.device), present, rate)
+    return {
+        name: Tokens(stream.values, stream.mask & shown[:, index, None])
+        for index, (name, stream) in enumerate(tokens.items())
+    }
 
 
 def _keep_one(

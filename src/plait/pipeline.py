@@ -2,44 +2,29 @@
 
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
 from plait import golden
-from plait.assemble import Blueprint, build, check_choices, check_fit, draw
-from plait.augment import augment
-from plait.bundle import TRAINING
-from plait.checkpoint import holds_state
+from plait.blueprint import Blueprint, check_choices, check_fit, draw, with_decoders
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
-from plait.errors import ConfigError, TrainError, UnreadableCellsWarning, unknown
-from plait.evaluate import ALL, Evaluation, infer, measure, subsets, validation_score
+from plait.errors import ConfigError, UnreadableCellsWarning, unknown
+from plait.evaluate import Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
+from plait.fitting import train_model
 from plait.fusion.registry import FUSIONS
-from plait.loader import Loader
 from plait.modalities import registry
 from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
-from plait.prefit import check_classes, fit_encoders
+from plait.prefit import check_classes
 from plait.progress import Bars, Reporter, Silent
-from plait.run_folder import check_folder, check_same, claim, tensorboard
+from plait.rebuild import measure_rebuilt
+from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
-from plait.task import Data, goal, understand
-from plait.tokens import ColumnBatch
-from plait.train import Trainer
-from plait.trust import fit_trust
-
-EPOCHS = {"fast": 8, "balanced": 15, "best": 50}
-PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
-STEPS = {"fast": 150, "balanced": 800, "best": 3000}
-"""Steps that a small table gets at least, in up to `MOST_TIMES` as many epochs."""
-MOST_TIMES = 3
+from plait.task import Data, understand
 
 
 def fit(
@@ -137,8 +122,13 @@ def _fit(
             UnreadableCellsWarning,
             stacklevel=3,
         )
+    plan = with_decoders(plan, config, features, prepared.columns, data.train)
     model, history = train_model(data, features, plan, prepared, tuned, folder, resume, reporter)
-    evaluation = _measure(model, data, prepared, config)
+    metrics = _measure(model, data, prepared, config).to_json()
+    if plan.decoders:
+        metrics["reconstruction"] = measure_rebuilt(
+            model, prepared.columns, data.validation, features.modalities
+        )
     rows = _golden(model, data, features, config)
     predictor = Predictor(
         config=config,
@@ -147,7 +137,7 @@ def _fit(
         blueprint=plan,
         targets=data.targets,
         model=model,
-        metrics=evaluation.to_json(),
+        metrics=metrics,
         history=history,
         rows=rows,
         quarantine=prepared.quarantine,
@@ -156,118 +146,6 @@ def _fit(
     if folder is not None:
         predictor.save(folder)
     return predictor
-
-
-def train_model(
-    data: Data,
-    features: Features,
-    plan: Blueprint,
-    prepared: PreparedTable,
-    config: Config,
-    folder: Path | None,
-    resume: bool,
-    reporter: Reporter,
-) -> tuple[Model, list[dict[str, float]]]:
-    """Build, train, and give back the model of the best epoch with its history."""
-    goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
-    model = build(
-        plan,
-        features,
-        data.targets,
-        config=config,
-        encoded={name: values[data.train] for name, values in goals.items()},
-    )
-    _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
-    held_out = {
-        name: (values[data.validation], present[data.validation])
-        for name, (values, present) in data.encoded.items()
-    }
-
-    def validate(now: Model) -> dict[str, float]:
-        found = infer(now, prepared.columns, data.validation, device=trainer.device)[ALL]
-        if not all(np.isfinite(scores).all() for scores in found.values()):
-            raise TrainError(
-                f"epoch {trainer.at.epoch + 1}: the model's answers are no longer finite, the training "
-                f"has diverged. Try a smaller lr than {trainer.peaks[0]:g}."
-            )
-        return validation_score(data.targets, held_out, found)
-
-    def vary(columns: dict[str, ColumnBatch]) -> dict[str, ColumnBatch]:
-        return augment(columns, features.modalities, features.states)
-
-    batches = partial(Loader, prepared.columns, goals, batch_size=config.batch_size)
-    loader, held = batches(data.train, seed=config.seed), batches(data.validation, seed=None)
-    training = folder / TRAINING if folder else None
-    epochs, patience = length(config, len(loader))
-    trainer = Trainer(
-        *(model, loader, validate, config),
-        epochs=epochs,
-        patience=patience,
-        vary=vary if config.augment else None,
-        reporter=reporter,
-        checkpoint=training / "checkpoint" if training else None,
-        log=tensorboard(training) if training else None,
-        held=held,
-    )
-    if training:
-        check_same(training, _told(data, features, plan, config), resume)
-        if resume and trainer.resume():
-            reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
-    at = trainer.run()
-    model.to("cpu")
-    _trust_held_out(model, data, prepared, goals, reporter)
-    return model, at.history
-
-
-def _prefit(
-    model: Model,
-    data: Data,
-    prepared: PreparedTable,
-    goals: dict[str, np.ndarray],
-    config: Config,
-    resumed: Path | None,
-    reporter: Reporter,
-) -> None:
-    """Fit what is fitted once; a checkpoint that is about to be taken up holds it already."""
-    if resumed is not None and holds_state(resumed / TRAINING / "checkpoint"):
-        return
-    goal = goals[data.targets[0].name]
-    for note in fit_encoders(model, prepared.columns, data.train, goal, seed=config.seed):
-        reporter.note(note)
-
-
-def length(config: Config, steps: int) -> tuple[int, int]:
-    """Epochs and patience: as asked, or by the preset, more of both where an epoch has few steps.
-
-    Args:
-        steps: in an epoch.
-    """
-    usual = EPOCHS[config.preset]
-    fitting = min(MOST_TIMES * usual, max(usual, -(-STEPS[config.preset] // steps)))
-    epochs = config.epochs or fitting
-    return epochs, config.patience or round(PATIENCE[config.preset] * max(1.0, fitting / usual))
-
-
-def _trust_held_out(
-    model: Model,
-    data: Data,
-    prepared: PreparedTable,
-    goals: dict[str, np.ndarray],
-    reporter: Reporter,
-) -> None:
-    """Let the validation rows say how far to trust each stream, for fusions that can."""
-    rows = data.validation
-    held = {name: torch.from_numpy(values[rows]) for name, values in goals.items()}
-    for trust in fit_trust(model, prepared.columns, rows, held).values():
-        reporter.note(f"trust fitted to the validation rows: {_trusted(trust, model)}")
-
-
-def _trusted(trust: list[float], model: Model) -> str:
-    """Trust beside the name of each vote: the streams, then "joint" or "nothing there"."""
-    streams = model.fusion.streams
-    if len(trust) < len(streams):  # a number of its own, as the joint vote of `hybrid` has
-        return "joint vote " + ", ".join(f"{share:.2f}" for share in trust)
-    return ", ".join(f"{name} {share:.2f}" for name, share in zip(streams, trust, strict=False))
 
 
 def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:
@@ -323,15 +201,3 @@ def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) 
         f"class weights {config.class_weights}, {config.threads or compute_threads()} threads",
     ]
     return lines
-
-
-def _told(data: Data, features: Features, plan: Blueprint, config: Config) -> dict[str, Any]:
-    """What must be the same for a checkpoint to make sense, by the name a user knows it by."""
-    free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows"}
-    return {
-        **config.model_dump(mode="json", exclude=free),
-        "the columns": features.to_json(),
-        "the model": plan.to_json(),
-        "the target": [target.to_json() for target in data.targets],
-        "the rows": [data.train.tolist(), data.validation.tolist()],
-    }

@@ -11,7 +11,8 @@ import torch
 
 from plait import golden
 from plait.answers import Answers, decode
-from plait.assemble import Blueprint, build
+from plait.assemble import build
+from plait.blueprint import Blueprint
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card
 from plait.config import Config, within_caps
@@ -27,6 +28,7 @@ from plait.errors import (
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
+from plait.impute import impute
 from plait.loader import collate
 from plait.modalities.base import Problem
 from plait.model import Model
@@ -139,6 +141,8 @@ class Predictor:
                 absent = prepared.absent
         _warn(quarantine, absent)
         return np.concatenate(parts)
+
+    impute = impute
 
     def answer(
         self,

@@ -11,6 +11,9 @@ from typing import Any
 from plait.bundle import TRAINING, holds_bundle
 from plait.errors import ConfigError
 
+PRETRAINING = "pretrain"
+"""The subfolder of the training's where the pretraining keeps its checkpoint and logs."""
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks; two fits into one folder are then not kept apart
@@ -79,9 +82,9 @@ def check_same(training: Path, told: Mapping[str, Any], resume: bool) -> None:
                 ]
             )
         return
-    checkpoint = training / "checkpoint"
-    if checkpoint.is_dir():
-        (checkpoint / "state.json").unlink(missing_ok=True)
+    for checkpoint in (training / "checkpoint", training / PRETRAINING / "checkpoint"):
+        if checkpoint.is_dir():
+            (checkpoint / "state.json").unlink(missing_ok=True)
     training.mkdir(parents=True, exist_ok=True)
     mark.write_text(json.dumps(prints, indent=1), encoding="utf-8")
 

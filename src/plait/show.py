@@ -24,6 +24,17 @@ LABELS = {
 }
 
 
+REBUILT = {
+    "mse": "squared error",
+    "psnr": "PSNR, dB",
+    "mae": "MAE",
+    "days_off": "days off",
+    "steps_off": "steps off",
+    "nats": "nats a subword",
+}
+"""How the figures of a rebuilt column are called; the rest by their own names."""
+
+
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
     """A plain table; the first ``left`` columns are text, the rest numbers."""
     table = Table(box=None, pad_edge=False, show_header=any(head))
@@ -91,8 +102,24 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
             ]
         title = f"{name} ({result['kind']}), {result['rows']} rows of {evaluation['source']}"
         _print(console, title, grid(head, rows))
+    if evaluation.get("reconstruction"):
+        show_reconstruction(console, evaluation["reconstruction"], evaluation["source"])
     for note in evaluation["notes"]:
         console.print(f"[yellow]![/yellow] {escape(note)}", highlight=False)
+
+
+def show_reconstruction(
+    console: Console, columns: Mapping[str, Mapping[str, Any]], source: str
+) -> None:
+    """How well each column's cells are rebuilt: seen, hidden, and by saying what is usual."""
+    rows = [
+        [name, REBUILT.get(figure, figure), f"{found['rows']}"]
+        + [_figure(found[kind].get(figure)) for kind in ("seen", "hidden", "usual")]
+        for name, found in columns.items()
+        for figure in found["seen"]
+    ]
+    head = ["column", "figure", "rows", "cell seen", "cell hidden", "usual cell"]
+    _print(console, f"rebuilt cells of {source}", grid(head, rows, left=2))
 
 
 def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: int = 20) -> None:
@@ -118,6 +145,10 @@ def show_facts(console: Console, facts: Mapping[str, Mapping[str, str]]) -> None
         rows = [[name, value] for name, value in group.items()]
         _print(console, title, grid(["", ""], rows, left=2))
         console.print()
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _number(value: float | None) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from plait.config import Config
 from plait.errors import suggest
 from plait.heads.regress import Regress
-from plait.model import AUXILIARY, Model
+from plait.model import Model, Trainable
 
 RATE = 0.025
 """How fast learned weights move: a step of Adam (Kingma & Ba 2015) at the rate of Chen et al. 2018."""
@@ -191,10 +191,15 @@ class Tasks:
     """Turns a batch's losses into gradients, by the options `task_weighting` and `gradient_surgery`.
 
     Auxiliary losses belong to no target: they are added as they are. With one target there is
-    nothing to weigh but by hand, and nothing to free.
+    nothing to weigh but by hand, and nothing to free. What is not a `Model` has losses, no targets:
+    they are added, too.
     """
 
-    def __init__(self, model: Model, config: Config) -> None:
+    def __init__(self, model: Trainable, config: Config) -> None:
+        self.weighting, self.surgery = Weighting([], {}), False
+        self.shared: list[nn.Parameter] = []
+        if not isinstance(model, Model):
+            return
         several = len(model.targets) > 1
         method = config.task_weighting if several else "fixed"
         self.weighting = _weighting(method, model, config.task_weights)
@@ -227,7 +232,7 @@ class Tasks:
         self._operate(rivals, rest, run)
 
     def _weigh(self, name: str, loss: Tensor, scale: float | None) -> Tensor:
-        weight = 1.0 if name.startswith(AUXILIARY) else self.weighting.weights[name]
+        weight = self.weighting.weights.get(name, 1.0)
         loss = loss if weight == 1.0 else loss * weight
         return loss if scale is None else loss * scale
 

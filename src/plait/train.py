@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -17,7 +18,7 @@ from plait.devices import choose_device
 from plait.errors import TrainError
 from plait.heads.rules import known_rows
 from plait.loader import Batch, Loader
-from plait.model import Model
+from plait.model import Trainable
 from plait.optim import AveragedWeights, build_optimizer, schedule
 from plait.progress import Reporter
 from plait.tasks import Tasks
@@ -26,7 +27,7 @@ from plait.tokens import ColumnBatch
 BAD_STEPS = 10
 """So many steps in a row without a finite loss end the training."""
 
-Validate = Callable[[Model], Mapping[str, float]]
+Validate = Callable[[Any], Mapping[str, float]]
 """Gives at least ``score`` (higher is better) and ``loss`` on the validation rows."""
 
 Vary = Callable[[dict[str, ColumnBatch]], dict[str, ColumnBatch]]
@@ -39,7 +40,7 @@ Log = Callable[[int, Mapping[str, float]], None]
 class Losses(nn.Module):
     """The model seen as a function from a batch to row losses, so that wrappers may wrap it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Trainable) -> None:
         super().__init__()
         self.model = model
 
@@ -74,11 +75,12 @@ class Trainer:
         vary: augments the columns of a batch; None leaves them as they are.
         checkpoint: the folder to save to while training; None saves nothing.
         held: the held-out rows, in order; only ``balance="blending"`` needs them.
+        title: what the progress bar calls it.
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Trainable,
         loader: Loader,
         validate: Validate,
         config: Config,
@@ -90,6 +92,7 @@ class Trainer:
         checkpoint: Path | None = None,
         log: Log | None = None,
         held: Loader | None = None,
+        title: str = "train",
     ) -> None:
         self.model = model
         self.loader = loader
@@ -101,6 +104,7 @@ class Trainer:
         self.reporter = reporter
         self.checkpoint = checkpoint
         self.log = log or (lambda step, scalars: None)
+        self.title = title
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
         self.model.to(self.device)
@@ -167,7 +171,7 @@ class Trainer:
                 update; then the last checkpoint stands.
         """
         rows = len(self.loader.rows)
-        with self.reporter.stage("train", rows * self.epochs, "rows") as stage:
+        with self.reporter.stage(self.title, rows * self.epochs, "rows") as stage:
             stage.advance(rows * self.at.epoch)
             try:
                 while self.at.epoch < self.epochs and not self._finished():

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from plait.assemble import Blueprint, build, draw
+from plait.assemble import build
 from plait.augment import augment
+from plait.blueprint import Blueprint, draw
 from plait.comparison.run import Job, config_for, plan_for
 from plait.config import Config, configure
 from plait.features import Features, settings_for

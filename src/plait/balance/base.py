@@ -16,13 +16,6 @@ from plait.tokens import Fused, Tokens
 class Balance:
     """Balances nothing; what the methods have in common."""
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.streams = list(model.streams)
-        self.tokens: dict[str, Tokens] = {}
-        self.fused: Fused | None = None
-        self.voices: Tokens | None = None
-
     @contextmanager
     def listen(self) -> Iterator[None]:
         """Take down what passes through the fusion in the forward pass inside."""
@@ -47,6 +40,13 @@ class Balance:
 
 class Listening(Balance):
     """Hears the fusion's tokens and each stream's own answer."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.streams = list(model.streams)
+        self.tokens: dict[str, Tokens] = {}
+        self.fused: Fused | None = None
+        self.voices: Tokens | None = None
 
     @contextmanager
     def listen(self) -> Iterator[None]:

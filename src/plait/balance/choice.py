@@ -8,7 +8,7 @@ from plait.balance.modulation import Agm, OgmGe
 from plait.config import Config
 from plait.errors import ConfigError
 from plait.loader import Loader
-from plait.model import Model
+from plait.model import Model, Trainable
 
 
 def balance_problems(config: Config, streams: Sequence[str], *, voting: bool) -> list[str]:
@@ -22,7 +22,7 @@ def balance_problems(config: Config, streams: Sequence[str], *, voting: bool) ->
     return []
 
 
-def build_balance(model: Model, config: Config, held: Loader | None = None) -> Balance:
+def build_balance(model: Trainable, config: Config, held: Loader | None = None) -> Balance:
     """The method that ``config.balance`` names; none where there is a single stream.
 
     Args:
@@ -31,8 +31,8 @@ def build_balance(model: Model, config: Config, held: Loader | None = None) -> B
     Raises:
         ConfigError: the method lacks the streams' own answers, or the held-out rows.
     """
-    if len(model.streams) < 2 or config.balance == "none":
-        return Balance(model)
+    if not isinstance(model, Model) or len(model.streams) < 2 or config.balance == "none":
+        return Balance()
     silent = model.voices is None and not model.fusion.voting
     problems = balance_problems(
         config.model_copy(update={"alone": 0.0 if silent else 1.0}),

@@ -12,7 +12,7 @@ from typing import Any
 from rich.table import Table as Screen
 
 import plait
-from plait.assemble import check_choices
+from plait.blueprint import check_choices
 from plait.comparison import about, data
 from plait.comparison.jobs import run_all, time_rows
 from plait.comparison.page import render
@@ -22,10 +22,10 @@ from plait.comparison.screen import table as screen_table
 from plait.config import Config, configure
 from plait.devices import choose_device, cores
 from plait.errors import ConfigError, unknown
+from plait.fitting import length
 from plait.fusion.registry import FUSIONS
 from plait.metrics import PRIMARY
 from plait.optim import DEFAULT_LR
-from plait.pipeline import length
 from plait.progress import Bars, Reporter, Silent
 from plait.run_folder import check_folder, claim
 from plait.table.answers import write_table

@@ -16,7 +16,7 @@ from uuid import uuid4
 import numpy as np
 
 from plait import golden
-from plait.assemble import Blueprint, draw
+from plait.blueprint import Blueprint, draw
 from plait.config import Config
 from plait.errors import StoreError, TableError
 from plait.features import Features, PreparedTable, settings_for

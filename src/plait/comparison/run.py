@@ -20,17 +20,18 @@ import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from plait.assemble import Blueprint, build
+from plait.assemble import build
+from plait.blueprint import Blueprint
 from plait.comparison.data import Ready, load
 from plait.config import Config
 from plait.devices import torch_threads
 from plait.errors import PlaitError
 from plait.evaluate import natural
 from plait.features import PreparedTable
+from plait.fitting import train_model
 from plait.loader import collate, row_bytes
 from plait.metrics import METRICS, PRIMARY
 from plait.model import Model
-from plait.pipeline import train_model
 from plait.predict import Predictor
 from plait.progress import Stage
 from plait.store import PreparedColumn

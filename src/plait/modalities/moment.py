@@ -25,7 +25,7 @@ MISSING_WORDS = frozenset({"na", "n/a", "nat", "nan", "null", "none", "?", "-"})
 CLIP = 10.0
 ASSUMED_SPREAD = 86400.0
 
-_EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)
 _CLOCK = (
     r"(?:[ T,]+(\d{1,2}):(\d{2})(?::(\d{2})(?:\.\d+)?)?\s*([AaPp]\.?[Mm]\.?)?"
     r"\s*(Z|UTC|GMT|[+-]\d{2}:?\d{2})?)?"
@@ -77,7 +77,7 @@ class DatetimeModality(Modality):
         return {
             "order": order,
             "decided": decided,
-            "times": any(moment.time() != _EPOCH.time() for moment in moments),
+            "times": any(moment.time() != EPOCH.time() for moment in moments),
             "mean": float(seconds.mean()),
             "std": float(seconds.std()) or ASSUMED_SPREAD,
         }
@@ -100,13 +100,13 @@ class DatetimeModality(Modality):
                 rows.append(row)
                 moments.append(moment)
         if rows:
-            values[rows] = _features(moments, state)[:, :width]
+            values[rows] = moment_features(moments, state)[:, :width]
             present[rows] = True
         return Prepared(values, None, present, problems)
 
     def describe(self, state: State) -> str:
         """For instance ``dates around 2021-04-05, day first``."""
-        middle = _EPOCH + timedelta(seconds=state["mean"])
+        middle = EPOCH + timedelta(seconds=state["mean"])
         kind = "dates and times" if state["times"] else "dates"
         shown = (
             ORDERS[state["order"]] if state["decided"] else f"{ORDERS[state['order']]} if unclear"
@@ -233,10 +233,10 @@ def _find_order(cells: Iterable[object]) -> tuple[str, bool]:
 
 
 def _seconds(moment: datetime) -> float:
-    return (moment - _EPOCH).total_seconds()
+    return (moment - EPOCH).total_seconds()
 
 
-def _features(moments: Sequence[datetime], state: State) -> np.ndarray:
+def moment_features(moments: Sequence[datetime], state: State) -> np.ndarray:
     """``[rows, 9]``: position, then sine and cosine of year, month, week and day."""
     seconds = np.array([_seconds(moment) for moment in moments])
     position = np.clip((seconds - state["mean"]) / state["std"], -CLIP, CLIP)

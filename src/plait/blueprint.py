@@ -1,0 +1,215 @@
+"""The architecture of a model as plain values: which streams, encoders, fusion and decoders, and why."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from plait.balance import balance_problems, stream_rates
+from plait.config import Config
+from plait.encoders.aligned import ALIGNERS
+from plait.encoders.registry import (
+    ENCODERS,
+    SIZES,
+    TABULAR,
+    TABULAR_MODALITIES,
+    default_encoder,
+)
+from plait.errors import ConfigError, suggest, unknown
+from plait.features import Features
+from plait.fusion.registry import FUSIONS, option_problems
+from plait.heads.decoders import decoder_class
+from plait.store import PreparedColumn
+from plait.table.target import Target
+from plait.tasks import task_problems
+
+NEAREST = ("product", "late", "qmf", "hybrid")
+"""Fusions that are told to whoever asked for one that cannot answer such a target."""
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """Everything needed to build the same architecture again; saved in the bundle.
+
+    Attributes:
+        streams: stream → its columns, in order. Media columns are streams of their own; all numeric,
+            categorical and datetime columns form one.
+        encoders: stream → the encoder's name.
+        shared: stream → the stream whose encoder it uses, itself when it has its own.
+        fusion: the fusion's name.
+        width: numbers in a token.
+        align: stream → the aligner before its encoder, for streams that have one.
+        clock: tokens that streams of several are resampled to; None: as they come.
+        reconstruct: weight of rebuilding every column while training.
+        decoders: column → what is typical of its cells, for columns that have a decoder.
+    """
+
+    streams: dict[str, list[str]]
+    encoders: dict[str, str]
+    shared: dict[str, str]
+    fusion: str
+    width: int
+    preset: str
+    dropout: float
+    modality_dropout: float
+    alone: float
+    fusion_options: dict[str, Any] = field(default_factory=dict)
+    align: dict[str, str] = field(default_factory=dict)
+    clock: int | None = None
+    reconstruct: float = 0.0
+    decoders: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Blueprint":
+        """What `to_json` gave."""
+        return cls(**data)
+
+
+def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
+    """Check names that only the registries know.
+
+    Raises:
+        ConfigError: listing every unknown fusion, encoder, column or modality.
+    """
+    problems = []
+    if config.fusion not in FUSIONS:
+        problems.append(f"fusion: {unknown('fusion', config.fusion, FUSIONS)}")
+    else:
+        problems += option_problems(config.fusion, config.fusion_options)
+    for key, name in config.encoders.items():
+        modality = modalities.get(key, key)
+        if modality in TABULAR_MODALITIES:
+            problems.append(
+                f"encoders: {key} is {modality}; tabular columns have one encoder only."
+            )
+        elif modality not in ENCODERS:
+            known = [*modalities, *ENCODERS]
+            problems.append(
+                f"encoders: there is no column or modality '{key}'.{suggest(key, known)}"
+            )
+        elif name not in ENCODERS[modality]:
+            problems.append(f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}")
+    for name in config.share:
+        if name not in ENCODERS:
+            problems.append(f"share: {unknown('modality', name, ENCODERS)}")
+    problems += _align_problems(config, modalities)
+    if problems:
+        raise ConfigError(problems)
+
+
+def _align_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
+    problems = []
+    for key, name in config.align.items():
+        modality = modalities.get(key, key)
+        if modality not in [*modalities.values(), *ENCODERS, *TABULAR_MODALITIES]:
+            known = [*modalities, *ALIGNERS]
+            problems.append(f"align: there is no column or modality '{key}'.{suggest(key, known)}")
+        elif modality not in ALIGNERS:
+            can = ", ".join(f"{kind} ({', '.join(ALIGNERS[kind])})" for kind in ALIGNERS)
+            what = key if key == modality else f"{key} is {modality}, which"
+            problems.append(f"align: {what} has no aligner; these have: {can}.")
+        elif name not in ALIGNERS[modality]:
+            problems.append(f"align: {unknown(f'{modality} aligner', name, ALIGNERS[modality])}")
+        elif key != modality and modality in config.share:
+            problems.append(
+                f"align: {key} shares its encoder with all {modality} columns; write {modality} instead."
+            )
+    return problems
+
+
+def draw(config: Config, features: Features) -> Blueprint:
+    """Decide the architecture for these columns."""
+    check_choices(config, features.modalities)
+    streams: dict[str, list[str]] = {}
+    encoders: dict[str, str] = {}
+    shared: dict[str, str] = {}
+    align: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for column, modality in features.modalities.items():
+        if modality in TABULAR_MODALITIES:
+            streams.setdefault(TABULAR, []).append(column)
+            continue
+        # A media column may itself be called "tabular"; its stream then needs another name.
+        stream = column if column != TABULAR else f"{column} ({modality})"
+        streams[stream] = [column]
+        by_modality = config.encoders.get(modality, default_encoder(modality))
+        encoders[stream] = config.encoders.get(column, by_modality)
+        shared[stream] = stream
+        aligner = config.align.get(column, config.align.get(modality))
+        if aligner is not None:
+            align[stream] = aligner
+        if modality in config.share:
+            shared[stream] = first.setdefault(modality, stream)
+    if TABULAR in streams:
+        encoders[TABULAR], shared[TABULAR] = "tokens", TABULAR
+    return Blueprint(
+        streams=streams,
+        encoders=encoders,
+        shared=shared,
+        fusion=config.fusion,
+        width=config.width or SIZES[config.preset]["width"],
+        preset=config.preset,
+        dropout=config.dropout,
+        modality_dropout=config.modality_dropout if len(streams) > 1 else 0.0,
+        alone=config.alone,
+        fusion_options=dict(config.fusion_options),
+        align=align,
+        clock=config.clock,
+    )
+
+
+def check_fit(config: Config, plan: Blueprint, features: Features, targets: list[Target]) -> Config:
+    """Check options that depend on what the table holds, before any cell is prepared.
+
+    Returns:
+        The options to train with: ``lr_scale`` by stream alone.
+
+    Raises:
+        ConfigError: listing every target the fusion cannot answer, and every unknown target or stream.
+    """
+    method = FUSIONS[plan.fusion]
+    others = [name for name, other in FUSIONS.items() if set(method.kinds) < set(other.kinds)]
+    problems = [
+        f"fusion: '{plan.fusion}' answers {' and '.join(method.kinds)} targets only, and "
+        f"'{target.name}' is {target.kind}. Take another, for instance "
+        f"{', '.join(name for name in NEAREST if name in others)}."
+        for target in targets
+        if target.kind not in method.kinds
+    ]
+    problems += task_problems(config, [target.name for target in targets])
+    problems += balance_problems(config, list(plan.streams), voting=method.voting)
+    kinds = {
+        stream: TABULAR if stream == TABULAR else features.modalities[columns[0]]
+        for stream, columns in plan.streams.items()
+    }
+    rates, odd = stream_rates(config.lr_scale, kinds, plan.shared)
+    if problems + odd:
+        raise ConfigError(problems + odd)
+    return config.model_copy(update={"lr_scale": rates})
+
+
+def with_decoders(
+    plan: Blueprint,
+    config: Config,
+    features: Features,
+    columns: Mapping[str, PreparedColumn],
+    rows: np.ndarray,
+) -> Blueprint:
+    """The blueprint with a decoder for every column, where the options ask for any.
+
+    Args:
+        columns: the prepared columns.
+        rows: the training rows, which say what is typical of a column.
+    """
+    if config.pretrain == "none" and not config.reconstruct:
+        return plan
+    decoders = {
+        name: decoder_class(modality).survey(columns[name], rows)
+        for name, modality in features.modalities.items()
+    }
+    return replace(plan, decoders=decoders, reconstruct=config.reconstruct)

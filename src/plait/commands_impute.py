@@ -1,0 +1,61 @@
+"""`plait impute`: fill a table's missing cells, from the command line."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.commands import (
+    AsJson,
+    BundleArg,
+    Quiet,
+    Root,
+    TableArg,
+    _print_json,
+    _reporter,
+    app,
+    err,
+    say,
+)
+from plait.commands import out as console
+
+
+@app.command()
+def impute(
+    bundle: BundleArg,
+    table: TableArg,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet.")
+    ],
+    root: Root = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fill the missing cells of a table from the other cells of their rows.
+
+    Rebuilt images, sounds and signals go into a folder beside the file. The model needs decoders: fit
+    it with --pretrain.
+
+    Example: [bold]plait impute runs/a new.csv -o filled.csv[/bold]
+    """
+    from plait.filled import MEDIA, check_beside, spoken, write_filled
+    from plait.predict import load
+    from plait.table.answers import check_output
+    from plait.table.source import open_table
+
+    check_output(output, table)
+    model = load(bundle)
+    media = [name for name, kind in model.features.modalities.items() if kind in MEDIA]
+    base = open_table(table, root=root, empty=True).root
+    folder = check_beside(output, base, media)
+    filled = model.impute(table, root=root, reporter=_reporter(quiet))
+    for note in filled.notes():
+        say(err, f"! {note}")
+    write_filled(output, filled, folder, base)
+    if as_json:
+        rows = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
+        _print_json({"out": output, "rows": len(filled), "filled": rows, "absent": filled.absent})
+        return
+    listed = Path(output).with_suffix(".filled.csv")
+    say(console, f"{spoken(filled.counts())}; {len(filled)} rows written to {output}")
+    say(console, f"What was filled is listed in {listed}")

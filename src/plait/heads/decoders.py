@@ -1,0 +1,48 @@
+"""The visible dictionary of decoders, by modality."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from plait.errors import ConfigError, unknown
+from plait.heads.image_decoder import ImageDecoder
+from plait.heads.mel_decoder import MelDecoder
+from plait.heads.reconstruct import Decoder
+from plait.heads.signal_decoder import SignalDecoder
+from plait.heads.tabular_decoder import CategoryDecoder, MomentDecoder, NumberDecoder
+from plait.heads.text_decoder import TextDecoder
+
+DECODERS: dict[str, type[Decoder]] = {
+    "image": ImageDecoder,
+    "audio": MelDecoder,
+    "text": TextDecoder,
+    "signal": SignalDecoder,
+    "numeric": NumberDecoder,
+    "categorical": CategoryDecoder,
+    "datetime": MomentDecoder,
+}
+"""Modality → what rebuilds its cells."""
+
+
+def decoder_class(modality: str) -> type[Decoder]:
+    """The decoder of a modality.
+
+    Raises:
+        ConfigError: no decoder is registered for it.
+    """
+    if modality not in DECODERS:
+        raise ConfigError([f"reconstruct: {unknown('decoder', modality, DECODERS)}"])
+    return DECODERS[modality]
+
+
+def build_decoder(
+    modality: str,
+    state: dict[str, Any],
+    typical: Mapping[str, float],
+    *,
+    width: int,
+    size: Mapping[str, int],
+    dropout: float,
+) -> Decoder:
+    """The decoder for one column, sized by the preset and by what is typical of the column."""
+    kind = decoder_class(modality)
+    return kind.fitted(state, typical, width=width, size=size, dropout=dropout)

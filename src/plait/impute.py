@@ -1,0 +1,157 @@
+"""Imputation: what a missing cell would hold, told from the other cells of its row."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from plait.config import Config
+from plait.devices import compute_threads, torch_threads
+from plait.errors import CellError, ConfigError
+from plait.evaluate import BATCH
+from plait.features import Features, PreparedTable
+from plait.filled import Filled
+from plait.heads.reconstruct import Decoder
+from plait.loader import collate
+from plait.media import Limits
+from plait.modalities.base import Problem
+from plait.modalities.categorical import to_category
+from plait.modalities.restore import restore
+from plait.model import Model
+from plait.progress import Reporter, Silent
+from plait.table.quarantine import Quarantine
+from plait.table.source import Table, open_table
+from plait.tokens import Fused
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What imputation needs of a `plait.predict.Predictor`."""
+
+    config: Config
+    features: Features
+    model: Model
+
+    def _chunks(
+        self, table: Table, reporter: Reporter
+    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
+
+
+def impute(
+    self: _Fitted,
+    source: Any,
+    *,
+    root: Path | str | None = None,
+    reporter: Reporter | None = None,
+) -> Filled:
+    """The table with its missing input cells filled from the other cells of their rows.
+
+    Numbers, categories, dates and texts come as values, an image as ``uint8 [height, width,
+    channels]``, a sound as ``float32 [samples]`` through Griffin-Lim, a signal as an array. All have
+    the prepared size and detail. A row without any cell gets what is usual, as far as training hid
+    whole rows.
+
+    Args:
+        source: anything `plait.fit` takes; the target may be absent, and is never filled.
+        root: the folder media paths are relative to; default: the table's own.
+
+    Raises:
+        ConfigError: the model was trained without decoders.
+    """
+    if not self.model.rebuilt:
+        raise ConfigError(
+            [
+                "impute: this model has no decoders, so it cannot tell what a missing cell would hold. "
+                "Fit it with pretrain='masked' or 'reconstruct' (--pretrain masked), or with "
+                "reconstruct=0.1 (--set reconstruct=0.1)."
+            ]
+        )
+    table = open_table(source, root=root, empty=True)
+    columns = {name: table.cells(name) for name in table.columns}
+    columns |= {name: [None] * table.rows for name in self.model.rebuilt if name not in columns}
+    filled = Filled(
+        columns=columns,
+        filled={name: np.zeros(table.rows, bool) for name in self.model.rebuilt},
+        modalities=dict(self.features.modalities),
+        rates={
+            name: int(self.features.states[name]["rate"])
+            for name, modality in self.features.modalities.items()
+            if modality == "audio"
+        },
+        quarantine=Quarantine(),
+    )
+    own = {name: _own(columns[name]) for name in self.model.rebuilt if _is_category(self, name)}
+    with torch_threads(self.config.threads or compute_threads()):
+        for start, rows, prepared in self._chunks(table, reporter or Silent()):
+            vectors = _vectors(self.model, prepared, rows)
+            _fill(self, prepared, vectors, filled, start)
+            for entry in prepared.quarantine.entries:
+                problem = Problem(entry.row, entry.reason)
+                filled.quarantine.add(entry.column, [problem], offset=start)
+            filled.absent[:] = prepared.absent
+    for name, known in own.items():
+        cells = filled.columns[name]
+        for row in np.flatnonzero(filled.filled[name]).tolist():
+            cells[row] = known.get(cells[row], cells[row])
+    return filled
+
+
+def _is_category(fitted: _Fitted, name: str) -> bool:
+    return fitted.features.modalities[name] == "categorical"
+
+
+def _own(cells: list[Any]) -> dict[str, Any]:
+    """A column's cells by their category, so that a filled one is written as the table writes it."""
+    known: dict[str, Any] = {}
+    for cell in cells:
+        if cell is not None:
+            with suppress(CellError):
+                known.setdefault(to_category(cell, Limits()), cell)
+    return known
+
+
+@torch.no_grad()
+def _vectors(model: Model, prepared: PreparedTable, rows: int) -> Float[Tensor, "rows width"]:
+    parts = [
+        model.fuse(model.encode(collate(prepared.columns, part))).vector
+        for part in np.array_split(np.arange(rows), max(1, -(-rows // BATCH)))
+    ]
+    return torch.cat(parts)
+
+
+def _fill(
+    fitted: _Fitted,
+    prepared: PreparedTable,
+    vectors: Float[Tensor, "rows width"],
+    filled: Filled,
+    start: int,
+) -> None:
+    """Fill the missing cells of a run of rows that begins at ``start``."""
+    for name, decoder in zip(fitted.model.rebuilt, fitted.model.decoders, strict=True):
+        missing = np.flatnonzero(~prepared.columns[name].rows_present)
+        for first in range(0, len(missing), BATCH):
+            some = missing[first : first + BATCH]
+            for row, cell in zip(
+                some.tolist(), _rebuilt(fitted, name, decoder, vectors, some), strict=True
+            ):
+                filled.columns[name][start + row] = cell
+                filled.filled[name][start + row] = cell is not None
+
+
+@torch.no_grad()
+def _rebuilt(
+    fitted: _Fitted,
+    name: str,
+    decoder: torch.nn.Module,
+    vectors: Float[Tensor, "rows width"],
+    rows: Int64[np.ndarray, " some"],
+) -> list[Any]:
+    assert isinstance(decoder, Decoder)
+    output = decoder(Fused(vectors[torch.from_numpy(rows)]))
+    state = fitted.features.states[name]
+    return restore(fitted.features.modalities[name], decoder.cell(output), state)

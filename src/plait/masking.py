@@ -1,0 +1,96 @@
+"""Hiding parts of a batch's cells, for masked pretraining: what is hidden has to be guessed.
+
+Subwords as in BERT (Devlin et al. 2019, section 3.1), patches as in the MAE of He et al. (2022),
+stretches of sounds and signals, and whole cells of a table. All randomness comes from torch's global
+generator.
+"""
+
+from collections.abc import Callable, Mapping
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from plait.tokens import ColumnBatch
+
+WORDS = 0.3
+"""Share of a text's subwords that are hidden."""
+
+PARTS = 0.5
+"""Share of an image's patches, and of a sound's or signal's stretches."""
+
+CELLS = 0.3
+"""Share of the numbers, categories and dates."""
+
+PATCHES = 8
+"""Patches a side of an image."""
+
+STRETCH = 8
+"""Steps of a sound or signal that are hidden together."""
+
+
+def hide(
+    columns: Mapping[str, ColumnBatch], modalities: Mapping[str, str]
+) -> dict[str, ColumnBatch]:
+    """A batch with parts of its cells hidden; a cell that is missing stays so.
+
+    Args:
+        columns: one batch.
+        modalities: each column's modality; one that cannot be masked stays as it is.
+    """
+    return {
+        name: MASKS[modalities[name]](column) if modalities[name] in MASKS else column
+        for name, column in columns.items()
+    }
+
+
+def hide_words(column: ColumnBatch) -> ColumnBatch:
+    """Some subwords become id 0, which no text holds."""
+    hidden = torch.rand(column.mask.shape, device=column.mask.device) < WORDS
+    return ColumnBatch(column.values.masked_fill(hidden, 0), column.mask)
+
+
+def hide_patches(column: ColumnBatch) -> ColumnBatch:
+    """Some patches take the image's mean colour."""
+    values = column.values
+    batch, height, width, _ = values.shape
+    hidden = torch.rand(batch, PATCHES, PATCHES, device=values.device) < PARTS
+    rows = torch.arange(height, device=values.device) * PATCHES // height
+    across = torch.arange(width, device=values.device) * PATCHES // width
+    mean = values.float().mean(dim=(1, 2), keepdim=True).to(values.dtype)
+    shown = torch.where(hidden[:, rows][:, :, across].unsqueeze(-1), mean, values)
+    return ColumnBatch(shown, column.mask)
+
+
+def hide_stretches(column: ColumnBatch) -> ColumnBatch:
+    """Some stretches of time take the cell's mean."""
+    real = column.mask.unsqueeze(-1)
+    values = column.values.float() * real
+    mean = values.sum(dim=1, keepdim=True) / real.sum(dim=1, keepdim=True).clamp(min=1)
+    shown = torch.where(_stretches(column.mask).unsqueeze(-1), mean, values) * real
+    return ColumnBatch(shown.to(column.values.dtype), column.mask)
+
+
+def _stretches(mask: Bool[Tensor, "batch steps"]) -> Bool[Tensor, "batch steps"]:
+    batch, steps = mask.shape
+    count = -(-steps // STRETCH)
+    hidden = torch.rand(batch, count, device=mask.device) < PARTS
+    return hidden.repeat_interleave(STRETCH, dim=1)[:, :steps]
+
+
+def hide_cell(column: ColumnBatch) -> ColumnBatch:
+    """Some cells go missing."""
+    shown = column.mask & (torch.rand(column.mask.shape, device=column.mask.device) >= CELLS)
+    return ColumnBatch(column.values, shown)
+
+
+MASKS: dict[str, Callable[[ColumnBatch], ColumnBatch]] = {
+    "image": hide_patches,
+    "audio": hide_stretches,
+    "signal": hide_stretches,
+    "text": hide_words,
+    "numeric": hide_cell,
+    "categorical": hide_cell,
+    "datetime": hide_cell,
+}
+"""Modality → how parts of it are hidden."""

@@ -71,6 +71,19 @@ def run_all(
     waiting = [job for job in jobs if results[job] is None]
     if len(waiting) < len(jobs):
         reporter.note(f"{len(jobs) - len(waiting)} of {len(jobs)} runs were finished before")
+    if waiting:
+        _run(folder, waiting, parallel, reporter, results)
+    return [found for found in results.values() if found is not None]
+
+
+def _run(
+    folder: Path,
+    waiting: list[Job],
+    parallel: int,
+    reporter: Reporter,
+    results: dict[Job, dict[str, Any] | None],
+) -> None:
+    """Run the waiting jobs and put their results in."""
     running: dict[subprocess.Popen[bytes], Job] = {}
     try:
         with reporter.stage("compare", len(waiting), "runs") as stage:
@@ -89,7 +102,6 @@ def run_all(
                 time.sleep(_WAIT)
     finally:
         _stop(list(running))
-    return [found for found in results.values() if found is not None]
 
 
 def _start(folder: Path, job: Job) -> "subprocess.Popen[bytes]":

@@ -92,7 +92,7 @@ def test_a_second_call_starts_nothing(started, tmp_path):
     assert jobs.run_all(tmp_path, JOBS, 2, told) == first
     assert started == []
     assert told.notes == ["4 of 4 runs were finished before"]
-    assert told.stages == [["compare", 0, "runs", 0]]
+    assert told.stages == []
 
 
 def test_what_is_missing_damaged_or_of_other_data_is_run_again(started, tmp_path):
@@ -150,6 +150,23 @@ def test_an_interrupt_stops_the_processes(started, tmp_path, monkeypatch):
     assert [process.poll() is not None for process in processes] == [True, True]
 
 
+def test_a_run_does_not_outlive_what_started_it():
+    code = (
+        "import sys, time\n"
+        "from plait.comparison.run import end_with\n"
+        "end_with(sys.stdin.buffer)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(100)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout.readline() == b"ready\n"
+    process.stdin.close()
+    assert process.wait(timeout=20) == 1
+    process.stdout.close()
+
+
 def test_names_of_the_user_make_safe_files(tmp_path):
     paths = [
         jobs.path_of(tmp_path, Job("alone", name, 1))
@@ -173,6 +190,7 @@ def test_a_process_gets_json_one_thread_and_this_plait(tmp_path, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", popen)
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     jobs.launch({"folder": "a b; rm"}, tmp_path / "x.log").wait()
+    assert given["stdin"] == subprocess.PIPE
     assert given["command"][:4] == [sys.executable, "-P", "-m", "plait.comparison.run"]
     assert json.loads(given["command"][4]) == {"folder": "a b; rm"}
     assert given["env"]["OMP_NUM_THREADS"] == given["env"]["MKL_NUM_THREADS"] == "1"

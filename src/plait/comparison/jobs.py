@@ -71,6 +71,19 @@ def run_all(
     waiting = [job for job in jobs if results[job] is None]
     if len(waiting) < len(jobs):
         reporter.note(f"{len(jobs) - len(waiting)} of {len(jobs)} runs were finished before")
+    if waiting:
+        _run(folder, waiting, parallel, reporter, results)
+    return [found for found in results.values() if found is not None]
+
+
+def _run(
+    folder: Path,
+    waiting: list[Job],
+    parallel: int,
+    reporter: Reporter,
+    results: dict[Job, dict[str, Any] | None],
+) -> None:
+    """Run the waiting jobs and put their results in."""
     running: dict[subprocess.Popen[bytes], Job] = {}
     try:
         with reporter.stage("compare", len(waiting), "runs") as stage:
@@ -80,6 +93,7 @@ def run_all(
                     running[_start(folder, job)] = job
                 for process in [p for p in running if p.poll() is not None]:
                     job = running.pop(process)
+                    _stop([process])
                     found = results[job] = _collect(folder, job, process.returncode)
                     if "error" in found:
                         first = found["error"].partition("\n")[0]
@@ -88,7 +102,6 @@ def run_all(
                 time.sleep(_WAIT)
     finally:
         _stop(list(running))
-    return [found for found in results.values() if found is not None]
 
 
 def _start(folder: Path, job: Job) -> "subprocess.Popen[bytes]":
@@ -99,7 +112,10 @@ def _start(folder: Path, job: Job) -> "subprocess.Popen[bytes]":
 
 
 def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
-    """A process of `plait.comparison.run`; what it prints goes to the log."""
+    """A process of `plait.comparison.run`; what it prints goes to the log.
+
+    It ends when its standard input does, so that none outlives this process, however that ends.
+    """
     # The same plait, wherever this process found it; -P: nothing is imported from the working folder.
     here = str(Path(plait.__file__).parents[1])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -107,7 +123,7 @@ def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", "-m", "plait.comparison.run", json.dumps(argument)]
     with log.open("wb") as file:
         return subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+            command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment
         )
 
 
@@ -127,10 +143,13 @@ def _collect(folder: Path, job: Job, status: int) -> dict[str, Any]:
 
 
 def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
+    """End processes that still run, and let go of those that do not."""
     for process in processes:
-        process.terminate()
+        process.terminate()  # does nothing to one that has ended
     for process in processes:
         process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
 
 
 def time_rows(folder: Path, jobs: Sequence[Job], reporter: Reporter) -> dict[str, dict[str, Any]]:

@@ -7,13 +7,14 @@ JSON file, written whole or not at all. A run that fails writes the reason inste
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -337,6 +338,18 @@ def attempt(ready: Ready, job: Job) -> dict[str, Any]:
     return {**job.told(), **found}
 
 
+def end_with(stream: IO[bytes]) -> None:
+    """End this process when the stream does, which the one that started it holds open."""
+
+    def watch() -> None:
+        # Past the stream's buffer, whose lock a process could not take back when it ends.
+        while os.read(stream.fileno(), 64):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(argument: str) -> None:
     """Do what the JSON says: ``{"folder", "out", "job"}``, or ``"jobs"`` to time single rows."""
     asked = json.loads(argument)
@@ -356,4 +369,5 @@ def main(argument: str) -> None:
 
 
 if __name__ == "__main__":
+    end_with(sys.stdin.buffer)
     main(sys.argv[1])

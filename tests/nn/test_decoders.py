@@ -12,7 +12,7 @@ from plait.heads.image_decoder import ImageDecoder
 from plait.heads.reconstruct import SURVEYED, sampled
 from plait.heads.signal_decoder import SignalDecoder, Steps
 from plait.heads.tabular_decoder import CategoryDecoder, MomentDecoder, NumberDecoder
-from plait.heads.text_decoder import END, TextDecoder
+from plait.heads.text_decoder import END, SCORED, TextDecoder, _some
 from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Fused
 
@@ -109,7 +109,7 @@ def test_the_loss_has_finite_gradients_for_every_parameter(modality):
 
 
 def test_a_missing_cell_teaches_nothing_whatever_it_holds(modality):
-    decoder, column = build(modality), batch(modality)
+    decoder, column = build(modality).eval(), batch(modality)
     values = column.values.clone()
     values[2] = 1 if modality in ("text", "categorical") else 100
     changed = ColumnBatch(values, column.mask)
@@ -299,6 +299,21 @@ def test_three_sentences_are_learnt_word_for_word():
     assert short.values.tolist() == [5, 7, 4, 4, 9, 3]
     cold = decoder.write(output, temperature=0.01)
     assert cold.values.tolist() == written.values.tolist()
+
+
+def test_a_few_places_of_a_long_text_are_scored_at_a_step():
+    decoder = TextDecoder(width=8, vocabulary=30, max_tokens=40)
+    ids = torch.randint(1, 30, (3, 40), dtype=torch.int32)
+    mask = torch.arange(40) < torch.tensor([[40], [20], [3]])
+    real = decoder._goal(ColumnBatch(ids * mask, mask))[1]
+    assert _some(real).sum(dim=1).tolist() == [SCORED, SCORED, 4]
+    assert not (_some(real) & ~real).any()
+    assert not torch.equal(_some(real), _some(real))
+    output, column = torch.randn(3, 8), ColumnBatch(ids * mask, mask)
+    drawn = torch.stack([decoder.train().loss(output, column) for _ in range(60)])
+    whole = decoder.eval().loss(output, column)
+    assert not torch.equal(drawn[0], drawn[1])
+    torch.testing.assert_close(drawn.mean(dim=0), whole, atol=0.02, rtol=0.02)
 
 
 def test_a_temperature_draws_by_the_seed():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plait.errors import ConfigError
-from plait.fusion import MCB, TensorFusion, build_fusion
+from plait.fusion import Mcb, TensorFusion, build_fusion
 from plait.fusion.pairwise import Pairwise, power_normalised
 from plait.fusion.registry import FUSIONS
 from plait.tokens import Tokens
@@ -211,7 +211,7 @@ def test_sketches_keep_the_inner_product_of_outer_products():
     vectors = torch.rand(2, 2, 6)
     found = []
     for _ in range(400):
-        one, other = MCB({"a": 4, "b": 4}, width=6, size=64).sketch(vectors)[:, 0]
+        one, other = Mcb({"a": 4, "b": 4}, width=6, size=64).sketch(vectors)[:, 0]
         found.append((one * other).sum())
     products = torch.stack(found)
     want = (vectors[0, 0] @ vectors[1, 0]) * (vectors[0, 1] @ vectors[1, 1])

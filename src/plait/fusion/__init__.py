@@ -17,11 +17,11 @@ from plait.fusion.film import Film
 from plait.fusion.gan import Gan
 from plait.fusion.gmu import Gmu
 from plait.fusion.graph import Graph
-from plait.fusion.hadamard import MFB, MLB
+from plait.fusion.hadamard import Mfb, Mlb
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
-from plait.fusion.mcb import MCB
+from plait.fusion.mcb import Mcb
 from plait.fusion.mctn import Mctn
 from plait.fusion.misa import Misa
 from plait.fusion.mmtm import Mmtm
@@ -43,9 +43,6 @@ from plait.fusion.weighted import Weighted
 
 __all__ = [
     "FUSIONS",
-    "MCB",
-    "MFB",
-    "MLB",
     "ActionMae",
     "Attention",
     "Block",
@@ -70,9 +67,12 @@ __all__ = [
     "LowRank",
     "Mapping",
     "Max",
+    "Mcb",
     "Mctn",
     "Mean",
+    "Mfb",
     "Misa",
+    "Mlb",
     "Mmtm",
     "Mmvae",
     "Mopoe",

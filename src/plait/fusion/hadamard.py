@@ -1,4 +1,4 @@
-"""Bilinear fusion of low rank by Hadamard products: MLB and MFB."""
+"""Bilinear fusion of low rank by Hadamard products (MLB, MFB)."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from plait.fusion.bounds import at_least_one
 from plait.fusion.pairwise import Pairwise, power_normalised
 
 
-class MLB(Pairwise):
+class Mlb(Pairwise):
     """``z = Σ_pq P_pq (tanh(U_p v_p) ∘ tanh(U_q v_q)) + c`` over all pairs of streams.
 
     Low-rank bilinear pooling with the Hadamard product (Kim et al. 2017, section 3), there for two
@@ -38,7 +38,7 @@ class MLB(Pairwise):
         return left * right
 
 
-class MFB(Pairwise):
+class Mfb(Pairwise):
     """``z = Σ_pq P_pq norm(sumpool_k(U_p v_p ∘ U_q v_q)) + c`` over all pairs of streams.
 
     Multimodal factorised bilinear pooling (Yu et al. 2017, section 3): number i of the joint vector is

@@ -10,7 +10,7 @@ from plait.fusion.bounds import at_least_one
 from plait.fusion.pairwise import Pairwise, power_normalised
 
 
-class MCB(Pairwise):
+class Mcb(Pairwise):
     """``z = Σ_pq P_pq norm(Ψ(v_p) * Ψ(v_q)) + c`` over all pairs, with * the circular convolution.
 
     Multimodal compact bilinear pooling (Fukui et al. 2016, algorithm 1). Ψ is the count sketch

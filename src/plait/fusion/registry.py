@@ -22,11 +22,11 @@ from plait.fusion.film import Film
 from plait.fusion.gan import Gan
 from plait.fusion.gmu import Gmu
 from plait.fusion.graph import Graph
-from plait.fusion.hadamard import MFB, MLB
+from plait.fusion.hadamard import Mfb, Mlb
 from plait.fusion.hybrid import Hybrid
 from plait.fusion.late import Late, Product
 from plait.fusion.mapping import Mapping
-from plait.fusion.mcb import MCB
+from plait.fusion.mcb import Mcb
 from plait.fusion.mctn import Mctn
 from plait.fusion.misa import Misa
 from plait.fusion.mmtm import Mmtm
@@ -67,9 +67,9 @@ FUSIONS: dict[str, type[Fusion]] = {
     "tensor": TensorFusion,
     "lowrank": LowRank,
     "multiplicative": Multiplicative,
-    "mcb": MCB,
-    "mlb": MLB,
-    "mfb": MFB,
+    "mcb": Mcb,
+    "mlb": Mlb,
+    "mfb": Mfb,
     "mutan": Mutan,
     "block": Block,
     # Conditioning.

@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.functional.parts import linear, norm, vectors
+from benchmarks.functional.parts import Weights, linear, norm, vectors
 
-Weights = dict[str, Tensor]
 Reference = Callable[[Weights, list[Tensor], list[Tensor]], Tensor]
 
 

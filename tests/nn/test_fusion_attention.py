@@ -1,8 +1,5 @@
 """What is special about each of the attention methods, the experts and the graph."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -19,10 +16,6 @@ from formulas.parts import WIDTH, norm, numbers, softmax, vectors
 from plait.errors import ConfigError
 from plait.fusion import build_fusion
 from plait.tokens import Tokens
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from benchmarks.functional_attention import VERSIONS
 
 WIDTHS = {"image": 8, "text": 12, "sound": 4}
 COUNTS = {"image": 5, "text": 3, "sound": 6}
@@ -377,12 +370,3 @@ def test_it_learns_an_exclusive_or_across_two_streams(name):
     tokens, target = batch(256)
     right = ((head(part(tokens).vector).squeeze(1) > 0) == (target > 0.5)).float().mean()
     assert right > 0.95
-
-
-@pytest.mark.parametrize("name", VERSIONS)
-def test_the_function_that_speed_is_measured_against_gives_the_same(name):
-    part = make(name)
-    tokens = streams_of(part)
-    close(
-        part(tokens).vector.detach(), VERSIONS[name](dict(part.named_parameters()), tokens).detach()
-    )

@@ -7,8 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
-from plait.fusion.bounds import at_least
 from plait.fusion.base import Fusion
+from plait.fusion.bounds import at_least
 from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.tokens import Fused, Tokens
 

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from plait.fusion.bounds import at_least
 from plait.fusion.base import Fusion, StreamVectors
+from plait.fusion.bounds import at_least
 from plait.fusion.pooled import in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from plait.fusion.bounds import at_least
 from plait.fusion.base import Fusion
+from plait.fusion.bounds import at_least
 from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens

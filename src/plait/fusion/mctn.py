@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.fusion.bounds import at_least
 from plait.fusion.base import Fusion
+from plait.fusion.bounds import at_least
 from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens

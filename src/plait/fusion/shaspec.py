@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plait.blocks import masked_mean
-from plait.fusion.bounds import at_least
 from plait.fusion.base import Fusion
+from plait.fusion.bounds import at_least
 from plait.fusion.pooled import PooledVectors, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from plait.fusion.bounds import at_least
 from plait.fusion.base import Fusion
+from plait.fusion.bounds import at_least
 from plait.fusion.pooled import PooledVectors, in_full
 from plait.tokens import Tokens
 

@@ -1,6 +1,7 @@
 """What is shown while plait works."""
 
 import io
+import time
 
 from rich.console import Console
 
@@ -63,3 +64,12 @@ def test_bars_go_to_standard_error(capsys):
 
 def test_metrics_on_one_line():
     assert metrics_text({"accuracy": 0.5, "auroc": 0.123456}) == "accuracy 0.5000  auroc 0.1235"
+
+
+def test_slow_units_are_told_by_the_minute():
+    bars = shown()
+    with bars.stage("compare", 2, "runs") as stage:
+        stage.advance()
+        time.sleep(1.3)
+        stage.advance()
+    assert "runs/min" in bars.console.file.getvalue()

@@ -331,6 +331,14 @@ def test_surgery_survives_targets_that_a_batch_lacks(there):
         same(plain, got)
 
 
+def test_which_targets_are_there_is_asked_only_where_it_matters():
+    targets = {"kind": torch.tensor([-1, -1]), "size": torch.tensor([torch.nan, 1.0])}
+    model = quiet(targets=("kind", "size"))
+    assert Tasks(model, configure()).there(targets) == ["kind", "size"]
+    for options in ({"gradient_surgery": "pcgrad"}, {"task_weighting": "uncertainty"}):
+        assert Tasks(model, configure(**options)).there(targets) == ["size"]
+
+
 # In training.
 
 

@@ -111,17 +111,8 @@ def pretrain(
         return {"score": -loss, "loss": loss}
 
     epochs, patience = length
-    # What weighs targets and streams has nothing to weigh here.
-    plain = config.model_copy(
-        update={
-            "task_weighting": "fixed",
-            "gradient_surgery": "none",
-            "balance": "none",
-            "lr_scale": {},
-        }
-    )
     trainer = Trainer(
-        *(autoencoder, loader, validate, plain),
+        *(autoencoder, loader, validate, config.model_copy(update={"lr_scale": {}})),
         epochs=config.pretrain_epochs or epochs,
         patience=patience,
         vary=None,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from plait.config import Config
 from plait.errors import suggest
 from plait.heads.regress import Regress
+from plait.heads.rules import known_rows
 from plait.model import Model, Trainable
 
 RATE = 0.025
@@ -206,6 +207,12 @@ class Tasks:
         self.surgery = several and config.gradient_surgery == "pcgrad"
         own = {id(weight) for weight in model.heads.parameters()}
         self.shared = [weight for weight in model.parameters() if id(weight) not in own]
+
+    def there(self, targets: Mapping[str, Tensor]) -> list[str]:
+        """The targets that a row of the batch has; all, unmeasured, where it makes no difference."""
+        if not self.surgery and type(self.weighting) is Weighting:
+            return list(targets)
+        return [name for name, target in targets.items() if bool(known_rows(target).any())]
 
     def backward(
         self,

@@ -227,7 +227,7 @@ class Trainer:
         if good:
             self._seen += len(batch.rows)
             self.balance.observe(batch.targets)
-            there = [k for k, goal in batch.targets.items() if bool(known_rows(goal).any())]
+            there = self.tasks.there(batch.targets)
             share = len(batch.rows) / self.usual if self.every > 1 else None
             self.tasks.backward(means, there, self.accelerator.backward, share)
         else:

@@ -284,7 +284,9 @@ def test_confidence_gets_no_gradient_from_the_answer():
         logits = torch.randn(1, 1, 2, requires_grad=True)
         head.combine(logits, torch.ones(1, 1), "energy")[0, 0].backward()
         sure = head.confidence(logits) if isinstance(head, Classify) else label_energy(logits)[0, 0]
-        torch.testing.assert_close(logits.grad[0, 0], torch.tensor([float(sure.flatten()[0]), 0.0]))
+        torch.testing.assert_close(
+            logits.grad[0, 0], torch.tensor([float(sure.detach().flatten()[0]), 0.0])
+        )
 
 
 def test_emphasis_weighs_each_vote_and_the_pool():

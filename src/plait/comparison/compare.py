@@ -197,6 +197,8 @@ def _checked(
     try:
         config = configure(**given, fusion=REFERENCE)
         check_choices(config.model_copy(update={"encoders": {}}), {})
+        if config.pretrain != "none":
+            problems.append("pretrain: a comparison trains every method from the same fresh start.")
     except ConfigError as error:
         problems += error.problems
     if problems:

@@ -22,7 +22,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from plait.assemble import build
-from plait.blueprint import Blueprint
+from plait.blueprint import Blueprint, check_fit
 from plait.comparison.data import Ready, load
 from plait.config import Config
 from plait.devices import torch_threads
@@ -98,7 +98,8 @@ def config_for(config: Config, job: Job) -> Config:
 
 def perform(ready: Ready, job: Job) -> dict[str, Any]:
     """Train and measure; returns JSON values."""
-    plan, config = plan_for(ready.plan, job), config_for(ready.config, job)
+    plan = plan_for(ready.plan, job)
+    config = check_fit(config_for(ready.config, job), plan, ready.features, ready.targets)
     empty = Table(pa.table({}), None, False, "the training table")  # its cells are prepared already
     data = Data(
         empty, ready.schema, ready.targets, ready.encoded, ready.train, ready.validation, []

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.tokens import Fused, Tokens
 
 
@@ -47,9 +48,9 @@ class ActionMae(Fusion):
         weight: float = 0.5,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("memory", memory, 1)
-        check_least("heads", heads, 1)
-        check_least("weight", weight, 0)
+        at_least(1, memory=memory)
+        at_least(1, heads=heads)
+        at_least(0, weight=weight)
         if not 0 <= drop < 1:
             raise ValueError(f"drop must be at least 0 and below 1, got {drop}")
         self.drop = drop

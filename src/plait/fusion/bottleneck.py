@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.streams import StreamTokens, at_least, join, presence
+from plait.fusion.bounds import at_least
+from plait.fusion.streams import StreamTokens, join, presence
 from plait.tokens import Fused, Tokens
 
 

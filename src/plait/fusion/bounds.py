@@ -1,8 +1,8 @@
 """Bounds of fusions' own options."""
 
 
-def at_least_one(**options: int) -> None:
-    """Raise ValueError for the first option that is below one."""
+def at_least(low: float, **options: float) -> None:
+    """Raise ValueError for the first option below ``low``, or NaN."""
     for name, value in options.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        if not value >= low:
+            raise ValueError(f"{name} must be at least {low}, got {value}")

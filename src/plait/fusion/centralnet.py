@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional
 
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.parts import StreamLinear, at_least
+from plait.fusion.bounds import at_least
+from plait.fusion.parts import StreamLinear
 from plait.tokens import Fused, Tokens
 
 
@@ -33,7 +34,7 @@ class CentralNet(Fusion):
         self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1, layers: int = 2
     ) -> None:
         super().__init__(widths, width=width)
-        at_least("layers", layers, 1)
+        at_least(1, layers=layers)
         count = len(widths)
         self.vectors = StreamVectors(widths, width=width)
         self.towers = nn.ModuleList(StreamLinear(count, width, width) for _ in range(layers))

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from plait.blocks import AttentionPool, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.parts import StreamMaps, at_least, perceptron
+from plait.fusion.bounds import at_least
+from plait.fusion.parts import StreamMaps, perceptron
 from plait.tokens import Fused, Tokens
 
 STYLES = ("se", "eca")
@@ -52,8 +53,9 @@ class Channel(Fusion):
         super().__init__(widths, width=width)
         if style not in STYLES:
             raise ValueError(f"style must be {' or '.join(STYLES)}, got {style!r}")
-        at_least("reduction", reduction, 1)
-        if at_least("kernel", kernel, 1) % 2 == 0:
+        at_least(1, reduction=reduction)
+        at_least(1, kernel=kernel)
+        if kernel % 2 == 0:
             raise ValueError(f"kernel must be odd, got {kernel}")
         count = len(widths)
         channels = count * width

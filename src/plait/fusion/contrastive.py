@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, in_full, shared_mean, stream_pairs
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 NEVER = -1e9
@@ -54,7 +55,7 @@ class Contrastive(Fusion):
             raise ValueError(f'join must be "concat" or "mean", got {join!r}')
         if not 0.01 <= temperature <= 1:
             raise ValueError(f"temperature must be between 0.01 and 1, got {temperature}")
-        check_least("weight", weight, 0)
+        at_least(0, weight=weight)
         self.join = join
         self.weight = weight
         self.pairs = stream_pairs(len(widths))

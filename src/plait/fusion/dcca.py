@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.pooled import check_least, in_full, shared_mean, stream_pairs
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 
@@ -43,8 +44,8 @@ class Dcca(Fusion):
         weight: float = 0.1,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("components", components, 1)
-        check_least("weight", weight, 0)
+        at_least(1, components=components)
+        at_least(0, weight=weight)
         if not 1 <= top <= components:
             raise ValueError(f"top must be between 1 and components = {components}, got {top}")
         if not ridge > 0:

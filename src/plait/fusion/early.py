@@ -7,7 +7,7 @@ from torch import nn
 
 from plait.blocks import FeedForward, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.parts import at_least
+from plait.fusion.bounds import at_least
 from plait.tokens import Fused, Tokens
 
 
@@ -34,7 +34,7 @@ class Early(Fusion):
         self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1, layers: int = 3
     ) -> None:
         super().__init__(widths, width=width)
-        at_least("layers", layers, 1)
+        at_least(1, layers=layers)
         self.scale = nn.ModuleList(nn.LayerNorm(size) for size in widths.values())
         self.absent = nn.Parameter(torch.randn(sum(widths.values())) * 0.02)
         self.enter = nn.Linear(sum(widths.values()), width)

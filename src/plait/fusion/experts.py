@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.streams import at_least
+from plait.fusion.bounds import at_least
 from plait.tokens import Fused, Tokens
 
 

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from plait.blocks import AttentionPool, attendable, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.parts import StreamLinear, StreamMaps, at_least
+from plait.fusion.bounds import at_least
+from plait.fusion.parts import StreamLinear, StreamMaps
 from plait.tokens import Fused, Tokens
 
 
@@ -36,7 +37,7 @@ class Film(Fusion):
         self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1, layers: int = 2
     ) -> None:
         super().__init__(widths, width=width)
-        at_least("layers", layers, 1)
+        at_least(1, layers=layers)
         count = len(widths)
         self.maps = StreamMaps(widths, width=width)
         self.look = nn.ModuleList(AttentionPool(width=width) for _ in widths)

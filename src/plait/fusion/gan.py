@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens
 
@@ -47,9 +48,9 @@ class Gan(Fusion):
         reversal: float = 0.3,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("translation", translation, 0)
-        check_least("adversarial", adversarial, 0)
-        check_least("reversal", reversal, 0)
+        at_least(0, translation=translation)
+        at_least(0, adversarial=adversarial)
+        at_least(0, reversal=reversal)
         self.translation = translation
         self.adversarial = adversarial
         self.reversal = reversal

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from plait.blocks import attendable, masked_mean
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.streams import at_least
+from plait.fusion.bounds import at_least
 from plait.tokens import Fused, Tokens
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.fusion.bounds import at_least_one
+from plait.fusion.bounds import at_least
 from plait.fusion.pairwise import Pairwise, power_normalised
 
 
@@ -27,7 +27,7 @@ class Mlb(Pairwise):
     def __init__(
         self, widths: Mapping[str, int], *, width: int, size: int = 128, dropout: float = 0.1
     ) -> None:
-        at_least_one(size=size)
+        at_least(1, size=size)
         super().__init__(widths, width=width, size=size, joint=size, dropout=dropout)
 
     def joint(
@@ -62,7 +62,7 @@ class Mfb(Pairwise):
         factors: int = 5,
         dropout: float = 0.1,
     ) -> None:
-        at_least_one(size=size, factors=factors)
+        at_least(1, size=size, factors=factors)
         super().__init__(widths, width=width, size=size * factors, joint=size, dropout=dropout)
         self.factors = factors
 

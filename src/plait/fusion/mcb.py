@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.fusion.bounds import at_least_one
+from plait.fusion.bounds import at_least
 from plait.fusion.pairwise import Pairwise, power_normalised
 
 
@@ -30,7 +30,7 @@ class Mcb(Pairwise):
     def __init__(
         self, widths: Mapping[str, int], *, width: int, size: int = 512, dropout: float = 0.1
     ) -> None:
-        at_least_one(size=size)
+        at_least(1, size=size)
         super().__init__(widths, width=width, size=width, joint=size, dropout=dropout)
         self.size = size
         self.places: Tensor

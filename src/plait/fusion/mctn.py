@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens
 
@@ -42,8 +43,8 @@ class Mctn(Fusion):
         cycle: float = 0.2,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("translation", translation, 0)
-        check_least("cycle", cycle, 0)
+        at_least(0, translation=translation)
+        at_least(0, cycle=cycle)
         self.translation = translation
         self.cycle = cycle
         self.vectors = PooledVectors(widths, width=width)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, in_full, shared_mean, stream_pairs
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 MOMENTS = 5
@@ -49,10 +50,10 @@ class Misa(Fusion):
         reconstruction: float = 0.3,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("heads", heads, 1)
-        check_least("similarity", similarity, 0)
-        check_least("difference", difference, 0)
-        check_least("reconstruction", reconstruction, 0)
+        at_least(1, heads=heads)
+        at_least(0, similarity=similarity)
+        at_least(0, difference=difference)
+        at_least(0, reconstruction=reconstruction)
         self.similarity = similarity
         self.difference = difference
         self.reconstruction = reconstruction

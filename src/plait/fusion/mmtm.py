@@ -7,7 +7,8 @@ from torch import nn
 
 from plait.blocks import AttentionPool, FeedForward, attendable, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.parts import StreamMaps, at_least
+from plait.fusion.bounds import at_least
+from plait.fusion.parts import StreamMaps
 from plait.tokens import Fused, Tokens
 
 
@@ -41,9 +42,10 @@ class Mmtm(Fusion):
         reduction: int = 4,
     ) -> None:
         super().__init__(widths, width=width)
-        at_least("layers", layers, 1)
+        at_least(1, layers=layers)
         channels = len(widths) * width
-        joint = max(1, channels // at_least("reduction", reduction, 1))
+        at_least(1, reduction=reduction)
+        joint = max(1, channels // reduction)
         self.maps = StreamMaps(widths, width=width)
         self.norms = nn.ModuleList(
             nn.ModuleList(nn.LayerNorm(width) for _ in widths) for _ in range(layers)

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from plait.fusion.bounds import at_least
 from plait.fusion.gaussians import draw, log_density
-from plait.fusion.pooled import check_least, shared_mean
+from plait.fusion.pooled import shared_mean
 from plait.fusion.variational import Variational, pick
 from plait.tokens import Fused, Tokens
 
@@ -47,7 +48,7 @@ class Mmvae(Variational):
         samples: int = 1,
     ) -> None:
         super().__init__(widths, width=width, dropout=dropout, weight=weight, beta=beta)
-        check_least("samples", samples, 1)
+        at_least(1, samples=samples)
         self.samples = samples
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:

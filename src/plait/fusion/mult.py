@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from plait.blocks import AttentionPool, TransformerBlock
 from plait.fusion.base import Fusion
-from plait.fusion.streams import CrossBlock, StreamTokens, at_least, join
+from plait.fusion.bounds import at_least
+from plait.fusion.streams import CrossBlock, StreamTokens, join
 from plait.tokens import Fused, Tokens
 
 

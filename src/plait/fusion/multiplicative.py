@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.bounds import at_least_one
+from plait.fusion.bounds import at_least
 from plait.tokens import Fused, Tokens
 
 
@@ -46,7 +46,7 @@ class Multiplicative(Fusion):
         self, widths: Mapping[str, int], *, width: int, size: int = 32, dropout: float = 0.1
     ) -> None:
         super().__init__(widths, width=width)
-        at_least_one(size=size)
+        at_least(1, size=size)
         self.vectors = StreamVectors(widths, width=size)
         self.steps = nn.ModuleList(Interaction(size=size) for _ in range(len(widths) - 1))
         self.norms = nn.ModuleList(nn.LayerNorm(size) for _ in self.steps)

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from plait.fusion.bounds import at_least
 from plait.fusion.gaussians import divergence, draw, product_of_gaussians
-from plait.fusion.pooled import check_least, shared_mean
+from plait.fusion.pooled import shared_mean
 from plait.fusion.variational import Variational
 from plait.tokens import Fused, Tokens
 
@@ -42,7 +43,7 @@ class Mvae(Variational):
         subsets: int = 1,
     ) -> None:
         super().__init__(widths, width=width, dropout=dropout, weight=weight, beta=beta)
-        check_least("subsets", subsets, 0)
+        at_least(0, subsets=subsets)
         self.subsets = subsets
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:

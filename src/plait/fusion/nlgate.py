@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from plait.blocks import AttentionPool, attendable, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.parts import StreamMaps, at_least, perceptron
+from plait.fusion.bounds import at_least
+from plait.fusion.parts import StreamMaps, perceptron
 from plait.tokens import Fused, Tokens
 
 
@@ -37,7 +38,8 @@ class NlGate(Fusion):
         self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1, inner: int = 2
     ) -> None:
         super().__init__(widths, width=width)
-        depth = max(1, width // at_least("inner", inner, 1))
+        at_least(1, inner=inner)
+        depth = max(1, width // inner)
         self.maps = StreamMaps(widths, width=width)
         self.embed = nn.Linear(width, 3 * depth)
         self.back = nn.Linear(depth, width, bias=False)

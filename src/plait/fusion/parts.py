@@ -10,17 +10,6 @@ from plait.blocks import attendable
 from plait.tokens import Tokens
 
 
-def at_least(name: str, value: int, low: int) -> int:
-    """The value of an option, when it is not below its bound.
-
-    Raises:
-        ValueError: it is.
-    """
-    if value < low:
-        raise ValueError(f"{name} must be at least {low}, got {value}")
-    return value
-
-
 def perceptron(inputs: int, width: int, dropout: float) -> nn.Sequential:
     """Two linear maps with GELU between, ``2·width`` wide inside."""
     return nn.Sequential(

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
-from plait.fusion.streams import CrossBlock, StreamTokens, at_least, join, stream_shares
+from plait.fusion.bounds import at_least
+from plait.fusion.streams import CrossBlock, StreamTokens, join, stream_shares
 from plait.tokens import Fused, Tokens
 
 

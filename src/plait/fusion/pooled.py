@@ -58,9 +58,3 @@ def stream_pairs(streams: int) -> tuple[list[int], list[int]]:
     """The unordered pairs of streams, as the two lists of their indices."""
     pairs = [(a, b) for a in range(streams) for b in range(a + 1, streams)]
     return [a for a, _ in pairs], [b for _, b in pairs]
-
-
-def check_least(name: str, value: float, least: float) -> None:
-    """Raise ValueError when an option lies below its least value, or is not a number."""
-    if not value >= least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")

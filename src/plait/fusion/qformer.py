@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from plait.blocks import Attention, FeedForward, masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.streams import StreamTokens, at_least, presence
+from plait.fusion.bounds import at_least
+from plait.fusion.streams import StreamTokens, presence
 from plait.tokens import Fused, Tokens
 
 

@@ -9,7 +9,8 @@ from torch.nn import functional
 
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, shared_mean, stream_pairs
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
 
@@ -41,8 +42,8 @@ class ShaSpec(Fusion):
         domain: float = 0.02,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("alignment", alignment, 0)
-        check_least("domain", domain, 0)
+        at_least(0, alignment=alignment)
+        at_least(0, domain=domain)
         self.alignment = alignment
         self.domain = domain
         self.vectors = PooledVectors(widths, width=width)

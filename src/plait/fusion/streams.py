@@ -10,13 +10,6 @@ from plait.blocks import Attention, FeedForward
 from plait.tokens import Tokens
 
 
-def at_least(least: int, **options: int) -> None:
-    """Raise ValueError for the first option below ``least``."""
-    for name, value in options.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
 class StreamTokens(nn.Module):
     """Every stream's tokens at one width, by a normalisation and a linear map of its own.
 

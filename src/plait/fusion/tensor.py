@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion, StreamVectors
-from plait.fusion.bounds import at_least_one
+from plait.fusion.bounds import at_least
 from plait.tokens import Fused, Tokens
 
 LARGEST = 65_536
@@ -89,7 +89,7 @@ class LowRank(Fusion):
         self, widths: Mapping[str, int], *, width: int, rank: int = 4, dropout: float = 0.1
     ) -> None:
         super().__init__(widths, width=width)
-        at_least_one(rank=rank)
+        at_least(1, rank=rank)
         self.vectors = StreamVectors(widths, width=width)
         self.dropout = nn.Dropout(dropout)
         self.rank = rank

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.fusion.bounds import at_least_one
+from plait.fusion.bounds import at_least
 from plait.fusion.pairwise import Pairwise, power_normalised
 
 
@@ -35,7 +35,7 @@ class Mutan(Pairwise):
         rank: int = 5,
         dropout: float = 0.1,
     ) -> None:
-        at_least_one(size=size, rank=rank)
+        at_least(1, size=size, rank=rank)
         super().__init__(widths, width=width, size=size, joint=size, dropout=dropout)
         self.rank = rank
         shape = (self.pairs, size, rank * size)
@@ -79,7 +79,7 @@ class Block(Pairwise):
         rank: int = 5,
         dropout: float = 0.1,
     ) -> None:
-        at_least_one(size=size, blocks=blocks, rank=rank)
+        at_least(1, size=size, blocks=blocks, rank=rank)
         if size % blocks:
             raise ValueError(f"size {size} is not a multiple of blocks {blocks}")
         super().__init__(widths, width=width, size=size, joint=size, dropout=dropout)

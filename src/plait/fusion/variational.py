@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.fusion.base import Fusion
-from plait.fusion.pooled import PooledVectors, check_least, in_full
+from plait.fusion.bounds import at_least
+from plait.fusion.pooled import PooledVectors, in_full
 from plait.tokens import Tokens
 
 LOG_VARIANCE = 8.0
@@ -39,8 +40,8 @@ class Variational(Fusion):
         beta: float = 1.0,
     ) -> None:
         super().__init__(widths, width=width)
-        check_least("weight", weight, 0)
-        check_least("beta", beta, 0)
+        at_least(0, weight=weight)
+        at_least(0, beta=beta)
         self.weight = weight
         self.beta = beta
         self.vectors = PooledVectors(widths, width=width)

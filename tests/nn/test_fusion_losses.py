@@ -234,6 +234,16 @@ def test_a_product_of_gaussians_is_the_product_of_their_densities(prior):
             same(log_variance[0, number, axis].exp(), ((grid - centre) ** 2 * density).sum())
 
 
+def test_a_product_keeps_its_digits_in_half_precision():
+    means, logs = torch.randn(4, 3, 5), torch.randn(4, 3, 5)
+    sets = torch.rand(4, 6, 3) < 0.6
+    want = product_of_gaussians(means, logs, sets, prior=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        got = product_of_gaussians(means, logs, sets, prior=True)
+    assert torch.equal(got[0], want[0])
+    assert torch.equal(got[1], want[1])
+
+
 def test_the_divergence_and_the_density_are_those_of_the_textbook():
     mean, log_variance, z = torch.randn(3, 4, 5, dtype=torch.float64).unbind()
     normal = torch.distributions.Normal(mean, (0.5 * log_variance).exp())

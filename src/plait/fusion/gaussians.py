@@ -23,9 +23,10 @@ def product_of_gaussians(
         sets: which streams each product is over.
         prior: N(0, 1) is one more factor of every product.
     """
-    precision = torch.where(sets.unsqueeze(-1), (-log_variances).exp().unsqueeze(1), 0.0)
-    weighted = (precision * means.unsqueeze(1)).sum(dim=2)
-    total = precision.sum(dim=2)
+    precision = (-log_variances).exp()
+    with torch.autocast(means.device.type, enabled=False):  # sums of precisions need their digits
+        members = sets.to(means.dtype)
+        weighted, total = members @ (precision * means), members @ precision
     total = total + 1 if prior else torch.where(sets.any(dim=2).unsqueeze(-1), total, 1.0)
     return weighted / total, -total.log()
 

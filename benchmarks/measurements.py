@@ -32,7 +32,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(
-        "fusion_speed:measure", "each fusion against its formula by hand", 2
+        "fusion_speed:measure", "each fusion against its formula by hand", 6
     ),
     "preparing": Measurement("preparing:measure", "files to arrays against a bare decode loop", 1),
     "time_to_accuracy": Measurement("whole_fit:measure_race", "seconds to Ludwig's .890", 3),

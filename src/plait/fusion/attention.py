@@ -52,14 +52,14 @@ class Attention(Fusion):
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``sequence`` holds the refined tokens of all streams, in order."""
         values, real = self._line_up(tokens)
-        everything = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
         for block in self.rounds[:-1]:
-            values = block(values, everything)
+            values = block(values)
         last = self.rounds[-1]
         assert isinstance(last, TransformerBlock)
         normed = last.attention_norm(values)
+        everything = torch.ones(values.shape[:2], dtype=torch.bool, device=values.device)
         shares = last.attention.weights(normed[:, :1], normed, everything).squeeze(1)[:, 1:]
-        values = self.norm(last(values, everything))
+        values = self.norm(last(values))
         sequence = Tokens(values[:, 1:], real)
         return Fused(values[:, 0], sequence=sequence, weights=self._by_stream(shares * real))
 

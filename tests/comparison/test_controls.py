@@ -3,17 +3,18 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from plait.assemble import build
 from plait.augment import augment
 from plait.blueprint import Blueprint, draw
-from plait.comparison.run import Job, config_for, plan_for
+from plait.comparison.run import Job, config_for, flops, plan_for
 from plait.config import Config, configure
 from plait.features import Features, settings_for
 from plait.fusion.registry import FUSIONS
-from plait.loader import Loader
+from plait.loader import Loader, collate
 from plait.progress import Silent
 from plait.table.source import open_table
 from plait.task import Data, goal, understand
@@ -153,3 +154,9 @@ def test_another_seed_draws_otherwise(made):
         or not torch.equal(ours[name][1], theirs[name][1])
         for name in ours
     )
+
+
+@pytest.mark.parametrize("name", FUSIONS)
+def test_the_work_of_every_fusion_can_be_counted(made, name):
+    found = flops(made.model(Job("fusion", name, 0, "")), collate(made.columns, np.array([0])))
+    assert found["flops"] > found["fusion_flops"] > 0

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -39,7 +40,7 @@ from plait.store import PreparedColumn
 from plait.table.quarantine import Quarantine
 from plait.table.source import Table
 from plait.task import Data
-from plait.tokens import Tokens
+from plait.tokens import ColumnBatch, Tokens
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""
@@ -113,7 +114,7 @@ def perform(ready: Ready, job: Job) -> dict[str, Any]:
         )
         trained = time.perf_counter()
         figures = measure(ready, model, job.seed)
-        costs = {**size(model), **flops(model, ready)}
+        costs = {**size(model), **flops(model, collate(ready.test, np.array([ready.row])))}
     return {
         **figures,
         **costs,
@@ -238,14 +239,14 @@ def size(model: Model) -> dict[str, int]:
 
 
 @torch.no_grad()
-def flops(model: Model, ready: Ready) -> dict[str, int]:
+def flops(model: Model, batch: Mapping[str, ColumnBatch]) -> dict[str, int]:
     """Floating-point operations of one row's forward, as torch counts them.
 
     Matrix products, convolutions and attention count, a multiplication with its addition as two; what
     works element by element does not, nor do recurrent layers.
     """
-    model.eval()
-    batch = collate(ready.test, np.array([ready.row]))
+    # torch's counter stumbles over parameters that a module is called with, unless nothing is learnt.
+    model = deepcopy(model).eval().requires_grad_(False)
     with FlopCounterMode(display=False) as encoders:
         tokens = model.encode(batch)
     with FlopCounterMode(display=False) as rest:

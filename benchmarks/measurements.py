@@ -42,6 +42,6 @@ MEASUREMENTS: dict[str, Measurement] = {
     "clipart": Measurement("accuracy:measure_clipart", "image and title against each alone", 25),
     "heartbeat": Measurement("accuracy:measure_heartbeat", "signal and table against RR only", 10),
     "install": Measurement("startup:measure_install", "a new environment (package index)", 4, True),
-    "fusions": Measurement("fusions:measure", "every fusion on three data sets", 120, True),
+    "fusions": Measurement("fusions:measure", "every fusion on two data sets", 120, True),
 }
 """Name → measurement, in the order of the table; speed comes first, while the machine is cool."""

@@ -135,6 +135,7 @@ def markdown(results: Results, order: Sequence[str]) -> str:
                 f"## {name.capitalize()}",
                 table["title"],
                 _grid(table["head"], table["rows"]),
+                *([table["reading"]] if "reading" in table else []),
             ]
             parts.append(f"Measured at {_place(found['stamp'], machines)}.")
     parts += ["## Machines", *(f"**{mark}**: {text}" for text, mark in machines.items())]

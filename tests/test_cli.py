@@ -442,7 +442,9 @@ def test_ctrl_c_and_resume(run, table, tmp_path):
     assert process.returncode == 130, err
     assert out == ""
     assert "Traceback" not in err
-    assert "Interrupted. A fit continues from its last checkpoint with --resume." in err
+    assert (
+        "Interrupted. Run the same command again: a fit continues from its last checkpoint" in err
+    )
     assert not (tmp_path / "run" / "bundle.json").exists()
     code, out, err = run("evaluate", tmp_path / "run", table)
     assert code == 1
@@ -488,3 +490,10 @@ def test_a_changed_model_fails_its_checks(run, plain_run, tmp_path):
     code, out, err = run("checks", tmp_path / "run")
     assert (code, out) == (1, "")
     assert "golden.json was changed or damaged after the bundle was saved" in err
+
+
+@pytest.mark.parametrize("name", ["out", "target", "preset", "seed"])
+def test_set_leaves_what_has_a_flag_to_its_flag(run, table, tmp_path, name):
+    code, _, err = run("fit", table, "-t", "label", "-o", tmp_path, "--set", f"{name}=x")
+    assert code == 2
+    assert f"--set {name}: it has a flag of its own." in err

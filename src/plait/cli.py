@@ -56,7 +56,11 @@ def main() -> None:
         raise SystemExit(2 if isinstance(error, ConfigError) else 1) from None
     except SystemExit as stop:
         if stop.code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into this
-            say(err, "\nInterrupted. A fit continues from its last checkpoint with --resume.")
+            say(
+                err,
+                "\nInterrupted. Run the same command again: a fit continues from its last checkpoint "
+                "with --resume, a comparison makes only the runs that are missing.",
+            )
         raise
     except KeyboardInterrupt:
         say(err, "\nInterrupted.")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from plait.errors import ConfigError
+from plait.assignments import FLAGS, others, pairs_of
 
 app = typer.Typer(
     name="plait",
@@ -100,7 +100,7 @@ def inspect(
     """
     from plait.inspection import look
 
-    pairs = _pairs({"--column": column, "--kind": kind})
+    pairs = pairs_of({"--column": column, "--kind": kind})
     found = look(
         table,
         target,
@@ -148,14 +148,14 @@ def fit(
 
     Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
     """
-    pairs = _pairs({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
+    pairs = pairs_of({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
     given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     given |= {"threads": threads, "group": group, "pretrain": pretrain}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
     options |= {"encoders": pairs["--encoder"]}
-    options |= {name: _value(text) for name, text in pairs["--set"].items()}
+    options |= others(pairs["--set"], FLAGS)
     from plait.pipeline import fit as fit_model
 
     model = fit_model(
@@ -346,29 +346,6 @@ def _reporter(quiet: bool) -> Any:
     from plait.progress import Bars, Silent
 
     return Silent() if quiet else Bars(err)
-
-
-def _pairs(given: dict[str, list[str]]) -> dict[str, dict[str, str]]:
-    """The ``name=value`` arguments of some options, each as a dict."""
-    wrong = [
-        f"{option} {text}: write it as name=value."
-        for option, texts in given.items()
-        for text in texts
-        if "=" not in text
-    ]
-    if wrong:
-        raise ConfigError(wrong)
-    return {option: dict(text.split("=", 1) for text in texts) for option, texts in given.items()}
-
-
-def _value(text: str) -> Any:
-    """What ``--set name=value`` means: JSON where it is JSON, None, else plain text."""
-    if text.lower() in ("none", "null"):
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 def _print_json(value: Any) -> None:

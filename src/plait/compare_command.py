@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plait.assignments import FLAGS, others, pairs_of
 from plait.commands import (
     AsJson,
     BatchSize,
@@ -21,10 +22,8 @@ from plait.commands import (
     Root,
     TableArg,
     Targets,
-    _pairs,
     _print_json,
     _reporter,
-    _value,
     app,
     err,
     out,
@@ -32,7 +31,8 @@ from plait.commands import (
 )
 
 Methods = Annotated[
-    str, typer.Option(help="Methods with commas between, or all. concat is always among them.")
+    list[str],
+    typer.Option(help="Methods with commas between, or all. concat is always among them."),
 ]
 Seeds = Annotated[int, typer.Option(help="Runs of each method.")]
 FirstSeed = Annotated[int, typer.Option(help="The first seed; also of the splits.")]
@@ -52,7 +52,7 @@ Jobs = Annotated[
 def compare(
     table: TableArg,
     target: Targets,
-    fusion: Methods = "all",
+    fusion: Methods = ["all"],  # noqa: B006
     seeds: Seeds = 3,
     test: Test = None,
     out_folder: Out = "runs/compare",
@@ -80,19 +80,19 @@ def compare(
 
     Example: [bold]plait compare train.csv --target label --test test.csv[/bold]
     """
-    pairs = _pairs({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
+    pairs = pairs_of({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "group": group}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
     options |= {"encoders": pairs["--encoder"]}
-    options |= {name: _value(text) for name, text in pairs["--set"].items()}
+    options |= others(pairs["--set"], (*FLAGS, "fusion", "seeds", "test", "test_root", "jobs"))
     _show(
         out_folder,
         as_json,
         source=table,
         target=target,
-        fusion=fusion,
+        fusion=",".join(fusion),
         seeds=seeds,
         test=test,
         out=out_folder,

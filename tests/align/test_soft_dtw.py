@@ -113,3 +113,23 @@ def test_gamma_is_above_zero(gamma):
     with pytest.raises(AlignError) as caught:
         SoftDTW(gamma=gamma)
     assert str(caught.value) == f"gamma={gamma}; choose a number above 0."
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "text"),
+    [
+        (
+            torch.randn(3, 1),
+            torch.randn(3, 1),
+            "a is [3, 1]; SoftDTW compares [batch, steps, channels]",
+        ),
+        (torch.randn(2, 0, 1), torch.randn(2, 3, 1), "with at least one step"),
+        (torch.randn(2, 3, 1), torch.randn(3, 3, 1), "they need one batch size"),
+        (torch.randn(2, 3, 1), torch.randn(2, 3, 1).double(), "and one dtype"),
+        (torch.full((1, 3, 1), torch.nan), torch.randn(1, 3, 1), "a holds NaN or infinity"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(a, b, text, unchecked_shapes):
+    with pytest.raises(AlignError) as caught:
+        SoftDTW()(a, b)
+    assert text in str(caught.value)

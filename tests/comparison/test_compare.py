@@ -15,7 +15,9 @@ from plait.comparison.compare import Comparison, compare
 from plait.comparison.jobs import finished, path_of
 from plait.comparison.run import Job
 from plait.errors import ConfigError, TableError, TrainError
+from plait.fusion.registry import FUSIONS
 from plait.metrics import METRICS, PRIMARY
+from plait.progress import Silent
 from plait.table.source import open_table
 
 QUICK = {"preset": "fast", "epochs": 1, "batch_size": 16, "columns": {"note": "text"}}
@@ -303,7 +305,7 @@ def test_the_command(inline, maker, tmp_path, monkeypatch, capsys):
 
     code, told = call()
     assert code == 0, told.err
-    assert "label (binary), 8 rows of held out of train.csv, seeds 0" in told.out
+    assert "label (binary), 8 rows held out of train.csv, seed 0" in told.out
     assert "concat" in told.out and "majority" in told.out and "p (Holm)" in told.out
     assert "Saved to" in told.err and "compare.html" in told.err
     code, told = call("--json")
@@ -324,3 +326,30 @@ def test_a_whole_comparison_in_processes(maker, tmp_path):
     assert len(stamps) == 8
     compare(maker.plain(40), "label", **asked)
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+
+
+def test_all_may_stand_among_others_and_blanks_are_no_names():
+    names, _ = module._checked("mean, all,,late", 1, None, {})
+    assert sorted(names) == sorted(FUSIONS)
+    with pytest.raises(ConfigError, match="fusion: name at least one, or 'all'"):
+        module._checked(" , ", 1, None, {})
+    with pytest.raises(
+        ConfigError, match="pretrain: a comparison trains every method from the same"
+    ):
+        module._checked("mean", 1, None, {"pretrain": "masked"})
+
+
+def test_a_method_that_cannot_answer_the_target_is_left_out_and_that_is_said(maker, inline):
+    told = []
+
+    class Told(Silent):
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    rows = maker.plain(40)
+    found = compare(rows, "price", fusion="dempster,mean", seeds=1, progress=Told(), **QUICK)
+    assert "dempster" not in [row.method for row in found.rows]
+    assert (
+        "dempster is left out: it answers binary and multiclass targets only, and 'price' is regression"
+        in told
+    )

@@ -373,3 +373,13 @@ def test_an_option_of_a_fusion_is_checked_by_name_kind_and_bounds():
         build_fusion("attention", widths, width=WIDTH, dropout=0.0, options={"heads": 3})
     with pytest.raises(ConfigError, match=r"concat has no option 'rounds'\. \(it has none\)"):
         build_fusion("concat", widths, width=WIDTH, dropout=0.0, options={"rounds": 3})
+
+
+def test_a_stream_that_was_not_passed_is_named_with_how_to_say_missing():
+    part = build_fusion("concat", {"image": 8, "text": 12}, width=WIDTH, dropout=0.0)
+    with pytest.raises(ValueError) as caught:
+        part({"image": Tokens(torch.randn(2, 3, 8), torch.ones(2, 3, dtype=torch.bool))})
+    assert str(caught.value) == (
+        "tokens lack 'text'; got 'image'. "
+        "A stream that is missing is passed with a mask that is False throughout."
+    )

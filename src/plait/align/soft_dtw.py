@@ -46,6 +46,7 @@ class SoftDTW(nn.Module):
         Args:
             mask_a: True where a step of ``a`` is real; None: all are. Gaps are closed up.
         """
+        _check(a, b, mask_a, mask_b)
         first, second = _packed(a, mask_a), _packed(b, mask_b)
         value = self._distance(first, second)
         if self.divergence:
@@ -74,6 +75,23 @@ def _packed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
     real = mask.unsqueeze(-1)
     packed = torch.where(real, values, 0.0).gather(1, order.expand_as(values))
     return packed, mask.sum(dim=1)
+
+
+def _check(a: Tensor, b: Tensor, mask_a: Tensor | None, mask_b: Tensor | None) -> None:
+    """Refuse what cannot be compared."""
+    for name, one, mask in (("a", a, mask_a), ("b", b, mask_b)):
+        if one.ndim != 3 or not one.shape[1]:
+            raise AlignError(
+                f"{name} is {list(one.shape)}; SoftDTW compares [batch, steps, channels] with at "
+                "least one step. One series of numbers is values[None, :, None]."
+            )
+        if not bool((one if mask is None else one[mask]).isfinite().all()):
+            raise AlignError(f"{name} holds NaN or infinity; fill it, or hide those steps.")
+    if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[2] or a.dtype != b.dtype:
+        raise AlignError(
+            f"a is {list(a.shape)} ({a.dtype}) and b {list(b.shape)} ({b.dtype}); they need one batch "
+            "size, one number of channels and one dtype."
+        )
 
 
 class _Recursion(torch.autograd.Function):

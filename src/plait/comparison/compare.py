@@ -128,7 +128,8 @@ def compare(
         ready = data.prepare(table, tested, targets, config, reporter)
         for note in ready.notes:
             reporter.note(note)
-        rows = _rows(ready, folder, names, seeds, parallel, reporter)
+        able = _able(names, ready, reporter)
+        rows = _rows(ready, folder, able, seeds, parallel, reporter)
         told = {
             "source": table.name,
             "test": tested.name if tested else f"held out of {table.name}",
@@ -138,6 +139,20 @@ def compare(
         if out is not None:
             _save(comparison, folder)
     return comparison
+
+
+def _able(names: Sequence[str], ready: data.Ready, reporter: Reporter) -> list[str]:
+    """The methods that can answer the targets; the others are left out, and that is said."""
+    able = []
+    for name in names:
+        unfit = [target for target in ready.targets if target.kind not in FUSIONS[name].kinds]
+        if unfit:
+            told = ", ".join(f"'{target.name}' is {target.kind}" for target in unfit)
+            answers = " and ".join(FUSIONS[name].kinds)
+            reporter.note(f"{name} is left out: it answers {answers} targets only, and {told}")
+        else:
+            able.append(name)
+    return able
 
 
 def _rows(
@@ -179,13 +194,13 @@ def _checked(
     """The methods and the shared options; whatever is wrong with them is told together."""
     problems = [f"{name}: {why}; leave it out." for name, why in _FIXED.items() if name in options]
     asked = fusion.split(",") if isinstance(fusion, str) else list(fusion)
-    named = [str(name).strip() for name in asked]
-    names = list(FUSIONS) if named == [ALL] else list(dict.fromkeys(named))
+    named = [str(name).strip() for name in asked if str(name).strip()]
     problems += [
         f"fusion: {unknown('fusion', name, [*FUSIONS, ALL])}"
-        for name in names
-        if name not in FUSIONS
+        for name in dict.fromkeys(named)
+        if name not in FUSIONS and name != ALL
     ]
+    names = list(FUSIONS) if ALL in named else list(dict.fromkeys(named))
     if not names:
         problems.append("fusion: name at least one, or 'all'.")
     problems += [

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from plait.comparison.rows import Row
-from plait.comparison.screen import chance, number, short, signed, spanned
+from plait.comparison.screen import chance, number, rows_of, seeds_of, short, signed, spanned
 from plait.plots import Bar, Point, Series, bars, heat_map, lines, scatter
 
 STRONG = 5
@@ -83,10 +83,7 @@ def _fusions(rows: Sequence[Row]) -> list[Row]:
 def _lead(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
     """The answer in two sentences."""
     found = _fusions(rows)
-    told = (
-        f"{about['target']} ({about['kind']}), {about['rows']['test']} test rows of {about['test']}, "
-        f"seeds {about['seeds']}."
-    )
+    told = f"{about['target']} ({about['kind']}), {rows_of(about)}, {seeds_of(about)}."
     if not found:
         return f"{told} No fusion finished a run."
     best = found[0]

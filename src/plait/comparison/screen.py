@@ -86,12 +86,20 @@ def table(rows: Sequence[Row], about: Mapping[str, Any], width: int) -> Table:
     return shown
 
 
+def rows_of(about: Mapping[str, Any]) -> str:
+    """How many test rows there are, and where they are from."""
+    rows, test = about["rows"]["test"], str(about["test"])
+    return f"{rows} rows {test}" if test.startswith("held out") else f"{rows} rows of {test}"
+
+
+def seeds_of(about: Mapping[str, Any]) -> str:
+    """``seed 0``, or ``seeds 0 to 2``."""
+    return f"seed{'s' if ' ' in str(about['seeds']) else ''} {about['seeds']}"
+
+
 def title(about: Mapping[str, Any]) -> str:
     """What the table is about."""
-    return (
-        f"{about['target']} ({about['kind']}), {about['rows']['test']} rows of {about['test']}, "
-        f"seeds {about['seeds']}"
-    )
+    return f"{about['target']} ({about['kind']}), {rows_of(about)}, {seeds_of(about)}"
 
 
 def remarks(rows: Sequence[Row], about: Mapping[str, Any]) -> list[str]:

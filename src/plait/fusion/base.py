@@ -39,6 +39,18 @@ class Fusion(nn.Module):
         self.widths = dict(widths)
         self.width = width
 
+    def __call__(self, tokens: dict[str, Tokens]) -> Fused:
+        """Fuse one batch; see `forward`."""
+        lacking = [name for name in self.widths if name not in tokens]
+        if lacking:
+            given = ", ".join(map(repr, tokens)) or "none"
+            raise ValueError(
+                f"tokens lack {', '.join(map(repr, lacking))}; got {given}. "
+                "A stream that is missing is passed with a mask that is False throughout."
+            )
+        fused: Fused = super().__call__(tokens)
+        return fused
+
     @property
     def streams(self) -> list[str]:
         """The streams' names, in the order of every ``streams`` axis."""

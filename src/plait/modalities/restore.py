@@ -92,7 +92,7 @@ def _texts(prepared: Prepared, state: State) -> list[Any]:
     for ids in _cells(prepared):
         subwords = "".join(tokenizer.id_to_token(index) or "" for index in ids.tolist())
         joined = _MARK.sub(r"\1", _DIGIT.sub(r"\1", subwords))
-        found.append(_BYTES.decode([joined]).strip())
+        found.append(_BYTES.decode([joined]).replace("\ufffd", "").strip())
     return found
 
 

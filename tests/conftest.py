@@ -246,3 +246,24 @@ def plain_run(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
     """A model of a table without media, which fits in a moment. Do not change either."""
     out = tmp_path_factory.mktemp("plain") / "run"
     return maker.fit(maker.plain(40), "label", out=out, golden_rows=2), out
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs a command in this process; returns the exit code and both streams."""
+
+    from plait import cli
+
+    def call(*arguments: object) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["plait", *map(str, arguments)])
+        capsys.readouterr()
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        told = capsys.readouterr()
+        assert "Traceback" not in told.err + told.out
+        return code, told.out, told.err
+
+    return call

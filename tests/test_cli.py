@@ -13,31 +13,11 @@ import time
 import pytest
 
 import plait
-from plait import cli
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 COMMANDS = ("inspect", "fit", "evaluate", "predict", "impute", "checks", "cache", "demo", "compare")
 QUICK = ["--preset", "fast", "--epochs", "1", "--batch-size", "16"]
-
-
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process; returns the exit code and both streams."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["plait", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err + told.out
-        return code, told.out, told.err
-
-    return call
 
 
 @pytest.fixture(scope="module")

@@ -47,25 +47,6 @@ def filled(model, folder):
     return model.impute(folder / "new.csv")
 
 
-@pytest.fixture
-def run(monkeypatch, capsys):
-    """Runs a command in this process; returns the exit code and both streams."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["plait", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        try:
-            cli.main()
-        except SystemExit as stop:
-            code = stop.code or 0
-        told = capsys.readouterr()
-        assert "Traceback" not in told.err + told.out
-        return code, told.out, told.err
-
-    return call
-
-
 def lines(path):
     """The rows of a CSV file, as text."""
     with path.open(encoding="utf-8", newline="") as file:

@@ -20,18 +20,7 @@ def pairs_of(given: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     return {option: dict(text.split("=", 1) for text in texts) for option, texts in given.items()}
 
 
-FLAGS = (
-    "source",
-    "target",
-    "out",
-    "resume",
-    "overwrite",
-    "root",
-    "progress",
-    "preset",
-    "seed",
-    "device",
-)
+FLAGS = ("source", "target", "out", "root", "progress", "preset", "seed", "device")
 """What ``--set`` may not set, since it has a flag of its own."""
 
 

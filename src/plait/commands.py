@@ -155,7 +155,7 @@ def fit(
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
     options |= {"encoders": pairs["--encoder"]}
-    options |= others(pairs["--set"], FLAGS)
+    options |= others(pairs["--set"], (*FLAGS, "resume", "overwrite"))
     from plait.pipeline import fit as fit_model
 
     model = fit_model(

@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
@@ -336,6 +337,7 @@ def attempt(ready: Ready, job: Job) -> dict[str, Any]:
     except PlaitError as error:
         found = {"error": str(error)}
     except Exception as error:
+        traceback.print_exc()  # into the run's log; the result has room for one line
         found = {"error": f"{type(error).__name__}: {error}"}
     return {**job.told(), **found}
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from plait.blocks import attendable
 from plait.fusion.base import Fusion
+from plait.fusion.parts import perceptron
 from plait.fusion.streams import StreamTokens
 from plait.tokens import Fused, Tokens
 
@@ -36,12 +37,7 @@ class CoAttention(Fusion):
         self.score = nn.ModuleList(nn.Linear(width, 2, bias=False) for _ in self.pairs)
         self.absent = nn.Parameter(torch.randn(len(widths), width) * 0.02)
         self.meet = nn.ModuleList(nn.Linear(width, width) for _ in self.pairs)
-        self.mix = nn.Sequential(
-            nn.Linear(len(self.pairs) * width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(len(self.pairs) * width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from torch import nn
-
 from plait.fusion.base import Fusion, StreamVectors
+from plait.fusion.parts import perceptron
 from plait.tokens import Fused, Tokens
 
 
@@ -18,12 +17,7 @@ class Concat(Fusion):
     def __init__(self, widths: Mapping[str, int], *, width: int, dropout: float = 0.1) -> None:
         super().__init__(widths, width=width)
         self.vectors = StreamVectors(widths, width=width)
-        self.mix = nn.Sequential(
-            nn.Linear(len(widths) * width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(len(widths) * width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

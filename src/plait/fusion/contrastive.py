@@ -11,6 +11,7 @@ from torch.nn import functional
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion
 from plait.fusion.bounds import at_least
+from plait.fusion.parts import perceptron
 from plait.fusion.pooled import PooledVectors, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
@@ -63,12 +64,7 @@ class Contrastive(Fusion):
         self.project = nn.ModuleList(nn.Linear(width, width) for _ in widths)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
         self.nothing = nn.Parameter(torch.randn(width) * 0.02)
-        self.mix = nn.Sequential(
-            nn.Linear(len(widths) * width if join == "concat" else width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(len(widths) * width if join == "concat" else width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

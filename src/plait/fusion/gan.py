@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from plait.fusion.base import Fusion
 from plait.fusion.bounds import at_least
+from plait.fusion.parts import perceptron
 from plait.fusion.pooled import PooledVectors, shared_mean
 from plait.fusion.translation import Translators
 from plait.tokens import Fused, Tokens
@@ -61,12 +62,7 @@ class Gan(Fusion):
             for _ in widths
         )
         self.absent = nn.Parameter(torch.randn(len(widths), width) * 0.02)
-        self.mix = nn.Sequential(
-            nn.Linear(len(widths) * width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(len(widths) * width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

@@ -7,6 +7,7 @@ from torch import nn
 
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion, StreamVectors
+from plait.fusion.parts import perceptron
 from plait.tokens import Fused, Tokens
 
 
@@ -22,9 +23,7 @@ class Mapping(Fusion):
         super().__init__(widths, width=width)
         self.vectors = StreamVectors(widths, width=width)
         self.norm = nn.LayerNorm(width)
-        self.shared = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
-        )
+        self.shared = perceptron(width, width, dropout)
         self.nothing = nn.Parameter(torch.randn(width) * 0.02)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:

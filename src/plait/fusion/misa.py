@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from plait.blocks import TransformerBlock
 from plait.fusion.base import Fusion
 from plait.fusion.bounds import at_least
+from plait.fusion.parts import perceptron
 from plait.fusion.pooled import PooledVectors, in_full, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
@@ -64,12 +65,7 @@ class Misa(Fusion):
         )
         self.decoders = nn.ModuleList(nn.Linear(width, width) for _ in widths)
         self.block = TransformerBlock(width=width, heads=heads, dropout=dropout)
-        self.mix = nn.Sequential(
-            nn.Linear(2 * len(widths) * width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(2 * len(widths) * width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from plait.blocks import AttentionPool, TransformerBlock
 from plait.fusion.base import Fusion
 from plait.fusion.bounds import at_least
+from plait.fusion.parts import perceptron
 from plait.fusion.streams import CrossBlock, StreamTokens, join
 from plait.tokens import Fused, Tokens
 
@@ -65,12 +66,7 @@ class MulT(Fusion):
         )
         self.pool = nn.ModuleList(AttentionPool(width=width) for _ in widths)
         self.absent = nn.Parameter(torch.randn(count, width) * 0.02)
-        self.mix = nn.Sequential(
-            nn.Linear(count * width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(count * width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``sequence`` holds H_1 to H_M, in order."""

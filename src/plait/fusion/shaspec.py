@@ -10,6 +10,7 @@ from torch.nn import functional
 from plait.blocks import masked_mean
 from plait.fusion.base import Fusion
 from plait.fusion.bounds import at_least
+from plait.fusion.parts import perceptron
 from plait.fusion.pooled import PooledVectors, shared_mean, stream_pairs
 from plait.tokens import Fused, Tokens
 
@@ -52,12 +53,7 @@ class ShaSpec(Fusion):
         self.join = nn.Linear(2 * width, width)
         self.tell = nn.Linear(width, len(widths))
         self.nothing = nn.Parameter(torch.randn(width) * 0.02)
-        self.mix = nn.Sequential(
-            nn.Linear(len(widths) * width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
+        self.mix = perceptron(len(widths) * width, width, dropout)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from plait.fusion.parts import perceptron
+
 
 class Translators(nn.Module):
     """``v̂_{n→m} = D_m(E_n(v_n))``: every stream into every other by ``2 · streams`` perceptrons.
@@ -16,15 +18,7 @@ class Translators(nn.Module):
     def __init__(self, *, streams: int, width: int, dropout: float) -> None:
         super().__init__()
         self.others = [[n for n in range(streams) if n != m] for m in range(streams)]
-        self.encoders = nn.ModuleList(
-            nn.Sequential(
-                nn.Linear(width, 2 * width),
-                nn.GELU(),
-                nn.Dropout(dropout),
-                nn.Linear(2 * width, width),
-            )
-            for _ in range(streams)
-        )
+        self.encoders = nn.ModuleList(perceptron(width, width, dropout) for _ in range(streams))
         self.decoders = nn.ModuleList(
             nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
             for _ in range(streams)

@@ -41,6 +41,10 @@ class AlignError(PlaitError, ValueError):
     """What was passed to plait.align is not of the shape or kind it needs."""
 
 
+class CheckpointError(PlaitError):
+    """A pretrained checkpoint cannot be found, or holds what must not or cannot be loaded."""
+
+
 class BundleError(PlaitError):
     """A bundle cannot be saved, or is damaged, too new, or holds what it must not."""
 

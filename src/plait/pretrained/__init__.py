@@ -1,0 +1,1 @@
+"""Models that others trained: found, checked, and run as encoders of one modality."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from plait.backbones import encoder_of
 from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.encoders.aligned import Clocked, straighten
@@ -23,6 +24,7 @@ from plait.heads.decoders import build_decoder
 from plait.heads.reconstruct import Decoder
 from plait.heads.registry import build_head
 from plait.model import Model
+from plait.pretrained.base import Backbone
 from plait.table.target import Target
 
 
@@ -33,8 +35,9 @@ def build(
     *,
     config: Config | None = None,
     encoded: Mapping[str, np.ndarray] | None = None,
+    backbones: Mapping[str, Backbone] | None = None,
 ) -> Model:
-    """The model of a blueprint, with fresh weights.
+    """The model of a blueprint, with fresh weights but for what is pretrained.
 
     Every part starts from a seed of its own, so that encoders and heads start alike whatever the fusion.
 
@@ -42,6 +45,10 @@ def build(
         config: the losses' options and the seed; None for a model that only answers, whose weights come
             from torch's global generator as it stands.
         encoded: training targets, for class weights.
+        backbones: column → the pretrained encoder to tune, where it is at hand.
+
+    Raises:
+        CheckpointError: a pretrained encoder that is to be tuned is not there any more.
     """
     encoders: dict[str, Encoder] = {}
     for stream in plan.streams:
@@ -50,7 +57,7 @@ def build(
             encoders[stream] = encoders[owner]
             continue
         _reseed(config, "encoder", owner)
-        encoders[stream] = _encoder(plan, stream, features)
+        encoders[stream] = _encoder(plan, stream, features, backbones or {}, config is None)
     _reseed(config, "fusion")
     fusion = build_fusion(
         plan.fusion,
@@ -62,7 +69,7 @@ def build(
     heads = {target.name: _head(plan, target, fusion.stacks, config, encoded) for target in targets}
     _reseed(config, "voices")  # which the model makes itself
     model = Model(
-        streams=plan.streams,
+        streams=plan.reads,
         encoders=encoders,
         fusion=fusion,
         heads=heads,
@@ -103,13 +110,27 @@ def _reseed(config: Config | None, *part: str) -> None:
         torch.manual_seed(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()))
 
 
-def _encoder(plan: Blueprint, stream: str, features: Features) -> Encoder:
+def _encoder(
+    plan: Blueprint,
+    stream: str,
+    features: Features,
+    backbones: Mapping[str, Backbone],
+    empty: bool,
+) -> Encoder:
     """A stream's encoder, with what is to be aligned before and after it."""
     width, preset, dropout = plan.width, plan.preset, plan.dropout
     columns = plan.streams[stream]
     if stream == TABULAR:
         parts = [(features.modalities[name], features.states[name]) for name in columns]
         encoder: Encoder = build_tabular(parts, width=width, preset=preset, dropout=dropout)
+    elif stream in plan.pretrained:
+        column = columns[0]
+        encoder = encoder_of(
+            *(plan.records[stream], backbones.get(column), features.states[column]),
+            width=width,
+            dropout=dropout,
+            empty=empty,
+        )
     else:
         modality, state = features.modalities[columns[0]], features.states[columns[0]]
         encoder = build_encoder(

@@ -27,12 +27,12 @@ def augment(
 
     Args:
         columns: one batch.
-        modalities: each column's modality.
+        modalities: each column's modality; others, such as a frozen encoder's tokens, stay as they are.
         states: each column's preprocessing state.
     """
     changed = dict(columns)
     for name, column in columns.items():
-        vary = AUGMENTATIONS.get(modalities[name])
+        vary = AUGMENTATIONS.get(modalities.get(name, ""))
         if vary is not None and bool(column.mask.any()):
             changed[name] = vary(column, states[name])
     return changed

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from plait.backbones import tune_problems
 from plait.balance import balance_problems, stream_rates
 from plait.config import Config
 from plait.encoders.aligned import ALIGNERS
@@ -18,8 +19,11 @@ from plait.encoders.registry import (
 )
 from plait.errors import ConfigError, suggest, unknown
 from plait.features import Features
+from plait.frozen import tokens_of
 from plait.fusion.registry import FUSIONS, option_problems
 from plait.heads.decoders import decoder_class
+from plait.pretrained.record import Record
+from plait.pretrained.source import is_reference
 from plait.store import PreparedColumn
 from plait.table.target import Target
 from plait.tasks import task_problems
@@ -43,6 +47,8 @@ class Blueprint:
         clock: tokens that streams of several are resampled to; None: as they come.
         reconstruct: weight of rebuilding every column while training.
         decoders: column → what is typical of its cells, for columns that have a decoder.
+        pretrained: stream → its pretrained encoder (`plait.pretrained.record.Record`), for streams that
+            have one.
     """
 
     streams: dict[str, list[str]]
@@ -59,6 +65,30 @@ class Blueprint:
     clock: int | None = None
     reconstruct: float = 0.0
     decoders: dict[str, dict[str, float]] = field(default_factory=dict)
+    pretrained: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def records(self) -> dict[str, Record]:
+        """Stream → its pretrained encoder."""
+        return {stream: Record.from_json(data) for stream, data in self.pretrained.items()}
+
+    @property
+    def frozen(self) -> dict[str, Record]:
+        """Column → its pretrained encoder, of those that run once a cell."""
+        return {
+            self.streams[stream][0]: record
+            for stream, record in self.records.items()
+            if record.frozen and stream in self.streams
+        }
+
+    @property
+    def reads(self) -> dict[str, list[str]]:
+        """Stream → the prepared columns that its encoder reads: a frozen one's are its tokens."""
+        frozen = self.frozen
+        return {
+            stream: [tokens_of(name) if name in frozen else name for name in columns]
+            for stream, columns in self.streams.items()
+        }
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -92,8 +122,9 @@ def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
             problems.append(
                 f"encoders: there is no column or modality '{key}'.{suggest(key, known)}"
             )
-        elif name not in ENCODERS[modality]:
+        elif name not in ENCODERS[modality] and not is_reference(name):
             problems.append(f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}")
+    problems += tune_problems(config, modalities) if modalities else []
     for name in config.share:
         if name not in ENCODERS:
             problems.append(f"share: {unknown('modality', name, ENCODERS)}")
@@ -122,14 +153,21 @@ def _align_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
     return problems
 
 
-def draw(config: Config, features: Features) -> Blueprint:
-    """Decide the architecture for these columns."""
+def draw(
+    config: Config, features: Features, records: Mapping[str, Record] | None = None
+) -> Blueprint:
+    """Decide the architecture for these columns.
+
+    Args:
+        records: column → its pretrained encoder, for columns that have one.
+    """
     check_choices(config, features.modalities)
     streams: dict[str, list[str]] = {}
     encoders: dict[str, str] = {}
     shared: dict[str, str] = {}
     align: dict[str, str] = {}
     first: dict[str, str] = {}
+    pretrained: dict[str, dict[str, Any]] = {}
     for column, modality in features.modalities.items():
         if modality in TABULAR_MODALITIES:
             streams.setdefault(TABULAR, []).append(column)
@@ -140,6 +178,8 @@ def draw(config: Config, features: Features) -> Blueprint:
         by_modality = config.encoders.get(modality, default_encoder(modality))
         encoders[stream] = config.encoders.get(column, by_modality)
         shared[stream] = stream
+        if records and column in records:
+            pretrained[stream] = records[column].to_json()
         aligner = config.align.get(column, config.align.get(modality))
         if aligner is not None:
             align[stream] = aligner
@@ -160,6 +200,7 @@ def draw(config: Config, features: Features) -> Blueprint:
         fusion_options=dict(config.fusion_options),
         align=align,
         clock=config.clock,
+        pretrained=pretrained,
     )
 
 

@@ -33,7 +33,9 @@ class Config(BaseModel):
         {}, description="Options of the fusion method itself: {'rounds': 3}."
     )
     encoders: dict[str, str] = Field(
-        {}, description="Encoder by column or by modality: {'photo': 'vit', 'audio': 'gru'}."
+        {},
+        description="Encoder by column or by modality: {'photo': 'vit', 'text': 'hf:owner/name'}; "
+        "`plait encoders` lists them.",
     )
     share: tuple[str, ...] = Field(
         (), description="Modalities whose columns share one encoder, for instance ('text',)."
@@ -64,6 +66,46 @@ class Config(BaseModel):
 
     alone: float = Field(
         0.3, ge=0, le=10, description="Weight of the loss by which each stream also answers alone."
+    )
+
+    # Pretrained encoders.
+    tune: dict[str, str] = Field(
+        {},
+        description="How a pretrained encoder learns, by column or modality: frozen (default), full, "
+        "last-2 (its last blocks), lora, dora, rslora or ia3.",
+    )
+    tune_lr: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Peak learning rate of what is tuned; None: 5e-5 for full, 1e-4 for last blocks, "
+        "5e-4 for lora and its kin.",
+    )
+    lora_rank: int = Field(8, ge=1, le=512, description="Rank of the matrices that lora trains.")
+    layer_decay: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="Factor of the learning rate from a tuned block to the one before it.",
+    )
+    unfreeze: Literal["at-once", "gradual"] = Field(
+        "at-once", description="gradual: tuned blocks begin to learn one an epoch, the last first."
+    )
+    gradient_checkpointing: bool = Field(
+        False, description="Tune with less memory, in about a third more time."
+    )
+    frozen_tokens: int = Field(
+        128,
+        ge=1,
+        le=8192,
+        description="Tokens kept of a cell by a frozen encoder; neighbours of more are averaged.",
+    )
+    views: int = Field(
+        1, ge=1, le=32, description="Augmented versions of each cell that a frozen encoder sees."
+    )
+    embed_weights: bool = Field(
+        False, description="Save pretrained weights in the bundle instead of a reference to them."
     )
 
     # Several targets, and several streams, while training.

@@ -62,13 +62,15 @@ class Features:
         settings: Settings,
         *,
         share: Sequence[str] = (),
+        given: Mapping[str, State] | None = None,
     ) -> "Features":
         """Learn every column's preprocessing from some rows, the training rows.
 
         Args:
             share: modalities whose columns get one state between them, for a shared encoder.
+            given: column → a state that is not to be learnt, such as a pretrained encoder's.
         """
-        states: dict[str, State] = {}
+        states: dict[str, State] = dict(given or {})
         for name, kind in modalities.items():
             if name in states:
                 continue

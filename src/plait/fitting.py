@@ -1,5 +1,6 @@
 """One model from prepared columns: build, pretrain, train, and fit its trust to held-out rows."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from plait.loader import Loader
 from plait.model import Model
 from plait.prefit import fit_encoders
 from plait.pretrain import pretrain, rows_to_rebuild
+from plait.pretrained.base import Backbone
 from plait.progress import Reporter
 from plait.run_folder import PRETRAINING, check_same, tensorboard
 from plait.task import Data, goal
@@ -42,8 +44,13 @@ def train_model(
     folder: Path | None,
     resume: bool,
     reporter: Reporter,
+    backbones: Mapping[str, Backbone] | None = None,
 ) -> tuple[Model, list[dict[str, float]]]:
-    """Build, train, and give back the model of the best epoch with its history."""
+    """Build, train, and give back the model of the best epoch with its history.
+
+    Args:
+        backbones: column → the pretrained encoder to tune, where it is at hand.
+    """
     goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
     model = build(
         plan,
@@ -51,6 +58,7 @@ def train_model(
         data.targets,
         config=config,
         encoded={name: values[data.train] for name, values in goals.items()},
+        backbones=backbones,
     )
     _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
     held_out = {

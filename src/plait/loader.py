@@ -32,12 +32,21 @@ class Batch(NamedTuple):
 
 
 def collate(
-    columns: Mapping[str, PreparedColumn], rows: Int64[np.ndarray, " batch"]
+    columns: Mapping[str, PreparedColumn],
+    rows: Int64[np.ndarray, " batch"],
+    generator: np.random.Generator | None = None,
 ) -> dict[str, ColumnBatch]:
-    """The columns of some rows as tensors."""
+    """The columns of some rows as tensors.
+
+    Args:
+        generator: draws a version of every cell that has several; None takes the first.
+    """
     batch = {}
     for name, column in columns.items():
-        values, mask = column.batch(rows)
+        view = None
+        if generator is not None and column.views > 1:
+            view = generator.integers(column.views, size=len(rows))
+        values, mask = column.batch(rows, view)
         batch[name] = ColumnBatch(torch.from_numpy(values), torch.from_numpy(mask))
     return batch
 
@@ -75,11 +84,14 @@ class Loader:
         rows = self.rows
         if self.seed is not None:
             rows = self._shuffled(np.random.default_rng([self.seed, number]))
-        for part in np.array_split(rows, self.batches)[start:]:
+        for step, part in enumerate(np.array_split(rows, self.batches)[start:], start):
             targets = {
                 name: torch.from_numpy(values[part]) for name, values in self.targets.items()
             }
-            yield Batch(part, collate(self.columns, part), targets)
+            draw = None
+            if self.seed is not None:  # by the step, so that a resumed epoch draws alike
+                draw = np.random.default_rng([self.seed, number, step])
+            yield Batch(part, collate(self.columns, part, draw), targets)
 
     def _shuffled(self, generator: np.random.Generator) -> Int64[np.ndarray, " rows"]:
         rows = generator.permutation(self.rows)
@@ -101,10 +113,9 @@ def row_bytes(columns: Mapping[str, PreparedColumn]) -> Int64[np.ndarray, " rows
     """The bytes each row has in ragged columns, or None when there is none of those."""
     total: np.ndarray | None = None
     for column in columns.values():
-        if column.offsets is None:
+        lengths = column.lengths
+        if lengths is None:
             continue
-        lengths = np.diff(column.offsets)
-        lengths = lengths if column.index is None else lengths[column.index]
         size = column.values.itemsize * int(np.prod(column.values.shape[1:], dtype=np.int64))
         total = lengths * size + (0 if total is None else total)
     return total

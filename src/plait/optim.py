@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from plait.balance.rates import encoder_rates
 from plait.config import Config
+from plait.encoders.base import learnt_state
+from plait.encoders.pretrained import Tuned
+from plait.pretrained.tuning import RATES, block_rates
 
 DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e-3}
 """Peak learning rate by optimiser when the user gives none."""
@@ -17,14 +20,17 @@ DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e
 def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
     """The optimiser; matrices and filters decay, vectors (biases and norms) do not.
 
-    Encoders of the streams in ``lr_scale`` have learning rates of their own, in groups after the first
-    two.
+    Encoders of the streams in ``lr_scale`` and tuned pretrained encoders have learning rates of their
+    own, in groups after the first two. Weights that are not to be trained are left out.
     """
     lr = config.lr or DEFAULT_LR[config.optimizer]
     rates = encoder_rates(model, config.lr_scale)
+    for weight, rate in _tuned_rates(model, config, lr).items():
+        rates[weight] = rate * rates.get(weight, 1.0)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
     groups: list[dict[str, Any]] = []
     for rate in sorted({1.0, *rates.values()}, key=lambda rate: (rate != 1.0, rate)):
-        weights = [weight for weight in model.parameters() if rates.get(id(weight), 1.0) == rate]
+        weights = [weight for weight in trained if rates.get(id(weight), 1.0) == rate]
         decay = [weight for weight in weights if weight.ndim >= 2]
         plain = [weight for weight in weights if weight.ndim < 2]
         groups += [
@@ -44,6 +50,17 @@ def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:
             return torch.optim.Adam(groups, lr=lr)
         case "adamw":
             return torch.optim.AdamW(groups, lr=lr)
+
+
+def _tuned_rates(model: nn.Module, config: Config, lr: float) -> dict[int, float]:
+    """The learning rate factor of pretrained weights that are tuned, by ``id``."""
+    rates: dict[int, float] = {}
+    for part in model.modules():
+        if isinstance(part, Tuned):
+            factor = (config.tune_lr or RATES[part.kind]) / lr
+            blocks = block_rates(part.backbone, config.layer_decay)
+            rates |= {weight: factor * rate for weight, rate in blocks.items()}
+    return rates
 
 
 def schedule(config: Config, steps: int) -> Callable[[int], float]:
@@ -74,7 +91,7 @@ class AveragedWeights:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.steps = 0
-        self.state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.state = {name: value.detach().clone() for name, value in learnt_state(model).items()}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
@@ -83,7 +100,7 @@ class AveragedWeights:
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         averages: list[Tensor] = []
         values: list[Tensor] = []
-        for name, value in model.state_dict().items():
+        for name, value in learnt_state(model).items():
             if value.is_floating_point():
                 averages.append(self.state[name])
                 values.append(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import golden
-from plait.blueprint import Blueprint, check_choices, check_fit, draw, with_decoders
+from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
@@ -14,6 +14,7 @@ from plait.evaluate import Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
 from plait.fusion.registry import FUSIONS
+from plait.groundwork import encode, frozen_of, lay
 from plait.modalities import registry
 from plait.model import Model
 from plait.optim import DEFAULT_LR
@@ -102,8 +103,8 @@ def _fit(
 ) -> Predictor:
     data = understand(table, names, config)
     settings = settings_for(table, config)
-    features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
-    plan = draw(config, features)
+    ground = lay(table, data, config, settings, reporter)
+    features, plan = ground.features, ground.plan
     check_classes(plan.encoders, data.targets)
     tuned = check_fit(config, plan, features, data.targets)
     for note in [*data.notes, *_decisions(data, features, plan, config), device_note]:
@@ -123,7 +124,11 @@ def _fit(
             stacklevel=3,
         )
     plan = with_decoders(plan, config, features, prepared.columns, data.train)
-    model, history = train_model(data, features, plan, prepared, tuned, folder, resume, reporter)
+    frozen = frozen_of(ground, config)
+    prepared = encode(frozen, prepared, config, reporter)
+    model, history = train_model(
+        data, features, plan, prepared, tuned, folder, resume, reporter, ground.backbones
+    )
     metrics = _measure(model, data, prepared, config).to_json()
     if plan.decoders:
         metrics["reconstruction"] = measure_rebuilt(
@@ -141,6 +146,7 @@ def _fit(
         history=history,
         rows=rows,
         quarantine=prepared.quarantine,
+        frozen=frozen,
     )
     _answer_golden(predictor)
     if folder is not None:
@@ -191,7 +197,8 @@ def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) 
         for column in data.schema.columns
     ]
     lines += [f"target {target.name}: {target.kind}; {target.reason}" for target in data.targets]
-    names = ", ".join(f"{stream} → {name}" for stream, name in plan.encoders.items())
+    told = {**plan.encoders, **{stream: record.told for stream, record in plan.records.items()}}
+    names = ", ".join(f"{stream} → {name}" for stream, name in told.items())
     by = f"whole groups of '{config.group}'" if config.group else "seeded, balanced by target"
     lines += [
         f"encoders: {names}; fusion: {plan.fusion}, width {plan.width} (preset {plan.preset})",

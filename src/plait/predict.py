@@ -12,14 +12,18 @@ import torch
 from plait import golden
 from plait.answers import Answers, decode
 from plait.assemble import build
+from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card
 from plait.config import Config, within_caps
 from plait.devices import compute_threads, torch_threads
+from plait.encoders.base import load_learnt
 from plait.errors import (
     BundleError,
+    CheckpointError,
     ConfigError,
+    MissingExtra,
     PlaitError,
     PlaitWarning,
     TableError,
@@ -28,6 +32,7 @@ from plait.errors import (
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.features import Features, PreparedTable, settings_for
+from plait.frozen import Frozen
 from plait.impute import impute
 from plait.loader import collate
 from plait.modalities.base import Problem
@@ -75,6 +80,7 @@ class Predictor:
         history: list[dict[str, float]] | None = None,
         rows: list[golden.Row] | None = None,
         quarantine: Quarantine | None = None,
+        frozen: Frozen | None = None,
     ) -> None:
         self.config = config
         self.schema = schema
@@ -86,6 +92,7 @@ class Predictor:
         self.history = history or []
         self.golden = rows or []
         self.quarantine = quarantine or Quarantine()
+        self.frozen = frozen or Frozen({})
 
     @property
     def classes_(self) -> list[Any]:
@@ -230,7 +237,10 @@ class Predictor:
             ],
         }
         card = model_card(self.targets, self.features, self.blueprint, self.metrics)
-        save_bundle(path, Contents(documents, {"README.md": card}, self.model.state_dict()))
+        weights = bundle_weights(
+            self.model, self.blueprint.records, list(self.model.streams), self.frozen
+        )
+        save_bundle(path, Contents(documents, {"README.md": card}, weights))
         return path
 
     def verify(self) -> float:
@@ -288,7 +298,8 @@ class Predictor:
         with reporter.stage("predict", table.rows, "rows") as stage:
             for start in range(0, max(table.rows, 1), ROWS):
                 part = table.slice(start, min(start + ROWS, table.rows))
-                yield start, part.rows, self.features.prepare(part, settings)
+                prepared = self.features.prepare(part, settings)
+                yield start, part.rows, self.frozen.encode(prepared)
                 stage.advance(part.rows)
 
     @torch.no_grad()
@@ -364,6 +375,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
 
     Raises:
         BundleError: no bundle there, damaged, of a newer format, or holding what it must not.
+        CheckpointError: a pretrained encoder that it refers to is not there, or is another one.
     """
     path = Path(folder)
     contents = load_bundle(path)
@@ -373,7 +385,14 @@ def load(folder: Path | str, **caps: float) -> Predictor:
         blueprint = Blueprint.from_json(documents["architecture.json"])
         targets = [Target.from_json(part) for part in documents["targets.json"]]
         model = build(blueprint, features, targets)
-        model.load_state_dict(contents.weights)
+        kept = {k: v for k, v in contents.weights.items() if not k.startswith("frozen/")}
+        load_learnt(model, kept)
+        frozen = frozen_encoders(
+            blueprint.frozen,
+            features.states,
+            revive_frozen(blueprint.frozen, features.states, contents.weights),
+            keep_cells=bool(blueprint.decoders),
+        )
         return Predictor(
             config=within_caps(Config(**documents["config.json"]), caps),
             schema=Schema.from_json(documents["schema.json"]),
@@ -385,6 +404,9 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             history=documents.get("history.json"),
             rows=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
+            frozen=frozen,
         )
+    except (CheckpointError, MissingExtra):
+        raise
     except _MISFITS as error:
         raise BundleError(f"the bundle {path} does not fit together: {error}") from error

@@ -45,6 +45,9 @@ class PreparedColumn:
         present: which cells hold something.
         index: the cell each row shows, ``[rows]``; None when rows are cells.
         problems: the unreadable rows, with reasons.
+        entry: the name of the store's entry that it was read from; empty for one in memory.
+        views: how many versions there are of each cell, one after the other; ``present`` and ``offsets``
+            have so many entries a cell, ``index`` counts cells. The first version is the cell itself.
     """
 
     values: Shaped[np.ndarray, "..."]
@@ -52,6 +55,8 @@ class PreparedColumn:
     present: Bool[np.ndarray, " cells"]
     index: Int64[np.ndarray, " rows"] | None = None
     problems: list[Problem] = field(default_factory=list)
+    entry: str = ""
+    views: int = 1
 
     @classmethod
     def from_prepared(cls, prepared: Prepared) -> "PreparedColumn":
@@ -62,18 +67,35 @@ class PreparedColumn:
         return cls(prepared.values, offsets, prepared.present, None, prepared.problems)
 
     def __len__(self) -> int:
-        return len(self.present) if self.index is None else len(self.index)
+        return len(self.present) // self.views if self.index is None else len(self.index)
 
     @property
     def rows_present(self) -> Bool[np.ndarray, " rows"]:
         """Which rows hold something."""
-        return self.present if self.index is None else self.present[self.index]
+        present = self.present[:: self.views]
+        return present if self.index is None else present[self.index]
+
+    @property
+    def lengths(self) -> Int64[np.ndarray, " rows"] | None:
+        """Steps of each row's first version; None when all cells have one shape."""
+        if self.offsets is None:
+            return None
+        lengths = np.diff(self.offsets)[:: self.views]
+        return lengths if self.index is None else lengths[self.index]
 
     def batch(
-        self, rows: Int64[np.ndarray, " batch"]
+        self,
+        rows: Int64[np.ndarray, " batch"],
+        view: Int64[np.ndarray, " batch"] | None = None,
     ) -> tuple[Shaped[np.ndarray, "batch ..."], Bool[np.ndarray, "batch *steps"]]:
-        """Values and mask of some rows; ragged cells are padded with zeros to the longest."""
+        """Values and mask of some rows; ragged cells are padded with zeros to the longest.
+
+        Args:
+            view: which version of each row's cell; None: the first.
+        """
         cells = rows if self.index is None else self.index[rows]
+        if self.views > 1:
+            cells = cells * self.views + (0 if view is None else view)
         present = self.present[cells]
         if self.offsets is None:
             return np.asarray(self.values[cells]), present
@@ -115,17 +137,13 @@ class Store:
         """
         first, index, content = _distinct(cells, rows, settings)
         path = self.folder / _key(modality, state, settings, content)
-        column = _read(path, index)
+        column = read_entry(path, index)
         if column is None:
             try:
                 self._write(path, modality, cells, first, state, settings, index, advance)
             except OSError as error:
-                raise StoreError(
-                    f"the store at {self.folder} cannot be written: {error.strerror or error}. Free "
-                    "some space there, clear it with `plait cache --clear`, or name another folder in "
-                    "PLAIT_CACHE."
-                ) from error
-            column = _read(path, index)
+                raise cannot_write(self.folder, error) from error
+            column = read_entry(path, index)
         elif advance:
             advance(rows)
         if column is None:
@@ -175,10 +193,11 @@ class Store:
         cache.trim(self.folder.parent)
 
     def _sweep(self) -> None:
-        """Remove drafts that a killed process left more than a day ago."""
+        """Remove drafts that a killed process left more than a day ago; resumable ones get a week."""
         for draft in self.folder.glob(".*"):
+            days = 7 if draft.name.startswith(".tokens-") else 1
             try:
-                if time.time() - draft.stat().st_mtime > 86_400:
+                if time.time() - draft.stat().st_mtime > 86_400 * days:
                     shutil.rmtree(draft, ignore_errors=True)
             except FileNotFoundError:
                 continue
@@ -228,7 +247,7 @@ def _write_values(
     chunks: Iterator[tuple[int, Prepared]],
     done: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    """Append each chunk's values to the file; returns what `_read` needs to map it back."""
+    """Append each chunk's values to the file; returns what `read_entry` needs to map it back."""
     present, lengths, problems = [], [], []
     shape: tuple[int, ...] = ()
     dtype, ragged, total = "float32", False, 0
@@ -257,8 +276,12 @@ def _write_values(
     }
 
 
-def _read(path: Path, index: np.ndarray) -> PreparedColumn | None:
-    """Map an entry; None when it is absent or was damaged, and then it is removed."""
+def read_entry(path: Path, index: np.ndarray | None) -> PreparedColumn | None:
+    """Map an entry; None when it is absent or was damaged, and then it is removed.
+
+    Args:
+        index: the cell each row shows; None when rows are cells.
+    """
     if not path.is_dir():
         return None
     try:
@@ -275,7 +298,19 @@ def _read(path: Path, index: np.ndarray) -> PreparedColumn | None:
         shutil.rmtree(path, ignore_errors=True)
         return None
     cache.touch(path)
+    if index is None:
+        index = np.arange(len(present))
     rows: np.ndarray = np.flatnonzero(np.isin(index, list(reasons)))
     problems = [Problem(int(row), reasons[int(index[row])]) for row in rows]
     same = len(index) == len(present) and bool((index == np.arange(len(index))).all())
-    return PreparedColumn(values, offsets, present, None if same else index, problems)
+    return PreparedColumn(
+        values, offsets, present, None if same else index, problems, entry=path.name
+    )
+
+
+def cannot_write(folder: Path, error: OSError) -> StoreError:
+    """Why the store cannot be written, and what can be done."""
+    return StoreError(
+        f"the store at {folder} cannot be written: {error.strerror or error}. Free some space there, "
+        "clear it with `plait cache --clear`, or name another folder in PLAIT_CACHE."
+    )

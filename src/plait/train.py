@@ -15,6 +15,7 @@ from plait.balance import build_balance
 from plait.checkpoint import load_state, save_state
 from plait.config import Config
 from plait.devices import choose_device
+from plait.encoders.base import Encoder, learnt_state, load_learnt
 from plait.errors import TrainError
 from plait.heads.rules import known_rows
 from plait.loader import Batch, Loader
@@ -132,7 +133,7 @@ class Trainer:
         state = load_state(self.checkpoint) if self.checkpoint else None
         if state is None:
             return False
-        self.model.load_state_dict(state["model"])
+        load_learnt(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
             self.average.state = {k: v.to(self.device) for k, v in state["average"].items()}
@@ -151,7 +152,7 @@ class Trainer:
         save_state(
             self.checkpoint,
             {
-                "model": self.model.state_dict(),
+                "model": learnt_state(self.model),
                 "optimizer": self.optimizer.state_dict(),
                 "average": self.average.state if self.average else {},
                 "average_steps": self.average.steps if self.average else 0,
@@ -181,7 +182,7 @@ class Trainer:
                     self.save()
                 raise
         if self.best:
-            self.model.load_state_dict(self.best)
+            load_learnt(self.model, self.best)
         return self.at
 
     def _finished(self) -> bool:
@@ -192,6 +193,9 @@ class Trainer:
 
     def _epoch(self, advance: Callable[..., None]) -> None:
         began = time.monotonic()
+        for part in self.model.modules():
+            if isinstance(part, Encoder):
+                part.start_epoch(self.at.epoch)
         self.model.train()
         shown = {name: v for name, v in self._last().items() if name in ("loss", "score")}
         for batch in self.loader.epoch(self.at.epoch, self.at.step):
@@ -291,17 +295,18 @@ class Trainer:
         self.balance.close_epoch()
         live = None
         if self.average:
-            live = {name: value.clone() for name, value in self.model.state_dict().items()}
-            self.model.load_state_dict(self.average.state)
+            live = {name: value.clone() for name, value in learnt_state(self.model).items()}
+            load_learnt(self.model, self.average.state)
         scalars = dict(self.validate(self.model))
         score = [scalars["score"], -scalars["loss"]]
         if not self.best or score > self.at.best_score:
-            self.best = {k: v.detach().cpu().clone() for k, v in self.model.state_dict().items()}
+            now = learnt_state(self.model)
+            self.best = {name: value.detach().cpu().clone() for name, value in now.items()}
             self.at.best_score, self.at.best_epoch, self.at.waited = score, self.at.epoch, 0
         else:
             self.at.waited += 1
         if live is not None:
-            self.model.load_state_dict(live)
+            load_learnt(self.model, live)
         train = self.at.loss_sum / max(1, self.at.step)
         rate = float(self.optimizer.param_groups[0]["lr"])
         self.at.history.append(

@@ -16,10 +16,11 @@ from uuid import uuid4
 import numpy as np
 
 from plait import golden
-from plait.blueprint import Blueprint, draw
+from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.errors import StoreError, TableError
 from plait.features import Features, PreparedTable, settings_for
+from plait.groundwork import encode, frozen_of, lay
 from plait.modalities import registry
 from plait.progress import Reporter
 from plait.store import PreparedColumn, Store
@@ -102,14 +103,16 @@ def prepare(
     test.require(names[:1])
     data = understand(table, names, config)
     settings = settings_for(table, config)
-    features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
-    plan = draw(config, features)
+    ground = lay(table, data, config, settings, reporter)
+    features, plan = ground.features, ground.plan
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
     prepared.quarantine.check(
         config.max_unreadable,
         {name: table.rows - table.data[name].null_count for name in features.modalities},
     )
     tested = features.prepare(test, settings_for(test, config), store=Store(), reporter=reporter)
+    frozen = frozen_of(ground, config)
+    prepared, tested = (encode(frozen, part, config, reporter) for part in (prepared, tested))
     truth, odd = _truth(test, data.targets)
     for what, found in (("train", prepared), ("test", tested)):
         notes += [f"{what}, counted as missing: {line}" for line in found.quarantine.summary()]
@@ -154,7 +157,7 @@ def _complete(tested: PreparedTable, plan: Blueprint) -> int:
     rows = min(LOOKED_AT, len(next(iter(tested.columns.values()))))
     streams = [
         np.any([tested.columns[name].rows_present[:rows] for name in columns], axis=0)
-        for columns in plan.streams.values()
+        for columns in plan.reads.values()
     ]
     return int(np.sum(streams, axis=0).argmax())
 
@@ -193,7 +196,8 @@ class _Writer:
         """Write a prepared column."""
         parts = {"offsets": column.offsets, "index": column.index}
         told = {name: self.put(part) for name, part in parts.items() if part is not None}
-        return told | {"values": self.put(column.values), "present": self.put(column.present)}
+        told |= {"values": self.put(column.values), "present": self.put(column.present)}
+        return told | {"views": column.views}
 
 
 def _linked(array: np.ndarray, path: Path) -> bool:
@@ -218,12 +222,14 @@ def _get(folder: Path, told: dict[str, Any]) -> np.ndarray:
 
 
 def _get_column(folder: Path, told: dict[str, Any]) -> PreparedColumn:
-    found = {name: _get(folder, part) for name, part in told.items()}
+    found = {name: _get(folder, part) for name, part in told.items() if name != "views"}
     # Small arrays that are indexed at every batch are quicker in memory.
     offsets, index = (
         np.array(found[name]) if name in found else None for name in ("offsets", "index")
     )
-    return PreparedColumn(found["values"], offsets, np.array(found["present"]), index)
+    return PreparedColumn(
+        found["values"], offsets, np.array(found["present"]), index, views=told["views"]
+    )
 
 
 def save(ready: Ready, folder: Path) -> str:

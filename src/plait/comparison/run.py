@@ -24,6 +24,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from plait.assemble import build
+from plait.backbones import frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint, check_fit
 from plait.comparison.data import Ready, load
 from plait.config import Config
@@ -263,6 +264,10 @@ def latency(ready: Ready, job: Job) -> dict[str, float | None]:
     """
     plan = plan_for(ready.plan, job)
     model = build(plan, ready.features, ready.targets).eval()
+    states = ready.features.states
+    frozen = frozen_encoders(
+        plan.frozen, states, revive_frozen(plan.frozen, states, {}), keep_cells=False
+    )
     batch = collate(ready.test, np.array([ready.row]))
     with torch_threads(1), torch.no_grad():
         forward = _milliseconds(lambda: model(batch))
@@ -275,6 +280,7 @@ def latency(ready: Ready, job: Job) -> dict[str, float | None]:
                 blueprint=plan,
                 targets=ready.targets,
                 model=model,
+                frozen=frozen,
             )
             row = [ready.cells.cells()]
             whole = _milliseconds(lambda: predictor.answer(row))

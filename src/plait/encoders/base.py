@@ -1,11 +1,11 @@
 """The contract every encoder keeps."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from jaxtyping import Int64
-from torch import nn
+from torch import Tensor, nn
 
 from plait.tokens import ColumnBatch, Tokens
 
@@ -25,6 +25,14 @@ class Encoder(nn.Module):
     @abstractmethod
     def forward(self, *columns: ColumnBatch) -> Tokens:
         """Encode one batch."""
+
+    def fixed(self) -> list[str]:
+        """Names of weights that never change, because they are a checkpoint's and stay."""
+        return []
+
+    def start_epoch(self, epoch: int) -> None:
+        """Told before each epoch of training, counted from 0."""
+        return
 
 
 class Fitted(Encoder):
@@ -55,3 +63,28 @@ class Fitted(Encoder):
         Raises:
             AlignError: these rows cannot be fitted to.
         """
+
+
+def learnt_state(module: nn.Module) -> dict[str, Tensor]:
+    """A module's state without the weights that are a checkpoint's and never change."""
+    fixed = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in module.named_modules(remove_duplicate=False)
+        if isinstance(part, Encoder)
+        for name in part.fixed()
+    }
+    return {name: value for name, value in module.state_dict().items() if name not in fixed}
+
+
+def load_learnt(module: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Put back what `learnt_state` gave.
+
+    Raises:
+        RuntimeError: as `load_state_dict` does, when names or shapes are others.
+    """
+    whole = {name: value for name, value in module.state_dict().items() if name not in state}
+    expected = learnt_state(module).keys()
+    lacking = [name for name in expected if name not in state]
+    if lacking:
+        raise RuntimeError(f"these weights are missing: {', '.join(lacking[:5])}")
+    module.load_state_dict({**whole, **state})

@@ -1,0 +1,191 @@
+"""Pretrained encoders that do not learn: run once a cell, between preparing and training.
+
+A frozen encoder is preprocessing. Its tokens take the place of the column for everything that comes
+after, under a name of their own, so that training touches only fusion and heads; in use the same code
+runs on the rows that are asked about.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from plait.align.streams import resample_tokens
+from plait.augment import augment
+from plait.devices import cores, torch_threads
+from plait.encoded import encoded_column
+from plait.features import PreparedTable
+from plait.loader import collate
+from plait.modalities.base import Problem, State
+from plait.pretrained.base import Backbone
+from plait.progress import Reporter, Silent
+from plait.store import PreparedColumn, Store
+from plait.tokens import ColumnBatch, Tokens
+
+SUFFIX = "\0tokens"
+"""After a column's name; no column of a table has such a name."""
+
+BATCH = 32
+"""Cells a step of a frozen encoder."""
+
+_LARGEST = 65_504.0
+"""The largest number that half precision holds."""
+
+_NOT_FINITE = "its pretrained encoder gave values that are not finite"
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """One column's frozen encoder.
+
+    Attributes:
+        modality, state: of the column.
+        recipe: what tells its tokens from those of another encoder: the checkpoint's digest, the state.
+        most: tokens of a cell at most; more are averaged with their neighbours.
+        views: versions of each training cell, the first as it is, the others augmented.
+        embedded: whether a bundle is to hold its weights.
+    """
+
+    backbone: Backbone
+    modality: str
+    state: State
+    recipe: Mapping[str, Any]
+    most: int
+    views: int = 1
+    embedded: bool = False
+
+
+def tokens_of(column: str) -> str:
+    """The name under which a column's tokens travel."""
+    return column + SUFFIX
+
+
+class Frozen:
+    """The frozen encoders of a model, by column."""
+
+    def __init__(self, encoders: Mapping[str, FrozenEncoder], *, keep_cells: bool = False) -> None:
+        """``keep_cells``: leave the columns themselves there too, for decoders to rebuild."""
+        self.encoders = dict(encoders)
+        self.keep_cells = keep_cells
+        for encoder in self.encoders.values():
+            encoder.backbone.eval().requires_grad_(False)
+
+    def encode(
+        self,
+        prepared: PreparedTable,
+        *,
+        store: Store | None = None,
+        reporter: Reporter | None = None,
+        device: str = "cpu",
+    ) -> PreparedTable:
+        """The table with tokens for every column that has a frozen encoder.
+
+        Args:
+            store: keeps the tokens, and the augmented views; without one there are none of those.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        if not self.encoders:
+            return prepared
+        columns = dict(prepared.columns)
+        for name, encoder in self.encoders.items():
+            raw = columns[name] if self.keep_cells else columns.pop(name)
+            found = _encode(name, encoder, raw, store, reporter or Silent(), torch.device(device))
+            columns[tokens_of(name)] = found
+            prepared.quarantine.add(name, _lost(raw, found))
+        return replace(prepared, columns=columns)
+
+
+def _encode(
+    name: str,
+    encoder: FrozenEncoder,
+    raw: PreparedColumn,
+    store: Store | None,
+    reporter: Reporter,
+    device: torch.device,
+) -> PreparedColumn:
+    backbone = encoder.backbone.to(device)
+    cells = replace(raw, index=None)
+
+    def tokens(numbers: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
+        return _tokens(backbone, encoder, cells, numbers, view, device)
+
+    title = f"encode {name}" if store is not None else ""
+    with (
+        reporter.stage(title, len(cells), "cells") if title else Silent().stage("", 0, "") as stage,
+        torch_threads(cores()),
+    ):
+        return encoded_column(
+            store,
+            raw,
+            encoder.recipe,
+            tokens,
+            backbone.hidden,
+            views=encoder.views if store is not None else 1,
+            advance=stage.advance,
+            waiting=lambda: reporter.note(f"another process is encoding {name}; waiting for it"),
+        )
+
+
+@torch.no_grad()
+def _tokens(
+    backbone: Backbone,
+    encoder: FrozenEncoder,
+    cells: PreparedColumn,
+    numbers: np.ndarray,
+    view: int,
+    device: torch.device,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of some cells, in their order, and how many each has."""
+    there = numbers[cells.present[numbers]]
+    if cells.lengths is not None:  # those of like length together, to spare padding
+        there = there[np.argsort(cells.lengths[there], kind="stable")]
+    counts = np.zeros(len(numbers), np.int64)
+    parts: dict[int, np.ndarray] = {}
+    for start in range(0, len(there), BATCH):
+        some = there[start : start + BATCH]
+        found = backbone(_batch(encoder, cells, some, view, device))
+        values, mask = capped(found, encoder.most)
+        half = values.float().clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().numpy()
+        for row, (number, real) in enumerate(zip(some, mask.cpu().numpy(), strict=True)):
+            own = half[row, real]
+            if np.isfinite(own).all():
+                parts[int(number)] = own
+                counts[number - numbers[0]] = len(own)
+    ordered = [parts[number] for number in numbers.tolist() if number in parts]
+    nothing = np.zeros((0, backbone.hidden), np.float16)
+    return np.concatenate([nothing, *ordered]), counts
+
+
+def _batch(
+    encoder: FrozenEncoder, cells: PreparedColumn, some: np.ndarray, view: int, device: torch.device
+) -> ColumnBatch:
+    batch = collate({"": cells}, some)
+    if view:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * view + int(some[0]))
+            batch = augment(batch, modalities={"": encoder.modality}, states={"": encoder.state})
+    column = batch[""]
+    return ColumnBatch(column.values.to(device), column.mask.to(device))
+
+
+def capped(tokens: Tokens, most: int) -> Tokens:
+    """At most ``most`` tokens a sample; of longer ones neighbours are averaged."""
+    counts = tokens.mask.sum(dim=1)
+    if tokens.mask.shape[1] <= most or int(counts.max()) <= most:
+        return tokens
+    short = resample_tokens(tokens, most)
+    long = (counts > most)[:, None]
+    # Real tokens stand first in those that are short enough; they are kept as they are.
+    mask = torch.where(long, short.mask, tokens.mask[:, :most])
+    values = torch.where(long.unsqueeze(-1), short.values, tokens.values[:, :most])
+    return Tokens(values, mask)
+
+
+def _lost(raw: PreparedColumn, found: PreparedColumn) -> list[Problem]:
+    """Rows whose cell was readable and whose tokens were not finite."""
+    rows = np.flatnonzero(raw.rows_present & ~found.rows_present)
+    return [Problem(row, _NOT_FINITE) for row in rows.tolist()]

@@ -1,0 +1,68 @@
+"""What comes before training, once for a table: states, architecture, arrays, frozen tokens."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from plait.backbones import choose, frozen_encoders, open_all
+from plait.blueprint import Blueprint, check_choices, draw
+from plait.config import Config
+from plait.devices import choose_device
+from plait.features import Features, PreparedTable
+from plait.frozen import Frozen
+from plait.modalities.base import Settings
+from plait.pretrained.base import Backbone
+from plait.progress import Reporter
+from plait.store import Store
+from plait.table.source import Table
+from plait.task import Data
+
+
+@dataclass(frozen=True)
+class Groundwork:
+    """How a table's columns become what the encoders read.
+
+    Attributes:
+        features: cells to arrays.
+        plan: the architecture.
+        backbones: column → its pretrained encoder with its weights.
+    """
+
+    features: Features
+    plan: Blueprint
+    backbones: Mapping[str, Backbone]
+
+
+def lay(
+    table: Table, data: Data, config: Config, settings: Settings, reporter: Reporter
+) -> Groundwork:
+    """Decide, fetch and fit, before any cell is prepared.
+
+    Raises:
+        PlaitError: what is wrong with the options or with a checkpoint.
+    """
+    inputs = data.schema.inputs
+    check_choices(config, inputs)
+    chosen = choose(config, inputs, table, data.train, settings, reporter)
+    features = Features.fit(
+        *(table, inputs, data.train, settings), share=config.share, given=chosen.states
+    )
+    records, backbones = open_all(config, features.modalities, chosen)
+    return Groundwork(features, draw(config, features, records), backbones)
+
+
+def frozen_of(ground: Groundwork, config: Config) -> Frozen:
+    """The encoders that run once a cell."""
+    return frozen_encoders(
+        ground.plan.frozen,
+        ground.features.states,
+        ground.backbones,
+        keep_cells=config.pretrain != "none" or bool(config.reconstruct),
+    )
+
+
+def encode(
+    frozen: Frozen, prepared: PreparedTable, config: Config, reporter: Reporter
+) -> PreparedTable:
+    """Run the frozen encoders over a whole table, into the store."""
+    device = choose_device(config.device)[0]
+    return frozen.encode(prepared, store=Store(), reporter=reporter, device=device)

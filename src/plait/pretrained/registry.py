@@ -1,0 +1,36 @@
+"""Which pretrained models can be read, by modality. Add one: import it, and add a line."""
+
+from typing import Any
+
+from plait.errors import CheckpointError
+from plait.pretrained.base import Family
+from plait.pretrained.efficientnet import EFFICIENTNET, NAME
+
+FAMILIES: dict[str, Family] = {}
+"""Modality → how its checkpoints of the Hugging Face kind are read."""
+
+SPECIAL: dict[str, tuple[str, Family]] = {NAME: ("image", EFFICIENTNET)}
+"""model_type → modality and reader, for models that transformers does not know."""
+
+
+def family_of(modality: str, config: dict[str, Any], name: str) -> Family:
+    """Who reads a checkpoint as an encoder of a modality.
+
+    Args:
+        config: the checkpoint's.
+        name: what to call it in messages.
+
+    Raises:
+        CheckpointError: no pretrained model of that modality can be read, or this one is of another.
+    """
+    kind = str(config.get("model_type"))
+    if kind in SPECIAL:
+        own, family = SPECIAL[kind]
+        if own != modality:
+            raise CheckpointError(f"{name} encodes {own}, and is asked to encode {modality}.")
+        return family
+    if modality not in FAMILIES:
+        raise CheckpointError(
+            f"{name}: plait reads pretrained encoders for {', '.join(FAMILIES)}, not for {modality}."
+        )
+    return FAMILIES[modality]

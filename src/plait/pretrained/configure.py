@@ -1,6 +1,10 @@
 """A checkpoint's ``config.json`` to transformers' own configuration, and to the class that reads it."""
 
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,9 @@ PAIRED = {
 
 ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
 """Encoder-decoders whose encoder stands on its own."""
+
+_ALONE = {"siglip_text_model": "SiglipTextModel", "siglip2_text_model": "Siglip2TextModel"}
+"""Towers saved by themselves that AutoModel does not know."""
 
 _SECTION = {"image": "vision_config", "text": "text_config"}
 _INPUT = {"image": "pixel_values", "text": "input_ids"}
@@ -71,7 +78,8 @@ def config_of(described: dict[str, Any]) -> Any:
             "have. Update it with: pip install -U transformers"
         )
     try:
-        return CONFIG_MAPPING[kind].from_dict(described)
+        with silence():
+            return CONFIG_MAPPING[kind].from_dict(described)
     except (AttributeError, KeyError, TypeError, ValueError, StrictDataclassError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise CheckpointError(
@@ -93,8 +101,9 @@ def tower_of(config: Any, modality: str) -> tuple[type, Any]:
         raise CheckpointError(f"the checkpoint is a '{kind}' model, which {_WHY[kind]}.")
     if kind in PAIRED:
         return getattr(transformers, PAIRED[kind][modality]), getattr(config, _SECTION[modality])
-    if kind in ENCODERS:
-        return _checked(getattr(transformers, ENCODERS[kind]), config, modality)
+    named = ENCODERS.get(kind) or _ALONE.get(kind)
+    if named is not None:
+        return _checked(getattr(transformers, named), config, modality)
     if kind == "timm_wrapper":
         _needs_timm()
     if type(config) not in MODEL_MAPPING:
@@ -143,3 +152,21 @@ def _needs_timm() -> None:
             f"the checkpoint is a timm model, and {error.name} is not installed. "
             "Install both with: pip install timm torchvision"
         ) from None
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """No warnings, log lines or progress bars from transformers, and all as before afterwards."""
+    from transformers.utils import logging as told
+
+    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
+    told.set_verbosity(logging.CRITICAL)
+    told.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        told.set_verbosity(level)
+        if bars:
+            told.enable_progress_bar()

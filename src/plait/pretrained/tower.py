@@ -1,9 +1,6 @@
 """A transformers encoder as a torch module: loaded without a word, and taken apart into its layers."""
 
-import logging
-import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.errors import CheckpointError
+from plait.pretrained.configure import silence
 
 Run = Callable[[nn.Module], Float[Tensor, "..."]]
 
@@ -35,13 +33,13 @@ def build(cls: Any, config: Any, folder: Path | None, run: Run) -> nn.Module:
     attention = "sdpa" if getattr(cls, "_supports_sdpa", False) else "eager"
     lacking: set[str] = set()
     with silence():
-        if folder is None:
-            with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[]):  # weights about to be replaced draw no numbers
+            if folder is None:
                 model = cls._from_config(
                     config, dtype=torch.float32, attn_implementation=attention
                 )
-        else:
-            model, lacking = _load(cls, config, folder, attention)
+            else:
+                model, lacking = _load(cls, config, folder, attention)
         model.eval()
         unused = set_unused_aside(model, run)
     missing = sorted(lacking - unused)
@@ -162,21 +160,3 @@ def _path_to_layers(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
 
     found = list(lists(model, []))
     return max(found, key=lambda pair: pair[0])[1] if found else []
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """No warnings, log lines or progress bars from transformers, and all as before afterwards."""
-    from transformers.utils import logging as told
-
-    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity(logging.CRITICAL)
-    told.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        told.set_verbosity(level)
-        if bars:
-            told.enable_progress_bar()

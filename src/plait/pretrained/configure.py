@@ -77,6 +77,8 @@ def config_of(described: dict[str, Any]) -> Any:
             f"the checkpoint's model_type is '{kind}', which the installed transformers does not "
             "have. Update it with: pip install -U transformers"
         )
+    if kind == "timm_wrapper":
+        _needs_timm()
     try:
         with silence():
             return CONFIG_MAPPING[kind].from_dict(described)
@@ -104,8 +106,6 @@ def tower_of(config: Any, modality: str) -> tuple[type, Any]:
     named = ENCODERS.get(kind) or _ALONE.get(kind)
     if named is not None:
         return _checked(getattr(transformers, named), config, modality)
-    if kind == "timm_wrapper":
-        _needs_timm()
     if type(config) not in MODEL_MAPPING:
         raise CheckpointError(
             f"the checkpoint is a '{kind}' model, of which transformers makes no plain encoder; "

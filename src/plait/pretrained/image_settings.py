@@ -92,7 +92,7 @@ def _state(found: dict[str, Any]) -> State:
     if asked["do_resize"]:
         recipe["resize"] = _resize(asked["size"], name)
     if asked.get("do_center_crop"):
-        recipe["crop"] = list(_pair(asked["crop_size"], "crop_size"))
+        recipe["crop"] = list(_pair(asked.get("crop_size"), "crop_size"))
     if name == "ConvNextImageProcessor" and asked["do_resize"]:
         _convnext(recipe, asked)
     elif asked.get("do_pad"):

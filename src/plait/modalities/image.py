@@ -15,6 +15,7 @@ from plait.media import Limits
 from plait.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.modalities.decode import decode_all
 from plait.modalities.evidence import media_evidence, starts_like_markup
+from plait.modalities.image_recipe import Recipe, describe_recipe, execute
 from plait.modalities.sample import sample
 
 FORMATS = ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "ICO"]
@@ -54,7 +55,8 @@ class ImageModality(Modality):
 
     State: ``size``, the side of the square in pixels; ``channels``, 1 (grey) or 3; ``fit``: ``pad``,
     the whole picture is kept at its own aspect ratio, and the rest filled with the median colour of
-    its border.
+    its border. ``recipe``: only where a pretrained checkpoint says how it wants its pictures
+    (`plait.modalities.image_recipe`); ``fit`` is then ``recipe``, and ``channels`` 3.
     """
 
     name: ClassVar[str] = "image"
@@ -86,7 +88,10 @@ class ImageModality(Modality):
         size, channels, limits = int(state["size"]), int(state["channels"]), settings.media.limits
 
         def decode(cell: object) -> np.ndarray:
-            return load(_read(cell, settings), size, channels, limits)
+            data = _read(cell, settings)
+            if "recipe" in state:
+                return load_by(data, state["recipe"], limits)
+            return load(data, size, channels, limits)
 
         found = decode_all(decode, cells, settings.threads, limits.decode_seconds)
         values = np.zeros((len(cells), size, size, channels), np.uint8)
@@ -103,6 +108,9 @@ class ImageModality(Modality):
     def describe(self, state: State) -> str:
         """For instance ``28x28 grey, padded to a square``."""
         colour = "grey" if state["channels"] == 1 else "colour"
+        if "recipe" in state:
+            told = describe_recipe(state["recipe"])
+            return f"{state['size']}x{state['size']} {colour}" + (f", {told}" if told else "")
         return f"{state['size']}x{state['size']} {colour}, padded to a square"
 
 
@@ -124,6 +132,16 @@ def load(data: bytes, size: int, channels: int, limits: Limits) -> np.ndarray:
         flat = flat.transpose(turn)
     pixels = np.asarray(flat)
     return _letterbox(pixels[:, :, None] if channels == 1 else pixels, size)
+
+
+def load_by(data: bytes, recipe: Recipe, limits: Limits) -> np.ndarray:
+    """One image as ``uint8 [height, width, 3]``, by a checkpoint's recipe. Raises as `load` does."""
+    image = _open(data, limits)
+    with image:
+        image.load()
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))
+        flat = _flatten(image, max(image.size), "RGB")
+    return execute(flat if turn is None else flat.transpose(turn), recipe)
 
 
 def _read(cell: object, settings: Settings) -> bytes:

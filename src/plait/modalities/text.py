@@ -7,14 +7,14 @@ lower case, and digits stand alone.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 from threading import Lock
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from plait.errors import CellError
 from plait.media import Limits
@@ -39,6 +39,7 @@ PADDING = "[PAD]"
 _TOKEN_CHARACTERS = 24
 _SHRINK = 8
 _BATCH = 512
+_Encoded = TypeVar("_Encoded")
 
 # The library's own threads warn, or worse hang, when a process forks after it used them. plait brings
 # its own threads; a value that the user has set is respected.
@@ -50,7 +51,8 @@ class TextModality(Modality):
 
     State: ``tokenizer``, the JSON of a `tokenizers.Tokenizer`; ``vocabulary``, how many ids it has;
     ``max_tokens``, how many ids are kept of a text; ``longer``, the share of training texts that had
-    more.
+    more. The tokenizer of a pretrained checkpoint comes with ``special`` True: it sets its own marks
+    around each text and keeps them when it cuts one. Marks written in a cell are text like any other.
     """
 
     name: ClassVar[str] = "text"
@@ -110,9 +112,12 @@ class TextModality(Modality):
                 rows.append(row)
             except CellError as error:
                 problems.append(Problem(row, str(error)))
-        encoded = _encode(
-            _load(state["tokenizer"]), texts, int(state["max_tokens"]), settings.threads
-        )
+        tokenizer, most = _load(state["tokenizer"]), int(state["max_tokens"])
+        if state.get("special"):
+            whole = _encode_marked(tokenizer, texts, most, settings.threads)
+            encoded = [one.ids for one in whole]
+        else:
+            encoded = _encode(tokenizer, texts, most, settings.threads)
         lengths = np.zeros(len(cells), np.int64)
         lengths[rows] = [len(ids) for ids in encoded]
         values = np.array([one for ids in encoded for one in ids], np.int32)
@@ -122,6 +127,26 @@ class TextModality(Modality):
         """For instance ``1200 subwords, at most 24 a text``."""
         cut = f" ({state['longer']:.1%} of training texts are longer)" if state["longer"] else ""
         return f"{state['vocabulary']} subwords, at most {state['max_tokens']} a text{cut}"
+
+
+def measure_longer(cells: Iterable[object], state: State, settings: Settings) -> State:
+    """The state of a pretrained tokenizer with ``longer`` filled: the share of a sample that it cuts.
+
+    Args:
+        cells: training cells; up to 50,000 of them are looked at, missing and broken ones are not.
+        state: one with ``special``, as `plait.pretrained.text.text_state` gives it.
+        settings: caps and threads.
+    """
+    texts: list[str] = []
+    for cell in sample(cells, SAMPLE):
+        try:
+            texts.append(to_text(cell, settings.media.limits))
+        except CellError:
+            continue
+    most = int(state["max_tokens"])
+    encoded = _encode_marked(_load(state["tokenizer"]), texts, most, settings.threads)
+    longer = sum(bool(one.overflowing) for one in encoded) / max(len(encoded), 1)
+    return {**state, "longer": round(longer, 6)}
 
 
 def to_text(cell: object, limits: Limits) -> str:
@@ -190,16 +215,37 @@ def _encode(
     # A token is at most so many bytes, and NFKC joins at most some characters into one.
     reach = max_tokens * _TOKEN_CHARACTERS * _SHRINK
 
-    def encode(begin: int) -> list[list[int]]:
-        batch = [text[:reach] for text in texts[begin : begin + _BATCH]]
-        encoded = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
+    def encode(batch: Sequence[str]) -> list[list[int]]:
+        cut = [text[:reach] for text in batch]
+        encoded = tokenizer.encode_batch_fast(cut, add_special_tokens=False)
         return [one.ids[:max_tokens] for one in encoded]
 
-    begins = range(0, len(texts), _BATCH)
-    if len(begins) <= 1 or threads == 1:
-        return [ids for begin in begins for ids in encode(begin)]
+    return _in_batches(encode, texts, threads)
+
+
+def _encode_marked(
+    tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, threads: int
+) -> list[Encoding]:
+    """Every text with the marks of a pretrained tokenizer, which cuts it by its own settings."""
+    # Far more characters than ``max_tokens`` can hold, whatever the vocabulary.
+    kept = tokenizer.truncation
+    reach = max_tokens * _TOKEN_CHARACTERS * _SHRINK if kept["direction"] == "right" else None
+
+    def encode(batch: Sequence[str]) -> list[Encoding]:
+        return list(tokenizer.encode_batch_fast([text[:reach] for text in batch]))
+
+    return _in_batches(encode, texts, threads)
+
+
+def _in_batches(
+    encode: Callable[[Sequence[str]], list[_Encoded]], texts: Sequence[str], threads: int
+) -> list[_Encoded]:
+    """`encode` over batches of texts, in threads: tokenizers release the GIL."""
+    batches = [texts[begin : begin + _BATCH] for begin in range(0, len(texts), _BATCH)]
+    if len(batches) <= 1 or threads == 1:
+        return [one for batch in batches for one in encode(batch)]
     with ThreadPoolExecutor(threads) as pool:
-        return [ids for part in pool.map(encode, begins) for ids in part]
+        return [one for part in pool.map(encode, batches) for one in part]
 
 
 _LOADED: dict[int, tuple[Any, Tokenizer]] = {}

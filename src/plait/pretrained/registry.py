@@ -5,8 +5,13 @@ from typing import Any
 from plait.errors import CheckpointError
 from plait.pretrained.base import Family
 from plait.pretrained.efficientnet import EFFICIENTNET, NAME
+from plait.pretrained.image import IMAGE
+from plait.pretrained.text import TEXT
 
-FAMILIES: dict[str, Family] = {}
+FAMILIES: dict[str, Family] = {
+    "image": IMAGE,
+    "text": TEXT,
+}
 """Modality → how its checkpoints of the Hugging Face kind are read."""
 
 SPECIAL: dict[str, tuple[str, Family]] = {NAME: ("image", EFFICIENTNET)}

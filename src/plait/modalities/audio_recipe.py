@@ -1,9 +1,9 @@
 """Sounds as pretrained models want them: the raw waveform, or a log-mel spectrogram of a stated recipe.
 
-One spectrogram serves Whisper (Radford et al. 2023), the Audio Spectrogram Transformer (Gong et al. 2021,
-after Kaldi's filter bank) and CLAP (Wu et al. 2023). They differ in the numbers of `Mel` alone. What
-leaves here agrees with the checkpoint's own feature extractor, without the frames that the extractor adds
-to reach the model's length: the encoder adds those, from ``Mel.silence``.
+One spectrogram serves Whisper (Radford et al. 2023), the Audio Spectrogram Transformer (Gong et al.
+2021, after Kaldi's filter bank) and CLAP (Wu et al. 2023). They differ in the numbers of `Mel` alone.
+What leaves here agrees with the checkpoint's own feature extractor, without the frames that the
+extractor adds to reach the model's length: the encoder adds those, from ``Mel.silence``.
 """
 
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ class Mel:
 
     ``frame = wave[t hop - c : t hop - c + window]`` with ``c = window // 2`` when centred, else 0;
     ``frame -= mean(frame)`` when `level`; ``frame[n] -= preemphasis frame[n - 1]``;
-    ``bands = max(|FFT(frame hann)|^2 bank, floor)``; ``x = log(bands)``; ``x = max(x, max(x) - span)`` over
-    the clip; ``(x - shift) / divide``.
+    ``bands = max(|FFT(frame hann)|^2 bank, floor)``; ``x = log(bands)``; ``x = max(x, max(x) - span)``
+    over the clip; ``(x - shift) / divide``.
 
     Attributes:
         window: samples of a frame.
@@ -137,7 +137,8 @@ def features(
 ) -> Float32[np.ndarray, "steps width"]:
     """Features of several clips, one after the other; each comes out the same alone and among others.
 
-    Half precision would cost up to 5e-4 where Whisper and AST have their values, 0.03 dB where CLAP does.
+    Half precision would cost up to 5e-4 where Whisper and AST have their values, and 0.03 dB where
+    CLAP does.
 
     Args:
         clips: mono ``float32 [samples]`` each, at the state's rate, from `cut`.
@@ -226,8 +227,8 @@ def mel_filters(mel: Mel, rate: int) -> Float[np.ndarray, "bins bands"]:
 def to_mels(hertz: Float[np.ndarray, " n"], scale: str) -> Float[np.ndarray, " n"]:
     """Hz on a mel scale.
 
-    ``htk``: ``2595 log10(1 + f / 700)``. ``kaldi``: ``1127 ln(1 + f / 700)``. ``slaney`` (Auditory Toolbox
-    1998): ``3 f / 200`` below 1 kHz and ``15 + 27 ln(f / 1000) / ln 6.4`` from there.
+    ``htk``: ``2595 log10(1 + f / 700)``. ``kaldi``: ``1127 ln(1 + f / 700)``. ``slaney`` (Auditory
+    Toolbox 1998): ``3 f / 200`` below 1 kHz and ``15 + 27 ln(f / 1000) / ln 6.4`` from there.
     """
     if scale != "slaney":
         return _STEEP[scale] * np.log1p(hertz / 700)

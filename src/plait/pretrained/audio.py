@@ -87,14 +87,15 @@ def make(config: dict[str, Any], state: State, folder: Path | None) -> AudioBack
         )
     kind = KINDS[name]
     try:
-        import transformers
+        import transformers  # noqa: F401
     except ImportError:
         raise MissingExtra("a pretrained encoder", "pretrained", "transformers") from None
     built = _config(config, kind, where)
     _check_shape(built, kind, state, where)
     with quiet():
-        model = _model(getattr(transformers, kind.model, None), built, kind, folder, where)
-    return kind.backbone(model.to(torch.float32).eval(), state)
+        model = _model(_class(kind), built, kind, folder, where)
+    backbone = kind.backbone(model.to(torch.float32), state)
+    return backbone.eval()
 
 
 def _config(config: dict[str, Any], kind: _Kind, where: str) -> Any:
@@ -134,15 +135,21 @@ def _check_shape(config: Any, kind: _Kind, state: State, where: str) -> None:
         wanted = "the waveform" if kind.shape is None else "log-mel frames"
         given = "the waveform" if waves else "log-mel frames"
     raise CheckpointError(
-        f"the processor settings of {where} prepare {given}, but its model takes {wanted}. They are not of "
-        "one checkpoint; fetch it again."
+        f"the processor settings of {where} prepare {given}, but its model takes {wanted}. They are not "
+        "of one checkpoint; fetch it again."
     )
+
+
+def _class(kind: _Kind) -> Any:
+    """The model's class; transformers does not show Whisper's encoder at its top."""
+    import transformers
+    from transformers.models.whisper import modeling_whisper
+
+    return getattr(transformers, kind.model, None) or getattr(modeling_whisper, kind.model)
 
 
 def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) -> nn.Module:
     """The model itself, with fresh weights or the folder's."""
-    if cls is None:  # not exported at the top
-        from transformers.models.whisper.modeling_whisper import WhisperEncoder as cls
     try:
         if folder is None:
             return cls(config)
@@ -153,6 +160,7 @@ def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) 
             use_safetensors=True,
             dtype=torch.float32,
             key_mapping=dict(kind.renames) if kind.renames else None,
+            ignore_mismatched_sizes=True,  # they are told, and refused below
             output_loading_info=True,
         )
     except Exception as error:  # OSError, ValueError, RuntimeError, SafetensorError and others

@@ -1,14 +1,15 @@
 """Pretrained models of sound as backbones: Whisper, wav2vec 2.0, HuBERT, WavLM, AST and CLAP.
 
-What is padded to a fixed length is padded here, with the silence that the checkpoint's own extractor would
-have put there. Rows without a cell are not run through the model. Tokens that come from padding alone are
-cut away, as far as the batch's longest clip allows, and the rest of them is False in the mask.
+What is padded to a fixed length is padded here, with the silence that the checkpoint's own extractor
+would have put there. Rows without a cell are not run through the model. Tokens that come from padding
+alone are cut away, as far as the batch's longest clip allows, and the others are False in the mask.
 """
 
+import warnings
 from abc import abstractmethod
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -21,9 +22,9 @@ from plait.tokens import ColumnBatch, Tokens
 class AudioBackbone(Backbone):
     """A pretrained model of sound.
 
-    Batch norms keep the checkpoint's statistics in training, too. What the checkpoint would do to vary its
-    input in training (SpecAugment, dropping whole layers) is off: augmentation is plait's business, and
-    every layer learns at every step. Dropout is the checkpoint's.
+    Batch norms keep the checkpoint's statistics in training, too. What the checkpoint would do to vary
+    its input in training (SpecAugment, dropping whole layers) is off: augmentation is plait's business,
+    and every layer learns at every step. Dropout is the checkpoint's.
     """
 
     def __init__(self, model: nn.Module, hidden: int) -> None:
@@ -40,7 +41,7 @@ class AudioBackbone(Backbone):
         return self
 
     def forward(self, column: ColumnBatch) -> Tokens:
-        """Encode ``[batch, steps, width]``: frames of ``width`` mel bands, or samples with ``width`` 1."""
+        """Encode ``[batch, steps, width]``: frames of so many mel bands, or samples with width 1."""
         rows = column.present.nonzero().squeeze(1)
         batch = len(column.mask)
         if not len(rows):
@@ -60,7 +61,7 @@ class AudioBackbone(Backbone):
     def encode(
         self, values: Float[Tensor, "rows steps width"], lengths: Int64[Tensor, " rows"]
     ) -> tuple[Float[Tensor, "rows tokens hidden"], Int64[Tensor, " rows"]]:
-        """Tokens of cells that are there, in the order of time, and how many of them are each clip's own."""
+        """Tokens of cells that are there, in the order of time, and how many are each clip's own."""
 
 
 class Spectral(AudioBackbone):
@@ -116,7 +117,7 @@ class Whisper(Spectral):
 
 
 class Patches(Spectral):
-    """The Audio Spectrogram Transformer (Gong et al. 2021): two summary tokens, then overlapping patches.
+    """The Audio Spectrogram Transformer (Gong et al. 2021): two summary tokens, then patches.
 
     Patches are in the order of time, all bands of a moment together; the model has them in the order of
     bands.
@@ -180,12 +181,15 @@ class Wave(AudioBackbone):
 
     A token every 20 ms. Every clip is encoded as it would be alone, whatever it is batched with:
 
-    * models that norm each frame by itself are run on padded batches with an attention mask;
-    * models that norm their first layer over time (``feat_extract_norm`` = ``group``), or that look at
-      their neighbours after it in other ways a mask does not reach, would see the padding, mask or not.
-      Clips of one length are run together, without padding. The checkpoint's ``return_attention_mask``,
-      mostly false for these, says whether its extractor hides padding in a batch, and has no bearing here.
-      A batch of very different lengths costs one run a length; sort by length where it matters.
+    * models that norm each frame by itself are run on padded batches, with an attention mask where
+      lengths differ;
+    * models that norm their first layer over time (``feat_extract_norm`` = ``group``), or have an
+      adapter or a batch norm that no mask reaches, would see the padding, mask or not. Clips of one
+      length are run together, without padding. A batch of many lengths costs one run a length; sort by
+      length where it matters.
+
+    The checkpoint's ``return_attention_mask`` (mostly false for the second kind) says whether its own
+    extractor hides padding in a batch. For a clip alone, as here, both settings are the same.
 
     A clip shorter than the first layers hear (25 ms) is followed by zeros.
     """
@@ -211,10 +215,11 @@ class Wave(AudioBackbone):
         waves = values.squeeze(2)
         waves = nn.functional.pad(waves, (0, max(self.shortest - waves.shape[1], 0)))
         lengths = lengths.clamp(min=self.shortest)
-        if self.masked:
-            mask: Bool[Tensor, "rows steps"]
+        if self.masked and int(lengths.min()) < waves.shape[1]:
             mask = torch.arange(waves.shape[1], device=waves.device) < lengths[:, None]
-            found = self.model(waves, attention_mask=mask.long()).last_hidden_state
+            with warnings.catch_warnings():  # WavLM mixes two kinds of masks, which torch deplores
+                warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+                found = self.model(waves, attention_mask=mask.long()).last_hidden_state
             counts = lengths
             for kernel, stride in self.layers:
                 counts = (counts - kernel) // stride + 1

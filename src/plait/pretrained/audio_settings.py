@@ -32,9 +32,9 @@ def audio_state(folder: Path) -> State:
     """A checkpoint's processor settings as a state for `plait.modalities.audio.AudioModality`.
 
     What transformers' own extractor would have given is what the state says, with two differences. Of a
-    clip longer than the model takes, the beginning is kept; CLAP's extractor takes a random part of it, or
-    mixes three random parts with the whole ("rand_trunc", "fusion"). And frames that the extractor adds to
-    reach the model's length are left to the encoder.
+    clip longer than the model takes, the beginning is kept; CLAP's extractor takes a random part of it,
+    or mixes three random parts with the whole ("rand_trunc", "fusion"). And frames that the extractor
+    adds to reach the model's length are left to the encoder.
 
     Args:
         folder: holds ``preprocessor_config.json``, or ``processor_config.json`` with a section
@@ -51,7 +51,7 @@ def audio_state(folder: Path) -> State:
     if kind not in _READERS:
         other = settings.values.get("image_processor_type")
         raise CheckpointError(
-            f"the checkpoint at {folder} prepares its input with {kind or other or 'something unnamed'}; "
+            f"the checkpoint at {folder} prepares its input with {kind or other or 'nothing named'}; "
             f"expected one of {', '.join(_READERS)} for a column of sounds. Choose an audio checkpoint, "
             "or a column of another modality."
         )
@@ -112,7 +112,7 @@ def _section(folder: Path) -> dict[str, Any]:
         return section
     raise CheckpointError(
         f"the checkpoint at {folder} says nowhere how it prepares sounds; expected {PLACES[0]}, or "
-        f"{PLACES[1]} with a section feature_extractor. Copy that file from where the checkpoint came from."
+        f"{PLACES[1]} with a section feature_extractor. Copy that file from the checkpoint's origin."
     )
 
 
@@ -233,8 +233,8 @@ def _ast(settings: Reader) -> State:
 def _clap(settings: Reader) -> State:
     """CLAP: decibels of the mel bands, of the clip repeated to ten seconds.
 
-    Checkpoints of the "fusion" kind have bands on HTK's scale, others on Slaney's. They are read alike: the
-    beginning of a clip, as a clip that is not longer than the model takes.
+    Checkpoints of the "fusion" kind have bands on HTK's scale, others on Slaney's. They are read alike:
+    the beginning of a clip, as a clip that is not longer than the model takes.
     """
     rate = _rate(settings, 48_000)
     seconds = settings.count("max_length_s", 10, 1, LONGEST)

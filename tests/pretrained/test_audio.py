@@ -471,10 +471,11 @@ def test_a_wave_shorter_than_the_first_layers_hear_is_followed_by_zeros(
     assert tokens.mask.tolist() == [[True]]
 
 
+@pytest.mark.parametrize("name", ["wavlm, group", "hubert, layer", "wav2vec2, adapter"])
 def test_a_batch_mixes_lengths_in_their_order(
-    shelf: Callable[[str], Checkpoint], settings: Settings
+    name: str, shelf: Callable[[str], Checkpoint], settings: Settings
 ) -> None:
-    state, backbone = shelf("wavlm, group").load()
+    state, backbone = shelf(name).load()
     cells = [sound(seconds, seed=row) for row, seconds in enumerate((0.9, 0.2, 0.5, 0.2, 0.9))]
     with torch.no_grad():
         tokens = backbone(batched(prepared(cells, state, settings)))
@@ -763,3 +764,65 @@ def test_transformers_absent(
         MissingExtra, match="needs the package transformers, which is not installed"
     ):
         AUDIO.make(checkpoint.config, state, checkpoint.folder)
+
+
+OLD_NAMES = {
+    "hubert, group": ((".parametrizations.weight.original0", ".weight_g"),
+                      (".parametrizations.weight.original1", ".weight_v")),
+    "ast": ((".layers.", ".encoder.layer."), (".attention.q_proj.", ".attention.attention.query."),
+            (".attention.k_proj.", ".attention.attention.key."),
+            (".attention.v_proj.", ".attention.attention.value."),
+            (".attention.o_proj.", ".attention.output.dense."),
+            (".mlp.fc1.", ".intermediate.dense."), (".mlp.fc2.", ".output.dense.")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OLD_NAMES)
+def test_names_of_weights_as_the_hub_has_them(
+    name: str, shelf: Callable[[str], Checkpoint], tmp_path: Path, settings: Settings
+) -> None:
+    from safetensors.torch import save_file
+
+    checkpoint = shelf(name)
+    weights = {}
+    for key, value in checkpoint.model.state_dict().items():
+        for new, old in OLD_NAMES[name]:
+            key = key.replace(new, old)
+        weights[key] = value.contiguous()
+    assert set(weights) != set(checkpoint.model.state_dict())
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    state, backbone = checkpoint.load()
+    again = AUDIO.make(checkpoint.config, state, tmp_path)
+    batch = batched(four(state, settings))
+    with torch.no_grad():
+        assert torch.equal(again(batch).values, backbone(batch).values)
+
+
+HUB = {
+    "whisper": {
+        "_name_or_path": "x", "activation_function": "gelu", "architectures": ["WhisperModel"],
+        "forced_decoder_ids": [[1, 5], [2, 6]], "max_length": 448, "model_type": "whisper",
+        "num_hidden_layers": 2, "suppress_tokens": [1, 2, 7], "begin_suppress_tokens": [9, 10],
+        "torch_dtype": "float32", "transformers_version": "4.27.0.dev0", "use_cache": True,
+        "vocab_size": 60, "scale_embedding": False, "is_encoder_decoder": True,
+    },
+    "wav2vec2, group": {
+        "activation_dropout": 0.0, "apply_spec_augment": True, "architectures": ["Wav2Vec2ForPreTraining"],
+        "freeze_feat_extract_train": True, "gradient_checkpointing": True, "mask_channel_length": 10,
+        "torch_dtype": "float16", "transformers_version": "4.7.0.dev0", "no_mask_channel_overlap": False,
+    },
+    "clap, fusion": {
+        "_commit_hash": None, "logit_scale_init_value": 14.28, "torch_dtype": "float32",
+        "transformers_version": None,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_configs_as_the_hub_has_them(name: str, shelf: Callable[[str], Checkpoint]) -> None:
+    """Keys of older versions, in the midst of ours."""
+    checkpoint = shelf(name)
+    backbone = AUDIO.make(
+        checkpoint.config | HUB[name], audio_state(checkpoint.folder), checkpoint.folder
+    )
+    assert {weight.dtype for weight in backbone.parameters()} == {torch.float32}

@@ -179,17 +179,18 @@ class Clap(Spectral):
 class Wave(AudioBackbone):
     """wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021) or WavLM (Chen et al. 2022).
 
-    A token every 20 ms. Every clip is encoded as it would be alone, whatever it is batched with:
+    A token every 20 ms. Every clip is encoded as it would be alone, whatever it is batched with. Where
+    lengths differ:
 
-    * models that norm each frame by itself are run on padded batches, with an attention mask where
-      lengths differ;
-    * models that norm their first layer over time (``feat_extract_norm`` = ``group``), or have an
-      adapter or a batch norm that no mask reaches, would see the padding, mask or not. Clips of one
-      length are run together, without padding. A batch of many lengths costs one run a length; sort by
-      length where it matters.
+    * models that norm each frame by itself (``feat_extract_norm`` = ``layer``) get an attention mask;
+    * models that norm the first layer over time (``group``) were trained without one, and would see the
+      padding in that norm, mask or not. Here the norm runs over each clip's own frames, and the rest
+      gets the mask;
+    * models with an adapter, or a batch norm before the positions, see padding where no mask reaches.
+      Their clips are run together by length, so a batch of many lengths costs one run a length.
 
-    The checkpoint's ``return_attention_mask`` (mostly false for the second kind) says whether its own
-    extractor hides padding in a batch. For a clip alone, as here, both settings are the same.
+    The checkpoint's ``return_attention_mask`` says whether its own extractor hides padding in a batch.
+    For a clip alone, as here, both settings are the same.
 
     A clip shorter than the first layers hear (25 ms) is followed by zeros.
     """
@@ -198,11 +199,8 @@ class Wave(AudioBackbone):
         config = model.config
         adapted = bool(getattr(config, "add_adapter", False))
         super().__init__(model, int(config.output_hidden_size if adapted else config.hidden_size))
-        self.masked = (
-            config.feat_extract_norm == "layer"
-            and not adapted
-            and not getattr(config, "conv_pos_batch_norm", False)
-        )
+        self.maskable = not adapted and not getattr(config, "conv_pos_batch_norm", False)
+        self.over_time = config.feat_extract_norm == "group"
         self.layers = list(zip(config.conv_kernel, config.conv_stride, strict=True))
         self.shortest = 1
         for kernel, stride in reversed(self.layers):
@@ -211,22 +209,15 @@ class Wave(AudioBackbone):
     def encode(
         self, values: Float[Tensor, "rows steps width"], lengths: Int64[Tensor, " rows"]
     ) -> tuple[Float[Tensor, "rows tokens hidden"], Int64[Tensor, " rows"]]:
-        """With a mask, or clips of one length at a time."""
+        """With a mask where lengths differ, or clips of one length at a time."""
         waves = values.squeeze(2)
         waves = nn.functional.pad(waves, (0, max(self.shortest - waves.shape[1], 0)))
         lengths = lengths.clamp(min=self.shortest)
-        if self.masked and int(lengths.min()) < waves.shape[1]:
-            mask = torch.arange(waves.shape[1], device=waves.device) < lengths[:, None]
-            with warnings.catch_warnings():  # WavLM mixes two kinds of masks, which torch deplores
-                warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-                found = self.model(waves, attention_mask=mask.long()).last_hidden_state
-            counts = lengths
-            for kernel, stride in self.layers:
-                counts = (counts - kernel) // stride + 1
-            return found, counts
+        if self.maskable and int(lengths.min()) < waves.shape[1]:
+            return self._masked(waves, lengths)
         counts = torch.zeros_like(lengths)
         parts, order = [], []
-        for length in lengths.unique(sorted=False).tolist():
+        for length in lengths.unique().tolist():
             rows = (lengths == length).nonzero().squeeze(1)
             parts.append(self.model(waves[rows, :length]).last_hidden_state)
             order.append(rows)
@@ -234,6 +225,27 @@ class Wave(AudioBackbone):
         most = int(counts.max())
         padded = [nn.functional.pad(part, (0, 0, 0, most - part.shape[1])) for part in parts]
         return torch.cat(padded)[torch.cat(order).argsort()], counts
+
+    def _masked(
+        self, waves: Float[Tensor, "rows steps"], lengths: Int64[Tensor, " rows"]
+    ) -> tuple[Float[Tensor, "rows tokens hidden"], Int64[Tensor, " rows"]]:
+        """The model's own steps one by one, since its first norm has to know the lengths."""
+        frames, counts = waves.unsqueeze(1), lengths
+        layers = zip(self.model.feature_extractor.conv_layers, self.layers, strict=True)
+        for number, (layer, (kernel, stride)) in enumerate(layers):
+            counts = (counts - kernel) // stride + 1
+            if number == 0 and self.over_time:
+                frames = layer.activation(_normed(layer.conv(frames), counts, layer.layer_norm))
+            else:
+                frames = layer(frames)
+        projected = self.model.feature_projection(frames.transpose(1, 2))
+        hidden = (
+            projected[0] if isinstance(projected, tuple) else projected
+        )  # HuBERT gives no tuple
+        mask = torch.arange(hidden.shape[1], device=hidden.device) < counts[:, None]
+        with warnings.catch_warnings():  # WavLM mixes two kinds of masks, which torch deplores
+            warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
+            return self.model.encoder(hidden, attention_mask=mask).last_hidden_state, counts
 
     def blocks(self) -> list[nn.Module]:
         """The convolutions, the projection with the positions, then each layer."""
@@ -247,6 +259,18 @@ class Wave(AudioBackbone):
             found = _ended(found, encoder.layer_norm)
         adapter = getattr(model, "adapter", None)
         return _ended(found, adapter) if adapter is not None else found
+
+
+def _normed(
+    frames: Float[Tensor, "rows channels steps"], counts: Int64[Tensor, " rows"], norm: nn.Module
+) -> Float[Tensor, "rows channels steps"]:
+    """A norm over time, of each row's own frames; zeros beyond them."""
+    steps = frames.shape[2]
+    rows = [
+        nn.functional.pad(norm(row[None, :, :count]), (0, steps - count))
+        for row, count in zip(frames, counts.tolist(), strict=True)
+    ]
+    return torch.cat(rows)
 
 
 def _ended(blocks: list[nn.Module], end: nn.Module) -> list[nn.Module]:

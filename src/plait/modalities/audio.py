@@ -10,7 +10,6 @@ the encoder's business.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from io import BytesIO
 from math import ceil
 from time import monotonic
@@ -19,10 +18,10 @@ from typing import ClassVar
 import numpy as np
 import soundfile
 import soxr
-from threadpoolctl import ThreadpoolController
 
 from plait.errors import CellError
 from plait.media import Limits
+from plait.modalities import audio_recipe
 from plait.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.modalities.decode import decode_all
 from plait.modalities.evidence import media_evidence, starts_like_markup
@@ -49,7 +48,10 @@ class AudioModality(Modality):
     """Sounds to log-mel frames, ``float16 [steps, mels]``, ragged.
 
     State: ``rate`` in Hz; ``mels``, ``fmin`` and ``fmax`` (Hz) of the bands; ``window_ms``, ``hop_ms``;
-    ``max_seconds``, how much of the beginning of a longer clip is kept.
+    ``max_seconds``, how much of the beginning of a longer clip is kept. A pretrained model's state has
+    ``rate``, ``mels`` and ``max_seconds`` too; its ``features`` say ``wave`` (the samples themselves,
+    ``float32 [steps, 1]``) or ``mel`` (``float32 [steps, mels]``), and its ``recipe`` how they are made
+    (`plait.modalities.audio_recipe`).
     """
 
     name: ClassVar[str] = "audio"
@@ -94,12 +96,16 @@ class AudioModality(Modality):
             settings.media.limits,
         )
 
+        recipe = audio_recipe.is_recipe(state)
+        extra = audio_recipe.MARGIN if recipe else 0.0
+
         def decode(cell: object) -> np.ndarray:
-            return load(_read(cell, settings), rate, seconds, limits)
+            wave = load(_read(cell, settings), rate, seconds + extra, limits)
+            return audio_recipe.cut(wave, state) if recipe else wave
 
         lengths = np.zeros(len(cells), np.int64)
         problems: list[Problem] = []
-        parts = [np.zeros((0, int(state["mels"])), np.float16)]
+        parts = [_none(state)]
         batch = max(int(_BATCH_BYTES / (4 * rate * seconds)), 8)
         for begin in range(0, len(cells), batch):
             some = cells[begin : begin + batch]
@@ -110,17 +116,30 @@ class AudioModality(Modality):
                     problems.append(Problem(row, str(entry)))
                 elif entry is not None:
                     clips.append(entry)
-                    lengths[row] = 1 + len(entry) // hop_samples(state)
+                    lengths[row] = _steps(len(entry), state)
             if clips:
-                parts.append(log_mel(clips, state, settings.threads))
+                transform = audio_recipe.features if recipe else log_mel
+                parts.append(transform(clips, state, settings.threads))
         return Prepared(np.concatenate(parts), lengths, lengths > 0, problems)
 
     def describe(self, state: State) -> str:
         """For instance ``log-mel, 64 bands at 8000 Hz, the first 3 s of a clip``."""
-        return (
-            f"log-mel, {state['mels']} bands at {state['rate']} Hz, "
-            f"the first {state['max_seconds']} s of a clip"
-        )
+        wave = audio_recipe.is_recipe(state) and state["features"] == "wave"
+        what = "the waveform" if wave else f"log-mel, {state['mels']} bands"
+        return f"{what} at {state['rate']} Hz, the first {state['max_seconds']:g} s of a clip"
+
+
+def _none(state: State) -> np.ndarray:
+    """No steps at all, of the state's width and type."""
+    if audio_recipe.is_recipe(state):
+        return np.zeros((0, audio_recipe.width_of(state)), np.float32)
+    return np.zeros((0, int(state["mels"])), np.float16)
+
+
+def _steps(samples: int, state: State) -> int:
+    if audio_recipe.is_recipe(state):
+        return audio_recipe.steps_of(samples, state)
+    return 1 + samples // hop_samples(state)
 
 
 def load(data: bytes, rate: int, seconds: float, limits: Limits) -> np.ndarray:
@@ -205,15 +224,12 @@ def log_mel(clips: Sequence[np.ndarray], state: State, threads: int = 1) -> np.n
             transform(begin)
     else:
         # One thread a product: the pool's threads keep the cores busy already.
-        with _blas().limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        with (
+            audio_recipe.blas().limit(limits=1, user_api="blas"),
+            ThreadPoolExecutor(threads) as pool,
+        ):
             list(pool.map(transform, blocks))
     return out
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """Finds the libraries whose threads can be limited; that takes milliseconds, so once."""
-    return ThreadpoolController()
 
 
 def hop_samples(state: State) -> int:

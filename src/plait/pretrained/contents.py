@@ -45,7 +45,7 @@ def check_folder(folder: Path, name: str) -> dict[str, Any]:
                 "plait runs no code from checkpoints. Take a checkpoint whose model is part of "
                 "transformers, or convert it on a machine you can lose."
             )
-    if "model_type" not in config:
+    if "model_type" not in config and "architecture" not in config:  # the latter is timm's
         raise CheckpointError(f"{name}: {CONFIG} names no model_type, so no model can be built.")
     _check_weights(folder, name)
     return config

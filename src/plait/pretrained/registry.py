@@ -3,6 +3,7 @@
 from typing import Any
 
 from plait.errors import CheckpointError
+from plait.pretrained.audio import AUDIO
 from plait.pretrained.base import Family
 from plait.pretrained.efficientnet import EFFICIENTNET, NAME
 from plait.pretrained.image import IMAGE
@@ -11,6 +12,7 @@ from plait.pretrained.text import TEXT
 FAMILIES: dict[str, Family] = {
     "image": IMAGE,
     "text": TEXT,
+    "audio": AUDIO,
 }
 """Modality → how its checkpoints of the Hugging Face kind are read."""
 

@@ -27,6 +27,8 @@ CORE = (
 EXTRAS = {
     "demo": ("espeakng-loader", "the demo's spoken digits"),
     "hf": ("datasets", "Hugging Face datasets as tables"),
+    "pretrained": ("transformers", "pretrained encoders"),
+    "video": ("av", "video"),
 }
 """Extra → the package that shows whether it is there, and what it is for."""
 

@@ -63,7 +63,25 @@ Fusion = Annotated[
 ]
 Encoders = Annotated[
     list[str],
-    typer.Option("--encoder", help="Encoder of a column or modality, as image=vit; repeatable."),
+    typer.Option(
+        "--encoder",
+        help="Encoder of a column or modality, as image=vit, text=pip:all-minilm-l6-v2, "
+        "photo=hf:owner/name or audio=./folder; repeatable. `plait encoders` lists them.",
+    ),
+]
+Tune = Annotated[
+    list[str],
+    typer.Option(
+        "--tune",
+        help="How a pretrained encoder learns, as image=lora: frozen (default), full, last-2, lora, "
+        "dora, rslora or ia3; repeatable.",
+    ),
+]
+Embed = Annotated[
+    bool,
+    typer.Option(
+        "--embed-weights", help="Save pretrained weights in the bundle, not a reference to them."
+    ),
 ]
 Pretrain = Annotated[
     str | None,
@@ -126,6 +144,8 @@ def fit(
     preset: Preset = "balanced",
     fusion: Fusion = None,
     encoder: Encoders = [],  # noqa: B006
+    tune: Tune = [],  # noqa: B006
+    embed_weights: Embed = False,
     pretrain: Pretrain = None,
     column: Columns = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
@@ -148,13 +168,22 @@ def fit(
 
     Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
     """
-    pairs = pairs_of({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
+    pairs = pairs_of(
+        {
+            "--column": column,
+            "--kind": kind,
+            "--encoder": encoder,
+            "--tune": tune,
+            "--set": set_,
+        }
+    )
     given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     given |= {"threads": threads, "group": group, "pretrain": pretrain}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
-    options |= {"encoders": pairs["--encoder"]}
+    options |= {"encoders": pairs["--encoder"], "tune": pairs["--tune"]}
+    options |= {"embed_weights": embed_weights}
     options |= others(pairs["--set"], (*FLAGS, "resume", "overwrite"))
     from plait.pipeline import fit as fit_model
 

@@ -59,6 +59,7 @@ def compare(
     jobs: Jobs = None,
     preset: Preset = "balanced",
     encoder: Encoders = [],  # noqa: B006 - typer copies it
+    tune: Tune = [],  # noqa: B006
     column: Columns = [],  # noqa: B006
     ignore: Ignore = [],  # noqa: B006
     group: Group = None,
@@ -80,12 +81,20 @@ def compare(
 
     Example: [bold]plait compare train.csv --target label --test test.csv[/bold]
     """
-    pairs = pairs_of({"--column": column, "--kind": kind, "--encoder": encoder, "--set": set_})
+    pairs = pairs_of(
+        {
+            "--column": column,
+            "--kind": kind,
+            "--encoder": encoder,
+            "--tune": tune,
+            "--set": set_,
+        }
+    )
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "group": group}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
     options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
-    options |= {"encoders": pairs["--encoder"]}
+    options |= {"encoders": pairs["--encoder"], "tune": pairs["--tune"]}
     options |= others(pairs["--set"], (*FLAGS, "fusion", "seeds", "test", "test_root", "jobs"))
     _show(
         out_folder,

@@ -63,3 +63,15 @@ def choose_device(asked: str) -> tuple[str, str]:
     if (asked != "cuda" and asked not in found) or (asked == "cuda" and "cuda:0" not in found):
         raise ConfigError([f"device='{asked}': this machine has {', '.join(found)}."])
     return asked, "as asked"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out, on the processor or on a GPU."""
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and (
+        "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
+    )

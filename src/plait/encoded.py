@@ -26,7 +26,7 @@ try:
 except ImportError:  # Windows: two processes may do the same work twice there
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
+FORMAT = 2
 CHUNK = 256
 """Cells whose tokens are in memory at a time."""
 

@@ -2,10 +2,11 @@
 
 A frozen encoder is preprocessing. Its tokens take the place of the column for everything that comes
 after, under a name of their own, so that training touches only fusion and heads; in use the same code
-runs on the rows that are asked about.
+runs on the rows that are asked about. They are standardised first, so that half precision holds those of
+any checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 
 from plait.align.streams import resample_tokens
 from plait.augment import augment
-from plait.devices import cores, torch_threads
+from plait.devices import cores, is_out_of_memory, torch_threads
 from plait.encoded import encoded_column
+from plait.encoders.pretrained import standardised
 from plait.features import PreparedTable
 from plait.loader import collate
 from plait.modalities.base import Problem, State
@@ -29,9 +31,6 @@ SUFFIX = "\0tokens"
 
 BATCH = 32
 """Cells a step of a frozen encoder."""
-
-_LARGEST = 65_504.0
-"""The largest number that half precision holds."""
 
 _NOT_FINITE = "its pretrained encoder gave values that are not finite"
 
@@ -145,11 +144,9 @@ def _tokens(
         there = there[np.argsort(cells.lengths[there], kind="stable")]
     counts = np.zeros(len(numbers), np.int64)
     parts: dict[int, np.ndarray] = {}
-    for start in range(0, len(there), BATCH):
-        some = there[start : start + BATCH]
-        found = backbone(_batch(encoder, cells, some, view, device))
+    for some, found in _run(backbone, encoder, cells, there, view, device):
         values, mask = capped(found, encoder.most)
-        half = values.float().clamp(-_LARGEST, _LARGEST).to(torch.float16).cpu().numpy()
+        half = standardised(values.float()).to(torch.float16).cpu().numpy()
         for row, (number, real) in enumerate(zip(some, mask.cpu().numpy(), strict=True)):
             own = half[row, real]
             if np.isfinite(own).all():
@@ -158,6 +155,28 @@ def _tokens(
     ordered = [parts[number] for number in numbers.tolist() if number in parts]
     nothing = np.zeros((0, backbone.hidden), np.float16)
     return np.concatenate([nothing, *ordered]), counts
+
+
+def _run(
+    backbone: Backbone,
+    encoder: FrozenEncoder,
+    cells: PreparedColumn,
+    there: np.ndarray,
+    view: int,
+    device: torch.device,
+) -> Iterator[tuple[np.ndarray, Tokens]]:
+    """Cells and their tokens, batch by batch; batches are halved where memory runs out."""
+    start, size = 0, BATCH
+    while start < len(there):
+        some = there[start : start + size]
+        try:
+            yield some, backbone(_batch(encoder, cells, some, view, device))
+        except (MemoryError, RuntimeError) as error:
+            if size == 1 or not is_out_of_memory(error):
+                raise
+            size //= 2
+            continue
+        start += len(some)
 
 
 def _batch(

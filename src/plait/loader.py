@@ -30,6 +30,21 @@ class Batch(NamedTuple):
         }
         return Batch(self.rows, columns, {k: v.to(device) for k, v in self.targets.items()})
 
+    def split(self, parts: int) -> "list[Batch]":
+        """The batch in so many parts of like size, none of them empty."""
+        if parts == 1:
+            return [self]
+        cuts = np.array_split(np.arange(len(self.rows)), min(parts, len(self.rows)))
+        return [self._part(cut) for cut in cuts]
+
+    def _part(self, cut: np.ndarray) -> "Batch":
+        rows = slice(int(cut[0]), int(cut[-1]) + 1)
+        columns = {
+            name: ColumnBatch(column.values[rows], column.mask[rows])
+            for name, column in self.columns.items()
+        }
+        return Batch(self.rows[rows], columns, {k: v[rows] for k, v in self.targets.items()})
+
 
 def collate(
     columns: Mapping[str, PreparedColumn],

@@ -36,12 +36,23 @@ def hide(
 
     Args:
         columns: one batch.
-        modalities: each column's modality; one that cannot be masked stays as it is.
+        modalities: each column's modality; one that cannot be masked stays as it is. What has none is
+            a frozen encoder's tokens.
     """
     return {
-        name: MASKS[modalities[name]](column) if modalities[name] in MASKS else column
+        name: MASKS[modalities[name]](column)
+        if modalities.get(name) in MASKS
+        else column
+        if name in modalities
+        else hide_tokens(column)
         for name, column in columns.items()
     }
+
+
+def hide_tokens(column: ColumnBatch) -> ColumnBatch:
+    """Some tokens become zeros, the mean of standardised ones."""
+    hidden = torch.rand(column.mask.shape, device=column.mask.device) < PARTS
+    return ColumnBatch(column.values.masked_fill(hidden.unsqueeze(-1), 0), column.mask)
 
 
 def hide_words(column: ColumnBatch) -> ColumnBatch:

@@ -53,6 +53,14 @@ def _print(console: Console, title: str, table: Table) -> None:
     console.print(table)
 
 
+def show_rows(console: Console, title: str, rows: Sequence[Mapping[str, str]]) -> None:
+    """Rows of text that have the same names, as a table."""
+    names = list(rows[0])
+    cells = [[row[name] for name in names] for row in rows]
+    _print(console, title, grid(names, cells, left=len(names)))
+    console.print()
+
+
 def show_schema(
     console: Console, schema: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]
 ) -> None:

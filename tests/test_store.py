@@ -361,7 +361,7 @@ def test_a_store_that_is_a_file_is_said_in_words(tmp_path):
 
 
 def test_an_entry_lost_while_read_is_said(store, monkeypatch):
-    monkeypatch.setattr(store_module, "_read", lambda path, index: None)
+    monkeypatch.setattr(store_module, "read_entry", lambda path, index: None)
     with pytest.raises(StoreError, match="lost an entry while it was being read"):
         prepare(store, CELLS)
 

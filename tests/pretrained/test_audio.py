@@ -588,6 +588,10 @@ def settings_of(folder: Path, **changes: Any) -> Path:
             "padding = 'mirror'; expected 'repeatpad'",
         ),
         (
+            {"kind": ["x"]},
+            "prepares its input with ['x']; expected one of WhisperFeatureExtractor, ",
+        ),
+        (
             {"kind": "EncodecFeatureExtractor"},
             "prepares its input with EncodecFeatureExtractor; expected one",
         ),

@@ -184,8 +184,9 @@ def _short(error: Exception) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Loading without transformers' log lines and progress bars; both are as before afterwards."""
-    from transformers.utils import logging
+    from transformers import utils
 
+    logging: Any = utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -7,6 +7,7 @@ alone are cut away, as far as the batch's longest clip allows, and the others ar
 
 import warnings
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -27,9 +28,9 @@ class AudioBackbone(Backbone):
     and every layer learns at every step. Dropout is the checkpoint's.
     """
 
-    def __init__(self, model: nn.Module, hidden: int) -> None:
+    def __init__(self, model: Any, hidden: int) -> None:
         super().__init__()
-        self.model = model
+        self.model: Any = model  # transformers has no types of use
         self.hidden = hidden
 
     def train(self, mode: bool = True) -> "AudioBackbone":
@@ -67,7 +68,7 @@ class AudioBackbone(Backbone):
 class Spectral(AudioBackbone):
     """A model that takes log-mel frames of one fixed length."""
 
-    def __init__(self, model: nn.Module, hidden: int, state: State) -> None:
+    def __init__(self, model: Any, hidden: int, state: State) -> None:
         super().__init__(model, hidden)
         self.mel = Mel(**state["recipe"])
 
@@ -99,7 +100,7 @@ class Whisper(Spectral):
     Its positions are fixed sinusoids and do not learn.
     """
 
-    def __init__(self, model: nn.Module, state: State) -> None:
+    def __init__(self, model: Any, state: State) -> None:
         super().__init__(model, int(model.config.d_model), state)
 
     def encode(
@@ -123,7 +124,7 @@ class Patches(Spectral):
     bands.
     """
 
-    def __init__(self, model: nn.Module, state: State) -> None:
+    def __init__(self, model: Any, state: State) -> None:
         super().__init__(model, int(model.config.hidden_size), state)
         self.bands, self.moments = model.embeddings.get_shape(model.config)
         self.stride = int(model.config.time_stride)
@@ -151,7 +152,7 @@ class Clap(Spectral):
     trained with feature fusion run without it, as they do on clips of at most ten seconds.
     """
 
-    def __init__(self, model: nn.Module, state: State) -> None:
+    def __init__(self, model: Any, state: State) -> None:
         super().__init__(model, int(model.audio_encoder.num_features), state)
 
     def encode(
@@ -195,7 +196,7 @@ class Wave(AudioBackbone):
     A clip shorter than the first layers hear (25 ms) is followed by zeros.
     """
 
-    def __init__(self, model: nn.Module, state: State) -> None:
+    def __init__(self, model: Any, state: State) -> None:
         config = model.config
         adapted = bool(getattr(config, "add_adapter", False))
         super().__init__(model, int(config.output_hidden_size if adapted else config.hidden_size))

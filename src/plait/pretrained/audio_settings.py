@@ -48,14 +48,14 @@ def audio_state(folder: Path) -> State:
     kind = settings.values.get("feature_extractor_type")
     if kind is None:
         kind = EXTRACTORS.get(str(_json(folder / "config.json").get("model_type")))
-    if kind not in _READERS:
+    if not isinstance(kind, str) or kind not in _READERS:
         other = settings.values.get("image_processor_type")
         raise CheckpointError(
             f"the checkpoint at {folder} prepares its input with {kind or other or 'nothing named'}; "
             f"expected one of {', '.join(_READERS)} for a column of sounds. Choose an audio checkpoint, "
             "or a column of another modality."
         )
-    return _READERS[str(kind)](settings)
+    return _READERS[kind](settings)
 
 
 class Reader:

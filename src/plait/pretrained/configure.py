@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +145,16 @@ def _kind(described: dict[str, Any]) -> str:
 
 
 def _needs_timm() -> None:
-    try:
-        import timm  # noqa: F401
-        import torchvision  # noqa: F401
-    except ImportError as error:
-        raise CheckpointError(
-            f"the checkpoint is a timm model, and {error.name} is not installed. "
-            "Install both with: pip install timm torchvision"
-        ) from None
+    for name in ("torchvision", "timm"):  # timm needs torchvision, and fails without saying so
+        try:
+            import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            absent = isinstance(error, ModuleNotFoundError)
+            why = "is not installed" if absent else f"cannot be imported ({error})"
+            raise CheckpointError(
+                f"the checkpoint is a timm model, and {name} {why}. "
+                "Install both with: pip install timm torchvision"
+            ) from None
 
 
 @contextmanager

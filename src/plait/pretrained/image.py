@@ -98,7 +98,11 @@ def _options(cls: type, config: Any, size: int) -> dict[str, Any]:
     takes = inspect.signature(cls.forward).parameters  # type: ignore[attr-defined]
     trained = getattr(config, "image_size", size)
     trained = max(trained) if isinstance(trained, list | tuple) else trained
-    return {"interpolate_pos_encoding": True} if "interpolate_pos_encoding" in takes and trained != size else {}
+    return (
+        {"interpolate_pos_encoding": True}
+        if "interpolate_pos_encoding" in takes and trained != size
+        else {}
+    )
 
 
 def _affine(state: State) -> tuple[Float[Tensor, "1 3 1 1"], Float[Tensor, "1 3 1 1"]]:

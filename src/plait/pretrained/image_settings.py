@@ -76,7 +76,10 @@ def image_state(folder: Path) -> State:
 
 def _state(found: dict[str, Any]) -> State:
     name = _processor(found)
-    asked = {**PROCESSORS[name], **{key: value for key, value in found.items() if value is not None}}
+    asked = {
+        **PROCESSORS[name],
+        **{key: value for key, value in found.items() if value is not None},
+    }
     recipe: dict[str, Any] = {
         "resize": None,
         "resample": _resample(asked["resample"]),
@@ -136,9 +139,7 @@ def _resample(asked: object) -> str:
     name = _PILLOW.get(asked) if isinstance(asked, int) else None
     if name is None:
         known = ", ".join(f"{number} ({word})" for number, word in _PILLOW.items())
-        raise CheckpointError(
-            f"the checkpoint asks for resample {asked!r}; Pillow has {known}."
-        )
+        raise CheckpointError(f"the checkpoint asks for resample {asked!r}; Pillow has {known}.")
     return name
 
 

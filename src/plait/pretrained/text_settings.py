@@ -126,34 +126,7 @@ def _settled(tokenizer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     splitter = made.get("pre_tokenizer") or {}
     if splitter.get("type") == "ByteLevel" and told.get("add_prefix_space") is not None:
         made["pre_tokenizer"] = {**splitter, "add_prefix_space": bool(told["add_prefix_space"])}
-    if "add_bos_token" in told or "add_eos_token" in told:
-        made["post_processor"] = _marks(made, told)
     return made
-
-
-def _marks(tokenizer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    """The post-processor that sets a mark before a text, behind it, or both."""
-    single: list[dict[str, Any]] = [{"Sequence": {"id": "A", "type_id": 0}}]
-    special = {}
-    for key, place in (("bos_token", 0), ("eos_token", 2)):
-        mark = _word(told.get(key))
-        if not told.get(f"add_{key}") or mark is None:
-            continue
-        number = _id_of(tokenizer, mark)
-        if number is None:
-            raise CheckpointError(
-                f"the checkpoint's tokenizer_config.json names the {key} {mark!r}, which its "
-                "tokenizer.json does not have. Both files should be of one checkpoint."
-            )
-        single.insert(place, {"SpecialToken": {"id": mark, "type_id": 0}})
-        special[mark] = {"id": mark, "ids": [number], "tokens": [mark]}
-    pair = [*single, {"Sequence": {"id": "B", "type_id": 1}}]
-    return {
-        "type": "TemplateProcessing",
-        "single": single,
-        "pair": pair,
-        "special_tokens": special,
-    }
 
 
 def _longest(config: Any, told: dict[str, Any]) -> int:

@@ -35,9 +35,7 @@ def build(cls: Any, config: Any, folder: Path | None, run: Run) -> nn.Module:
     with silence():
         with torch.random.fork_rng(devices=[]):  # weights about to be replaced draw no numbers
             if folder is None:
-                model = cls._from_config(
-                    config, dtype=torch.float32, attn_implementation=attention
-                )
+                model = cls._from_config(config, dtype=torch.float32, attn_implementation=attention)
             else:
                 model, lacking = _load(cls, config, folder, attention)
         model.eval()

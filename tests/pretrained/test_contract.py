@@ -56,7 +56,7 @@ class Made:
         values[mask] = torch.from_numpy(prepared.values)
         self.batch = ColumnBatch(values, mask)
 
-    def make(self, folder: Path | None | str = "own") -> Backbone:
+    def make(self, folder: Path | str | None = "own") -> Backbone:
         return self.family.make(
             self.described, self.state, self.folder if isinstance(folder, str) else folder
         )

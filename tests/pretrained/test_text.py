@@ -274,6 +274,9 @@ def test_longest_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert most(model_max_length=12) == 12
     assert most(model_max_length=10**30) == 24
     assert most(model_max_length=None) == 24
+    (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
+    assert most() == 16
+    (folder / "sentence_bert_config.json").unlink()
     change(folder, "config.json", max_position_embeddings=8192)
     assert most() == 512
     monkeypatch.setattr(text_settings, "LONGEST", 100)

@@ -12,8 +12,10 @@ LONGEST = 512
 """Ids kept of a text at most, whatever the model could take (ModernBERT: 8192): cost grows with them."""
 
 _OFFSET = frozenset(
-    ("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "roberta-prelayernorm")
-    + ("data2vec-text", "ibert", "longformer", "xmod")
+    {
+        *("roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"),
+        *("roberta-prelayernorm", "data2vec-text", "ibert", "longformer", "xmod"),
+    }
 )
 """Kinds that count positions from the padding id up, so that the first places stay empty."""
 
@@ -27,7 +29,8 @@ _FILES += ("tokenizer.model", "bpe.codes")
 def text_state(folder: Path) -> State:
     """The state with which `TextModality` prepares a column as a checkpoint wants its texts.
 
-    Read from ``tokenizer.json`` and ``tokenizer_config.json``; where there are older files only,
+    Read from ``tokenizer.json`` and ``tokenizer_config.json`` (and the length that
+    ``sentence_bert_config.json`` states); where there are older files only,
     transformers converts them, once. It agrees with the checkpoint's own tokenizer, cutting included,
     but for marks such as ``[SEP]`` that stand in a cell: they are text, not marks.
 
@@ -43,7 +46,8 @@ def text_state(folder: Path) -> State:
     told = read_json(folder / "tokenizer_config.json") or {}
     tokenizer = read_json(folder / "tokenizer.json")
     tokenizer = _converted(folder) if tokenizer is None else _settled(tokenizer, told)
-    most = _longest(config, told)
+    sentence = read_json(folder / "sentence_bert_config.json") or {}
+    most = _longest(config, told.get("model_max_length"), sentence.get("max_seq_length"))
     tokenizer["padding"] = None
     tokenizer["truncation"] = {
         "direction": "Left" if told.get("truncation_side") == "left" else "Right",
@@ -129,12 +133,10 @@ def _settled(tokenizer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _longest(config: Any, told: dict[str, Any]) -> int:
-    """The smallest of what the tokenizer and the model take, and `LONGEST`."""
+def _longest(config: Any, *stated: object) -> int:
+    """The smallest of what the model takes, what its files state, and `LONGEST`."""
     limits = [LONGEST]
-    stated = told.get("model_max_length")
-    if isinstance(stated, int | float) and stated > 0:
-        limits.append(int(min(stated, LONGEST)))
+    limits += [int(min(one, LONGEST)) for one in stated if isinstance(one, int | float) and one > 0]
     places = getattr(config, "max_position_embeddings", None)
     if isinstance(places, int) and places > 0 and config.model_type not in _RELATIVE:
         offset = int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0

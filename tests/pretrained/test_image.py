@@ -356,7 +356,7 @@ STATE: State = {
         ({"model_type": "siglip2"}, "is a 'siglip2' model, which reads pictures in their own sizes (NaFlex); take a SigLIP 2 checkpoint of a fixed resolution, such as google/siglip2-base-patch16-224 (model_type 'siglip')."),
         ({"model_type": "siglip2_vision_model"}, "(NaFlex)"),
         ({"model_type": "vit_mae"}, "is a 'vit_mae' model, which hides three quarters of each picture at random; take a ViT or DINOv2 checkpoint."),
-        ({"model_type": "trocr"}, "is a 'trocr' model, of which transformers makes no plain encoder; an image encoder was expected."),
+        ({"model_type": "trocr"}, "is a 'trocr' model, of which transformers makes no plain encoder; an encoder of image was expected."),
         ({"model_type": "vit", "num_channels": 1}, "is a 'vit' model for pictures of 1 channels; plait gives it three."),
         ({"model_type": "blip"}, "is a 'blip' model, which takes"),
     ],

@@ -388,6 +388,7 @@ STATE: State = {"tokenizer": {"model": {"vocab": {"a": 5}}}, "padding": 0, "max_
         ({"model_type": "wav2vec2"}, "is a 'wav2vec2' model, which takes audio (input_values); the column is text"),
         ({"model_type": "bart"}, "is a 'bart' model, an encoder with a decoder; plait runs such an encoder alone for t5, mt5, umt5 only."),
         ({"model_type": "nomic", "auto_map": {}}, "brings code of its own"),
+        ({"model_type": "funnel"}, "is a 'funnel' model, of which transformers makes no plain encoder; an encoder of text was expected."),
         ({"model_type": "vilt"}, "is a 'vilt' model, which takes"),
     ],
 )  # fmt: skip

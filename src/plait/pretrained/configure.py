@@ -1,7 +1,6 @@
 """A checkpoint's ``config.json`` to transformers' own configuration, and to the class that reads it."""
 
 import json
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,17 +106,18 @@ def tower_of(config: Any, modality: str) -> tuple[type, Any]:
     named = ENCODERS.get(kind) or _ALONE.get(kind)
     if named is not None:
         return _checked(getattr(transformers, named), config, modality)
-    if type(config) not in MODEL_MAPPING:
+    found: Any = MODEL_MAPPING.get(type(config), None)
+    if not isinstance(found, type):
         raise CheckpointError(
             f"the checkpoint is a '{kind}' model, of which transformers makes no plain encoder; "
-            f"an {modality} encoder was expected."
+            f"an encoder of {modality} was expected."
         )
     if getattr(config, "is_encoder_decoder", False):
         raise CheckpointError(
             f"the checkpoint is a '{kind}' model, an encoder with a decoder; plait runs such an "
             f"encoder alone for {', '.join(ENCODERS)} only."
         )
-    return _checked(MODEL_MAPPING[type(config)], config, modality)
+    return _checked(found, config, modality)
 
 
 def _checked(cls: type, config: Any, modality: str) -> tuple[type, Any]:
@@ -160,10 +160,12 @@ def _needs_timm() -> None:
 @contextmanager
 def silence() -> Iterator[None]:
     """No warnings, log lines or progress bars from transformers, and all as before afterwards."""
-    from transformers.utils import logging as told
+    from transformers.utils import logging
+
+    told: Any = logging
 
     level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity(logging.CRITICAL)
+    told.set_verbosity(told.CRITICAL)
     told.disable_progress_bar()
     try:
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""Every family of pretrained encoders, by the modality it encodes. Add one: import it, and add a line."""
+"""Every family of pretrained encoders, by its modality. Add one: import it, and add a line."""
 
 from plait.pretrained.base import Family
 from plait.pretrained.image import IMAGE

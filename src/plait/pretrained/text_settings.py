@@ -22,8 +22,10 @@ _OFFSET = frozenset(
 _RELATIVE = frozenset(("t5", "mt5", "umt5"))
 """Kinds without a longest text: their positions are relative."""
 
-_FILES = ("vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
-_FILES += ("tokenizer.model", "bpe.codes")
+_FILES = (
+    *("vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
+    *("tokenizer.model", "bpe.codes"),
+)
 
 
 def text_state(folder: Path) -> State:

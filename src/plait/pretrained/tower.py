@@ -81,7 +81,9 @@ def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
     named = dict(model.named_parameters(remove_duplicate=False))
     with torch.enable_grad():
         weights = {id(weight): weight.requires_grad_() for weight in named.values()}
-        given = torch.autograd.grad(run(model).sum(), list(weights.values()), allow_unused=True)
+        given: tuple[Tensor | None, ...] = torch.autograd.grad(
+            run(model).sum(), list(weights.values()), allow_unused=True
+        )
     used = {key for key, gradient in zip(weights, given, strict=True) if gradient is not None}
     aside = {name for name, weight in named.items() if id(weight) not in used}
     for name in aside:

@@ -147,7 +147,9 @@ def word_pieces(marks: list[str]) -> dict[str, int]:
     return made.get_vocab()
 
 
-def byte_pairs(marks: list[str], suffix: str | None = None) -> tuple[dict[str, int], list[tuple[str, str]]]:
+def byte_pairs(
+    marks: list[str], suffix: str | None = None
+) -> tuple[dict[str, int], list[tuple[str, str]]]:
     ending = {"end_of_word_suffix": suffix} if suffix else {}
     made = Tokenizer(models.BPE(**ending))
     if suffix:
@@ -215,7 +217,9 @@ def _roberta() -> Any:
 def _clip() -> Any:
     marks = ["<pad>", "<|startoftext|>", "<|endoftext|>"]
     vocab, merges = byte_pairs(marks, "</w>")
-    return transformers.CLIPTokenizer(vocab=vocab, merges=merges, pad_token="<|endoftext|>", model_max_length=77)
+    return transformers.CLIPTokenizer(
+        vocab=vocab, merges=merges, pad_token="<|endoftext|>", model_max_length=77
+    )
 
 
 def _siglip() -> Any:

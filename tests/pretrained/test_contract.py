@@ -56,7 +56,7 @@ class Made:
         values[mask] = torch.from_numpy(prepared.values)
         self.batch = ColumnBatch(values, mask)
 
-    def make(self, folder: Path | None | str = "own") -> Backbone:
+    def make(self, folder: Path | str | None = "own") -> Backbone:
         return self.family.make(
             self.described, self.state, self.folder if isinstance(folder, str) else folder
         )
@@ -108,7 +108,9 @@ def test_rows_do_not_see_each_other(made: Made) -> None:
         alone = made.backbone(
             ColumnBatch(made.batch.values[row : row + 1], made.batch.mask[row : row + 1])
         )
-        torch.testing.assert_close(real(alone), whole.values[row][whole.mask[row]], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            real(alone), whole.values[row][whole.mask[row]], atol=1e-5, rtol=1e-4
+        )
 
 
 def test_more_padding_changes_nothing(made: Made) -> None:
@@ -119,7 +121,9 @@ def test_more_padding_changes_nothing(made: Made) -> None:
     room = made.state["max_tokens"] - mask.shape[1]
     wide = torch.nn.functional.pad
     narrow = ColumnBatch(values[:3, :6], mask[:3, :6])
-    padded = ColumnBatch(wide(values[:3, :6], (0, 6 + min(room, 0))), wide(mask[:3, :6], (0, 6 + min(room, 0))))
+    padded = ColumnBatch(
+        wide(values[:3, :6], (0, 6 + min(room, 0))), wide(mask[:3, :6], (0, 6 + min(room, 0)))
+    )
     torch.testing.assert_close(
         real(made.backbone(narrow)), real(made.backbone(padded)), atol=1e-5, rtol=1e-4
     )
@@ -132,7 +136,9 @@ def test_nothing_but_missing_rows(made: Made) -> None:
     assert tokens.values.isfinite().all() and not tokens.mask.any()
     made.backbone.train()
     made.backbone(blank).values.sum().backward()
-    assert all(weight.grad is None or weight.grad.isfinite().all() for weight in made.backbone.parameters())
+    assert all(
+        weight.grad is None or weight.grad.isfinite().all() for weight in made.backbone.parameters()
+    )
 
 
 def test_blocks_hold_every_used_weight_once(made: Made) -> None:
@@ -153,9 +159,16 @@ def test_blocks_run_in_their_order(made: Made) -> None:
     blocks = made.backbone.blocks()
     hooks = []
     for number, block in enumerate(blocks):
-        parts = [part for part in block.modules() if next(part.parameters(recurse=False), None) is not None]
+        parts = [
+            part
+            for part in block.modules()
+            if next(part.parameters(recurse=False), None) is not None
+        ]
         ends = [part for part in parts if not isinstance(part, torch.nn.ParameterList)]
-        hooks += [part.register_forward_hook(lambda *_, number=number: ran.append(number)) for part in ends[:1]]
+        hooks += [
+            part.register_forward_hook(lambda *_, number=number: ran.append(number))
+            for part in ends[:1]
+        ]
     made.backbone(made.batch)
     for hook in hooks:
         hook.remove()

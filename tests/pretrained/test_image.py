@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from plait.errors import CheckpointError
 from plait.modalities.base import Settings, State
 from plait.modalities.image import ImageModality
 from plait.modalities.image_recipe import check_recipe, execute
+from plait.pretrained import configure
 from plait.pretrained.configure import silence
 from plait.pretrained.image import make
 from plait.pretrained.image_settings import PROCESSORS, image_state
@@ -32,7 +34,9 @@ def scene(height: int, width: int, seed: int = 0) -> np.ndarray:
     random = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     waves = [127 + 100 * np.sin(x / (3 + k) + y / (5 - k)) for k in range(3)]
-    return np.clip(np.stack(waves, 2) + random.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+    return np.clip(np.stack(waves, 2) + random.normal(0, 20, (height, width, 3)), 0, 255).astype(
+        np.uint8
+    )
 
 
 def png(image: Image.Image, **options: Any) -> bytes:
@@ -66,7 +70,9 @@ def own(folder: Path, cells: list[bytes]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", IMAGES)
-def test_prepares_as_its_own_processor(checkpoint: Checkpoint, kind: str, settings: Settings) -> None:
+def test_prepares_as_its_own_processor(
+    checkpoint: Checkpoint, kind: str, settings: Settings
+) -> None:
     folder = checkpoint("image", kind)
     state = image_state(folder)
     assert state["size"] == 32 and state["channels"] == 3
@@ -93,7 +99,9 @@ def test_encodes_as_its_own_model(checkpoint: Checkpoint, kind: str, settings: S
     state = image_state(folder)
     values = ImageModality().prepare(pictures(), state, settings).values
     backbone = make(json.loads((folder / "config.json").read_text()), state, folder).eval()
-    tokens = backbone(ColumnBatch(torch.from_numpy(values), torch.ones(len(values), dtype=torch.bool)))
+    tokens = backbone(
+        ColumnBatch(torch.from_numpy(values), torch.ones(len(values), dtype=torch.bool))
+    )
     torch.testing.assert_close(tokens.values, expected, atol=1e-5, rtol=1e-4)
     assert tokens.mask.all() and backbone.hidden == 32
 
@@ -150,15 +158,21 @@ def test_silent_settings_are_the_processors(tmp_path: Path, name: str) -> None:
     np.testing.assert_allclose(state["std"], processor.image_std)
     assert state["scale"] == processor.rescale_factor
     picture = scene(301, 420)
-    theirs = processor(Image.fromarray(picture), do_normalize=False, do_rescale=False)["pixel_values"][0]
-    np.testing.assert_array_equal(execute(Image.fromarray(picture), state["recipe"]).transpose(2, 0, 1), theirs)
+    theirs = processor(Image.fromarray(picture), do_normalize=False, do_rescale=False)[
+        "pixel_values"
+    ][0]
+    np.testing.assert_array_equal(
+        execute(Image.fromarray(picture), state["recipe"]).transpose(2, 0, 1), theirs
+    )
 
 
 def change_file(folder: Path, told: dict[str, Any], name: str = "preprocessor_config.json") -> None:
     (folder / name).write_text(json.dumps(told))
 
 
-@pytest.mark.parametrize("name", ["ViTFeatureExtractor", "ViTImageProcessorFast", "ViTImageProcessorPil"])
+@pytest.mark.parametrize(
+    "name", ["ViTFeatureExtractor", "ViTImageProcessorFast", "ViTImageProcessorPil"]
+)
 def test_older_and_newer_names(tmp_path: Path, name: str) -> None:
     key = "feature_extractor_type" if "Feature" in name else "image_processor_type"
     change_file(tmp_path, {key: name, "size": 64, "image_mean": 0.5})
@@ -168,7 +182,11 @@ def test_older_and_newer_names(tmp_path: Path, name: str) -> None:
 
 def test_size_as_a_list_and_processor_config(tmp_path: Path) -> None:
     inner = {"image_processor_type": "SiglipImageProcessor", "size": [48, 48]}
-    change_file(tmp_path, {"processor_class": "SiglipProcessor", "image_processor": inner}, "processor_config.json")
+    change_file(
+        tmp_path,
+        {"processor_class": "SiglipProcessor", "image_processor": inner},
+        "processor_config.json",
+    )
     state = image_state(tmp_path)
     assert state["size"] == 48
     assert ImageModality().describe(state) == "48x48 colour, resized to 48x48 (bicubic)"
@@ -192,7 +210,12 @@ def test_what_differs_on_purpose(checkpoint: Checkpoint, settings: Settings) -> 
     exif = Image.Exif()
     exif[0x0112] = 6
     deep = Image.fromarray(np.full((30, 30), 65535, np.uint16))
-    cells = [png(Image.fromarray(clear)), png(turned, exif=exif), png(turned.transpose(Image.Transpose.ROTATE_270)), png(deep)]
+    cells = [
+        png(Image.fromarray(clear)),
+        png(turned, exif=exif),
+        png(turned.transpose(Image.Transpose.ROTATE_270)),
+        png(deep),
+    ]
     white, lying, upright, bright = ImageModality().prepare(cells, state, settings).values
     assert (white == 255).all() and (bright == 255).all()
     np.testing.assert_array_equal(lying, upright)
@@ -274,7 +297,13 @@ def test_settings_that_cannot_be_kept(tmp_path: Path, told: dict[str, Any], word
 
 
 def test_recipes_that_are_none() -> None:
-    good = {"resize": ["exact", 8, 8], "resample": "box", "crop": None, "rounds": "down", "pad": None}
+    good = {
+        "resize": ["exact", 8, 8],
+        "resample": "box",
+        "crop": None,
+        "rounds": "down",
+        "pad": None,
+    }
     assert check_recipe(good) == 8
     assert refuse(lambda: check_recipe(good | {"resample": "bicubc"})) == (
         "unknown resampling 'bicubc'. Did you mean 'bicubic'? "
@@ -295,7 +324,9 @@ def test_no_settings_at_all(tmp_path: Path) -> None:
         "from where the checkpoint comes from."
     )
     (tmp_path / "preprocessor_config.json").write_text("{")
-    assert "preprocessor_config.json cannot be read as JSON: Expecting" in refuse(lambda: image_state(tmp_path))
+    assert "preprocessor_config.json cannot be read as JSON: Expecting" in refuse(
+        lambda: image_state(tmp_path)
+    )
     (tmp_path / "preprocessor_config.json").write_text("[]")
     assert refuse(lambda: image_state(tmp_path)).endswith("holds no JSON object, and it should")
 
@@ -325,7 +356,7 @@ STATE: State = {
         ({"model_type": "siglip2"}, "is a 'siglip2' model, which reads pictures in their own sizes (NaFlex); take a SigLIP 2 checkpoint of a fixed resolution, such as google/siglip2-base-patch16-224 (model_type 'siglip')."),
         ({"model_type": "siglip2_vision_model"}, "(NaFlex)"),
         ({"model_type": "vit_mae"}, "is a 'vit_mae' model, which hides three quarters of each picture at random; take a ViT or DINOv2 checkpoint."),
-        ({"model_type": "trocr"}, "is a 'trocr' model, of which transformers makes no plain encoder; an image encoder was expected."),
+        ({"model_type": "trocr"}, "is a 'trocr' model, of which transformers makes no plain encoder; an encoder of image was expected."),
         ({"model_type": "vit", "num_channels": 1}, "is a 'vit' model for pictures of 1 channels; plait gives it three."),
         ({"model_type": "blip"}, "is a 'blip' model, which takes"),
     ],
@@ -335,7 +366,12 @@ def test_models_that_cannot_be_made(described: dict[str, Any], words: str) -> No
 
 
 def test_pictures_too_small_for_the_model() -> None:
-    described = {"model_type": "convnext", "hidden_sizes": [8, 8], "depths": [1, 1], "num_stages": 2}
+    described = {
+        "model_type": "convnext",
+        "hidden_sizes": [8, 8],
+        "depths": [1, 1],
+        "num_stages": 2,
+    }
     small = STATE | {"size": 2}
     assert refuse(lambda: make(described, small, None)).startswith(
         "the 'convnext' model cannot read the pictures of 2 x 2 that its own preprocessor_config.json makes: "
@@ -347,7 +383,9 @@ def test_weights_that_lack_some(tmp_path: Path) -> None:
     change(folder, "config.json", num_hidden_layers=3)
     described = json.loads((folder / "config.json").read_text())
     told = refuse(lambda: make(described, image_state(folder), folder))
-    assert told.startswith(f"the weights in {folder} lack 16 that the 'vit' model of its config.json needs, for instance ")
+    assert told.startswith(
+        f"the weights in {folder} lack 16 that the 'vit' model of its config.json needs, for instance "
+    )
     assert told.endswith(". Both files should be of one checkpoint.")
 
 
@@ -363,7 +401,11 @@ def test_a_missing_pooler_is_no_matter(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
     folder = save_image(tmp_path, "vit")
-    weights = {name: value for name, value in load_file(folder / "model.safetensors").items() if "pooler" not in name}
+    weights = {
+        name: value
+        for name, value in load_file(folder / "model.safetensors").items()
+        if "pooler" not in name
+    }
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     backbone = make(json.loads((folder / "config.json").read_text()), image_state(folder), folder)
     assert not any("pooler" in name for name, _ in backbone.named_parameters())
@@ -399,15 +441,27 @@ def test_a_fine_tuned_checkpoint_is_its_body(tmp_path: Path) -> None:
 TIMM = {"architecture": "resnet18", "pretrained_cfg": {"input_size": [3, 32, 32], "crop_pct": 0.9, "interpolation": "bilinear"}}  # fmt: skip
 
 
-def test_a_timm_checkpoint_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timm_checkpoint_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     change_file(tmp_path, TIMM, "config.json")
     state = image_state(tmp_path)
     assert state["recipe"]["resize"] == ["shortest", 35, 35] and state["recipe"]["crop"] == [32, 32]
     assert state["recipe"]["resample"] == "bilinear" and state["mean"] == [0.485, 0.456, 0.406]
+    monkeypatch.setitem(sys.modules, "torchvision", ModuleType("torchvision"))
     assert refuse(lambda: make(TIMM, state, None)) == (
         "the checkpoint is a timm model, and timm is not installed. "
         "Install both with: pip install timm torchvision"
+    )
+
+    def broken(name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(configure, "import_module", broken)
+    assert refuse(lambda: make(TIMM, state, None)) == (
+        "the checkpoint is a timm model, and torchvision cannot be imported (operator torchvision::nms "
+        "does not exist). Install both with: pip install timm torchvision"
     )
 
 
@@ -422,7 +476,9 @@ def test_timm_settings(tmp_path: Path) -> None:
         "the timm checkpoint asks for input_size [3, 32, 32] and crop_mode 'border'; plait can do "
         "squares of three colours, and crop_mode center or squash."
     )
-    assert refuse(lambda: state(interpolation="random")).startswith("unknown interpolation 'random'.")
+    assert refuse(lambda: state(interpolation="random")).startswith(
+        "unknown interpolation 'random'."
+    )
     # Between two pixels torchvision rounds to even, and pads an odd line below and to the right.
     recipe = state()["recipe"]
     small = execute(Image.fromarray(np.full((5, 9, 3), 255, np.uint8)), recipe | {"resize": None})
@@ -432,7 +488,7 @@ def test_timm_settings(tmp_path: Path) -> None:
 
 
 def test_timm_itself(tmp_path: Path, settings: Settings) -> None:
-    pytest.importorskip("torchvision")
+    pytest.importorskip("torchvision", exc_type=(ImportError, RuntimeError))
     timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     model = timm.create_model("resnet18", num_classes=0).eval()
@@ -445,7 +501,9 @@ def test_timm_itself(tmp_path: Path, settings: Settings) -> None:
     save_file(model.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
     state = image_state(tmp_path)
     transform = create_transform(**resolve_data_config(config["pretrained_cfg"]), is_training=False)
-    theirs = torch.stack([transform(Image.open(BytesIO(cell)).convert("RGB")) for cell in pictures()])
+    theirs = torch.stack(
+        [transform(Image.open(BytesIO(cell)).convert("RGB")) for cell in pictures()]
+    )
     torch.testing.assert_close(prepared(pictures(), state, settings), theirs, atol=1e-3, rtol=0)
     backbone = make(config, state, tmp_path).eval()
     values = torch.from_numpy(ImageModality().prepare(pictures(), state, settings).values)

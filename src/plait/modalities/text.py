@@ -228,8 +228,8 @@ def _encode_marked(
 ) -> list[Encoding]:
     """Every text with the marks of a pretrained tokenizer, which cuts it by its own settings."""
     # Far more characters than ``max_tokens`` can hold, whatever the vocabulary.
-    kept = tokenizer.truncation
-    reach = max_tokens * _TOKEN_CHARACTERS * _SHRINK if kept["direction"] == "right" else None
+    from_left = (tokenizer.truncation or {}).get("direction") == "left"
+    reach = None if from_left else max_tokens * _TOKEN_CHARACTERS * _SHRINK
 
     def encode(batch: Sequence[str]) -> list[Encoding]:
         return list(tokenizer.encode_batch_fast([text[:reach] for text in batch]))

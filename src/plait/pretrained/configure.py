@@ -1,10 +1,10 @@
 """A checkpoint's ``config.json`` to transformers' own configuration, and to the class that reads it."""
 
 import json
-import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -106,17 +106,18 @@ def tower_of(config: Any, modality: str) -> tuple[type, Any]:
     named = ENCODERS.get(kind) or _ALONE.get(kind)
     if named is not None:
         return _checked(getattr(transformers, named), config, modality)
-    if type(config) not in MODEL_MAPPING:
+    found: Any = MODEL_MAPPING.get(type(config), None)
+    if not isinstance(found, type):
         raise CheckpointError(
             f"the checkpoint is a '{kind}' model, of which transformers makes no plain encoder; "
-            f"an {modality} encoder was expected."
+            f"an encoder of {modality} was expected."
         )
     if getattr(config, "is_encoder_decoder", False):
         raise CheckpointError(
             f"the checkpoint is a '{kind}' model, an encoder with a decoder; plait runs such an "
             f"encoder alone for {', '.join(ENCODERS)} only."
         )
-    return _checked(MODEL_MAPPING[type(config)], config, modality)
+    return _checked(found, config, modality)
 
 
 def _checked(cls: type, config: Any, modality: str) -> tuple[type, Any]:
@@ -144,23 +145,27 @@ def _kind(described: dict[str, Any]) -> str:
 
 
 def _needs_timm() -> None:
-    try:
-        import timm  # noqa: F401
-        import torchvision  # noqa: F401
-    except ImportError as error:
-        raise CheckpointError(
-            f"the checkpoint is a timm model, and {error.name} is not installed. "
-            "Install both with: pip install timm torchvision"
-        ) from None
+    for name in ("torchvision", "timm"):  # timm needs torchvision, and fails without saying so
+        try:
+            import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            absent = isinstance(error, ModuleNotFoundError)
+            why = "is not installed" if absent else f"cannot be imported ({error})"
+            raise CheckpointError(
+                f"the checkpoint is a timm model, and {name} {why}. "
+                "Install both with: pip install timm torchvision"
+            ) from None
 
 
 @contextmanager
 def silence() -> Iterator[None]:
     """No warnings, log lines or progress bars from transformers, and all as before afterwards."""
-    from transformers.utils import logging as told
+    from transformers.utils import logging
+
+    told: Any = logging
 
     level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity(logging.CRITICAL)
+    told.set_verbosity(told.CRITICAL)
     told.disable_progress_bar()
     try:
         with warnings.catch_warnings():

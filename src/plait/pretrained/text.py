@@ -96,7 +96,8 @@ def make(described: dict[str, Any], state: State, folder: Path | None) -> TextBa
 
     model = build(cls, config, folder, run)
     if whole.model_type in ENCODERS:
-        model = model.encoder  # the model around it holds the same embeddings a second time
+        # The model around it holds the same embeddings a second time.
+        model = model.get_submodule("encoder")
     fill = int(config.max_position_embeddings) if config.model_type in _FILLED else 0
     return TextBackbone(model=model, padding=int(state["padding"]), hidden=found[0], fill=fill)
 
@@ -109,9 +110,10 @@ def _hidden(
     asked = {} if seen is None else {"attention_mask": seen.to(torch.int64)}
     output = model(input_ids=ids, return_dict=True, **asked)
     hidden = getattr(output, "last_hidden_state", None)
-    if hidden is None or hidden.ndim != 3:
+    if hidden is None or hidden.shape[:-1] != ids.shape:
         raise CheckpointError(
-            f"the model {type(model).__name__} gives no last_hidden_state of tokens, which plait needs."
+            f"the model {type(model).__name__} gives no last_hidden_state for each token, which plait "
+            "needs."
         )
     return hidden
 

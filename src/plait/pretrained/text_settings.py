@@ -22,14 +22,17 @@ _OFFSET = frozenset(
 _RELATIVE = frozenset(("t5", "mt5", "umt5"))
 """Kinds without a longest text: their positions are relative."""
 
-_FILES = ("vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model")
-_FILES += ("tokenizer.model", "bpe.codes")
+_FILES = (
+    *("vocab.txt", "vocab.json", "spiece.model", "spm.model", "sentencepiece.bpe.model"),
+    *("tokenizer.model", "bpe.codes"),
+)
 
 
 def text_state(folder: Path) -> State:
     """The state with which `TextModality` prepares a column as a checkpoint wants its texts.
 
-    Read from ``tokenizer.json`` and ``tokenizer_config.json``; where there are older files only,
+    Read from ``tokenizer.json`` and ``tokenizer_config.json`` (and the length that
+    ``sentence_bert_config.json`` states); where there are older files only,
     transformers converts them, once. It agrees with the checkpoint's own tokenizer, cutting included,
     but for marks such as ``[SEP]`` that stand in a cell: they are text, not marks.
 
@@ -45,7 +48,8 @@ def text_state(folder: Path) -> State:
     told = read_json(folder / "tokenizer_config.json") or {}
     tokenizer = read_json(folder / "tokenizer.json")
     tokenizer = _converted(folder) if tokenizer is None else _settled(tokenizer, told)
-    most = _longest(config, told)
+    sentence = read_json(folder / "sentence_bert_config.json") or {}
+    most = _longest(config, told.get("model_max_length"), sentence.get("max_seq_length"))
     tokenizer["padding"] = None
     tokenizer["truncation"] = {
         "direction": "Left" if told.get("truncation_side") == "left" else "Right",
@@ -128,42 +132,13 @@ def _settled(tokenizer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
     splitter = made.get("pre_tokenizer") or {}
     if splitter.get("type") == "ByteLevel" and told.get("add_prefix_space") is not None:
         made["pre_tokenizer"] = {**splitter, "add_prefix_space": bool(told["add_prefix_space"])}
-    if "add_bos_token" in told or "add_eos_token" in told:
-        made["post_processor"] = _marks(made, told)
     return made
 
 
-def _marks(tokenizer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
-    """The post-processor that sets a mark before a text, behind it, or both."""
-    single: list[dict[str, Any]] = [{"Sequence": {"id": "A", "type_id": 0}}]
-    special = {}
-    for key, place in (("bos_token", 0), ("eos_token", 2)):
-        mark = _word(told.get(key))
-        if not told.get(f"add_{key}") or mark is None:
-            continue
-        number = _id_of(tokenizer, mark)
-        if number is None:
-            raise CheckpointError(
-                f"the checkpoint's tokenizer_config.json names the {key} {mark!r}, which its "
-                "tokenizer.json does not have. Both files should be of one checkpoint."
-            )
-        single.insert(place, {"SpecialToken": {"id": mark, "type_id": 0}})
-        special[mark] = {"id": mark, "ids": [number], "tokens": [mark]}
-    pair = [*single, {"Sequence": {"id": "B", "type_id": 1}}]
-    return {
-        "type": "TemplateProcessing",
-        "single": single,
-        "pair": pair,
-        "special_tokens": special,
-    }
-
-
-def _longest(config: Any, told: dict[str, Any]) -> int:
-    """The smallest of what the tokenizer and the model take, and `LONGEST`."""
+def _longest(config: Any, *stated: object) -> int:
+    """The smallest of what the model takes, what its files state, and `LONGEST`."""
     limits = [LONGEST]
-    stated = told.get("model_max_length")
-    if isinstance(stated, int | float) and stated > 0:
-        limits.append(int(min(stated, LONGEST)))
+    limits += [int(min(one, LONGEST)) for one in stated if isinstance(one, int | float) and one > 0]
     places = getattr(config, "max_position_embeddings", None)
     if isinstance(places, int) and places > 0 and config.model_type not in _RELATIVE:
         offset = int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0

@@ -76,13 +76,13 @@ def _load(cls: Any, config: Any, folder: Path, attention: str) -> tuple[nn.Modul
 def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
     """Turn parameters that ``run`` does not use into buffers that are not saved; returns their names.
 
-    Cost: one forward and one backward pass of ``run``.
+    Cost: one forward pass of ``run``; its graph is read, and no gradient is computed.
     """
     named = dict(model.named_parameters(remove_duplicate=False))
     with torch.enable_grad():
-        weights = {id(weight): weight.requires_grad_() for weight in named.values()}
-        given = torch.autograd.grad(run(model).sum(), list(weights.values()), allow_unused=True)
-    used = {key for key, gradient in zip(weights, given, strict=True) if gradient is not None}
+        for weight in named.values():
+            weight.requires_grad_()
+        used = _leaves(run(model))
     aside = {name for name, weight in named.items() if id(weight) not in used}
     for name in aside:
         owner, _, last = name.rpartition(".")
@@ -91,6 +91,22 @@ def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
         delattr(module, last)
         module.register_buffer(last, value, persistent=False)
     return aside
+
+
+def _leaves(output: Float[Tensor, "..."]) -> set[int]:
+    """The identities of the weights that a result was computed from."""
+    found: set[int] = set()
+    seen: set[Any] = set()
+    ahead: list[Any] = [output.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        ahead += [following for following, _ in node.next_functions]
+    return found
 
 
 def layers(model: nn.Module) -> list[nn.Module]:

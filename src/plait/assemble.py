@@ -16,6 +16,7 @@ from plait.encoders.registry import (
     build_encoder,
     build_tabular,
 )
+from plait.errors import ConfigError
 from plait.features import Features
 from plait.fusion.registry import build_fusion
 from plait.heads.base import Head
@@ -42,7 +43,36 @@ def build(
         config: the losses' options and the seed; None for a model that only answers, whose weights come
             from torch's global generator as it stands.
         encoded: training targets, for class weights.
+
+    Raises:
+        ConfigError: an option does not fit the fusion, or the model does not fit into memory.
     """
+    try:
+        return _built(plan, features, targets, config, encoded)
+    except (MemoryError, RuntimeError) as error:
+        # torch says it in a RuntimeError, by its allocator or when the bytes exceed what it can count.
+        told = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(
+            w in told for w in ("memory", "overflow")
+        ):
+            raise
+        sizes = [f"width={plan.width}", f"preset={plan.preset}"]
+        sizes += [f"fusion_options {key}={value}" for key, value in plan.fusion_options.items()]
+        raise ConfigError(
+            [
+                f"the model with fusion '{plan.fusion}' does not fit into this machine's memory. What "
+                f"sizes it: {', '.join(sizes)}. Choose smaller ones."
+            ]
+        ) from None
+
+
+def _built(
+    plan: Blueprint,
+    features: Features,
+    targets: list[Target],
+    config: Config | None,
+    encoded: Mapping[str, np.ndarray] | None,
+) -> Model:
     encoders: dict[str, Encoder] = {}
     for stream in plan.streams:
         owner = plan.shared[stream]

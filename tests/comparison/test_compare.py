@@ -162,7 +162,7 @@ def test_notes_name_what_is_absent_and_unseen(inline, maker):
     found = compare(maker.plain(40), "label", fusion="concat", seeds=1, test=test, **QUICK)
     notes = "\n".join(found.about["notes"])
     assert "test has no column 'note'" in notes
-    assert "test: 1 rows left out, the first of them row 1: the class 'perhaps' was not in" in notes
+    assert "test: 1 row left out, the first of them row 1: the class 'perhaps' was not in" in notes
 
 
 def test_a_test_table_without_answers_is_an_error(inline, maker):

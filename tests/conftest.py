@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 from jaxtyping._import_hook import _JaxtypingLoader
 
 if any(name.partition(".")[0] == "plait" for name in sys.modules):
@@ -94,6 +94,26 @@ def seeded() -> Iterator[int]:
     yield 0
     if (torch := sys.modules.get("torch")) and torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def unchecked_shapes() -> Iterator[None]:
+    """Without checks of tensor shapes: they would pin the symbolic sizes of torch.export."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def unwatched(unchecked_shapes: None) -> Iterator[None]:
+    """Without shape checks and without coverage, which more than double what torch.export takes.
+
+    For tests that run lines which plain, watched calls run elsewhere.
+    """
+    tracer = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(tracer)
 
 
 @pytest.fixture

@@ -52,7 +52,9 @@ def test_each_option_has_its_bounds(name):
         configure(**{name: WRONG[name]})
     (problem,) = caught.value.problems
     assert problem.startswith(
-        f"{name}={WRONG[name]!r}: " if name != "target_kinds" else "target_kinds="
+        f"{name}={WRONG[name]!r}: "
+        if name != "target_kinds"
+        else "target_kinds: 'y'='ordinal': input should be 'binary', 'multiclass'"
     )
     assert (Config.model_fields[name].description or "") in problem
 

@@ -3,13 +3,14 @@
 CONTRIBUTING.md ("Pages that run") tells how to write such a page.
 """
 
-import os
+import json
 import re
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,8 +75,34 @@ def make_tables(folder: Path) -> None:
 RUNNABLE = [page for page in PAGES if blocks(page.read_text(encoding="utf-8"))]
 
 
+class Here(subprocess.Popen):  # type: ignore[type-arg]
+    """A run of a comparison in this process, in the place of a process of its own."""
+
+    def __init__(self, argument: dict[str, Any], log: Path) -> None:
+        from plait.comparison import run
+
+        super().__init__(["true"], stdin=subprocess.PIPE)
+        run.main(json.dumps(argument))
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
+    """Fits of an epoch where a page asks for no number, and no process for each command or run.
+
+    What a fresh process does is tested in test_cli.py and tests/comparison.
+    """
+    import plait.fitting
+    from plait.comparison import jobs
+
+    monkeypatch.setattr(plait.fitting, "EPOCHS", dict.fromkeys(plait.fitting.EPOCHS, 1))
+    monkeypatch.setattr(plait.fitting, "STEPS", dict.fromkeys(plait.fitting.STEPS, 1))
+    monkeypatch.setattr(jobs, "launch", Here)
+
+
 @pytest.mark.parametrize("page", RUNNABLE, ids=lambda page: page.name)
-def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_runs(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short: None, run: Any
+) -> None:
     monkeypatch.chdir(tmp_path)
     make_tables(tmp_path)
     namespace: dict[str, object] = {"__name__": page.stem}
@@ -86,16 +113,9 @@ def test_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             exec(code, namespace)
         else:
             for arguments in plait_commands(block.code):
-                run_plait(arguments, f"{page.name}, block at line {block.line}")
-
-
-def run_plait(arguments: list[str], place: str) -> None:
-    command = [sys.executable, "-c", "from plait.cli import main; main()", *arguments]
-    result = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env=dict(os.environ)
-    )
-    shown = f"plait {shlex.join(arguments)}"
-    assert result.returncode == 0, f"{place}: {shown}\n{result.stdout}{result.stderr}"
+                status, out, err = run(*arguments)
+                place = f"{page.name}, block at line {block.line}: plait {shlex.join(arguments)}"
+                assert status == 0, f"{place}\n{out}{err}"
 
 
 PAGE = """# A page

@@ -17,6 +17,7 @@ from plait.encoders.registry import (
     build_encoder,
     build_tabular,
 )
+from plait.errors import ConfigError
 from plait.features import Features
 from plait.fusion.registry import build_fusion
 from plait.heads.base import Head
@@ -49,7 +50,35 @@ def build(
 
     Raises:
         CheckpointError: a pretrained encoder that is to be tuned is not there any more.
+        ConfigError: an option does not fit the fusion, or the model does not fit into memory.
     """
+    try:
+        return _built(plan, features, targets, config, encoded, backbones or {})
+    except (MemoryError, RuntimeError) as error:
+        # torch says it in a RuntimeError, by its allocator or when the bytes exceed what it can count.
+        told = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(
+            w in told for w in ("memory", "overflow")
+        ):
+            raise
+        sizes = [f"width={plan.width}", f"preset={plan.preset}"]
+        sizes += [f"fusion_options {key}={value}" for key, value in plan.fusion_options.items()]
+        raise ConfigError(
+            [
+                f"the model with fusion '{plan.fusion}' does not fit into this machine's memory. What "
+                f"sizes it: {', '.join(sizes)}. Choose smaller ones."
+            ]
+        ) from None
+
+
+def _built(
+    plan: Blueprint,
+    features: Features,
+    targets: list[Target],
+    config: Config | None,
+    encoded: Mapping[str, np.ndarray] | None,
+    backbones: Mapping[str, Backbone],
+) -> Model:
     encoders: dict[str, Encoder] = {}
     for stream in plan.streams:
         owner = plan.shared[stream]
@@ -57,7 +86,7 @@ def build(
             encoders[stream] = encoders[owner]
             continue
         _reseed(config, "encoder", owner)
-        encoders[stream] = _encoder(plan, stream, features, backbones or {}, config is None)
+        encoders[stream] = _encoder(plan, stream, features, backbones, config is None)
     _reseed(config, "fusion")
     fusion = build_fusion(
         plan.fusion,

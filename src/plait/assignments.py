@@ -1,5 +1,6 @@
 """What ``--set name=value`` and its like mean on the command line."""
 
+import ast
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -28,12 +29,29 @@ def others(pairs: dict[str, str], flags: Sequence[str]) -> dict[str, Any]:
     """The options that ``--set`` gives.
 
     Raises:
-        ConfigError: one of them has a flag of its own.
+        ConfigError: one of them has a flag of its own, or looks like JSON and is none.
     """
     doubled = [name for name in pairs if name in flags]
     if doubled:
         raise ConfigError([f"--set {name}: it has a flag of its own." for name in doubled])
-    return {name: value_of(text) for name, text in pairs.items()}
+    values = {name: value_of(text) for name, text in pairs.items()}
+    odd = [
+        f"--set {name}: {value} is no JSON, which has its names and texts in double quotes, all of it "
+        f"in single ones for the shell: --set '{name}={_example(value)}'"
+        for name, value in values.items()
+        if isinstance(value, str) and value.startswith(("{", "["))
+    ]
+    if odd:
+        raise ConfigError(odd)
+    return values
+
+
+def _example(text: str) -> str:
+    """The text as JSON where it is Python, else how JSON looks."""
+    try:
+        return json.dumps(ast.literal_eval(text))
+    except (ValueError, SyntaxError, TypeError):
+        return '{"name": 1}' if text.startswith("{") else '["name"]'
 
 
 def value_of(text: str) -> Any:

@@ -234,6 +234,44 @@ def check_fit(config: Config, plan: Blueprint, features: Features, targets: list
     return config.model_copy(update={"lr_scale": rates})
 
 
+def without_effect(config: Config, plan: Blueprint, features: Features, targets: int) -> list[str]:
+    """Options that were set and change nothing, each with the reason."""
+    kinds = list(features.modalities.values())
+    lines = []
+    if targets == 1:
+        lines += [
+            f"{name}={value} has no effect: there is one target"
+            for name, value, default in (
+                ("task_weighting", config.task_weighting, "fixed"),
+                ("gradient_surgery", config.gradient_surgery, "none"),
+            )
+            if value != default
+        ]
+    if config.balance != "none" and len(plan.streams) == 1:
+        lines.append(f"balance={config.balance} has no effect: there is one stream")
+    if config.pretrain_epochs is not None and config.pretrain == "none":
+        lines.append("pretrain_epochs has no effect: pretrain is none")
+    frozen = [record.frozen for record in plan.records.values()]
+    for name in ("tune_lr", "lora_rank", "layer_decay", "unfreeze", "gradient_checkpointing"):
+        if False not in frozen and getattr(config, name) != Config.model_fields[name].default:
+            lines.append(f"{name} has no effect: no pretrained encoder is tuned")
+    for name in ("views", "frozen_tokens"):
+        if True not in frozen and getattr(config, name) != Config.model_fields[name].default:
+            lines.append(f"{name} has no effect: no pretrained encoder is frozen")
+    for option, named in (("encoders", config.encoders), ("align", config.align)):
+        lines += [
+            f"{option}: {key} has no effect: no column is {key}"
+            for key in named
+            if key not in features.modalities and key not in kinds
+        ]
+    for name in config.share:
+        count = kinds.count(name)
+        if count < 2:
+            many = "one column is" if count else "no column is"
+            lines.append(f"share: {name} has no effect: {many} {name}")
+    return lines
+
+
 def with_decoders(
     plan: Blueprint,
     config: Config,

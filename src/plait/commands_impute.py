@@ -1,6 +1,7 @@
 """`plait impute`: fill a table's missing cells, from the command line."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ from plait.commands import (
     say,
 )
 from plait.commands import out as console
+from plait.errors import UnreadableColumnError
 
 
 @app.command()
@@ -51,11 +53,23 @@ def impute(
     filled = model.impute(table, root=root, reporter=_reporter(quiet))
     for note in filled.notes():
         say(err, f"! {note}")
+    if unread := filled.unread():
+        raise UnreadableColumnError(
+            f"no cell of {', '.join(map(repr, unread))} could be read, so nothing was written: every "
+            f"one would be made up. Paths are relative to '{base}'; --root names another folder. Where "
+            "the files are lost, empty those cells."
+        )
     write_filled(output, filled, folder, base)
+    if media and base is not None and base.resolve() != Path(output).resolve().parent:
+        say(
+            err,
+            f"! paths in {output} are relative to '{base}': read it with --root {quote(str(base))}",
+        )
     if as_json:
-        rows = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
-        _print_json({"out": output, "rows": len(filled), "filled": rows, "absent": filled.absent})
+        found = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
+        _print_json({"out": output, "rows": len(filled), "filled": found, "absent": filled.absent})
         return
+    rows = "1 row" if len(filled) == 1 else f"{len(filled)} rows"
     listed = Path(output).with_suffix(".filled.csv")
-    say(console, f"{spoken(filled.counts())}; {len(filled)} rows written to {output}")
+    say(console, f"{spoken(filled.counts())}; {rows} written to {output}")
     say(console, f"What was filled is listed in {listed}")

@@ -116,7 +116,7 @@ def compare(
 def _show(folder: str, as_json: bool, **asked: Any) -> None:
     """Compare, and print what came of it."""
     from plait.comparison.compare import compare as compare_methods
-    from plait.comparison.screen import remarks, title
+    from plait.comparison.screen import left_out, remarks, title
 
     found = compare_methods(**asked)
     if as_json:
@@ -124,6 +124,6 @@ def _show(folder: str, as_json: bool, **asked: Any) -> None:
         return
     say(out, title(found.about))
     out.print(found.table(out.width))
-    for line in remarks(found.rows, found.about):
+    for line in [*left_out(out.width, folder), *remarks(found.rows, found.about)]:
         out.print(line, markup=False, highlight=False)
     say(err, f"Saved to {folder}; its page is {folder}/compare.html")

@@ -4,6 +4,7 @@ Names are flat, so that ``plait.fit(lr=0.01)``, ``plait fit --set lr=0.01`` and 
 ``config.json`` all speak of the same thing.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -30,18 +31,18 @@ class Config(BaseModel):
     preset: Preset = Field("balanced", description="Sizes everything: fast, balanced or best.")
     fusion: str = Field("hybrid", description="Fusion method; docs/fusion.md tells them apart.")
     fusion_options: dict[str, bool | int | float | str] = Field(
-        {}, description="Options of the fusion method itself: {'rounds': 3}."
+        {}, description='Options of the fusion method itself: {"rounds": 3}.'
     )
     encoders: dict[str, str] = Field(
         {},
-        description="Encoder by column or by modality: {'photo': 'vit', 'text': 'hf:owner/name'}; "
+        description='Encoder by column or by modality: {"photo": "vit", "text": "hf:owner/name"}; '
         "`plait encoders` lists them.",
     )
     share: tuple[str, ...] = Field(
-        (), description="Modalities whose columns share one encoder, for instance ('text',)."
+        (), description='Modalities whose columns share one encoder, for instance ["text"].'
     )
     align: dict[str, str] = Field(
-        {}, description="Aligner before the encoder of a column or modality: {'image': 'stn'}."
+        {}, description='Aligner before the encoder of a column or modality: {"image": "stn"}.'
     )
     clock: int | None = Field(
         None,
@@ -113,7 +114,7 @@ class Config(BaseModel):
         "fixed", description="How the losses of several targets are weighed; docs/training.md."
     )
     task_weights: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
-        {}, description="Weight of a target's loss, 1 where not named: {'label': 2.0}."
+        {}, description='Weight of a target\'s loss, 1 where not named: {"label": 2.0}.'
     )
     gradient_surgery: Literal["none", "pcgrad"] = Field(
         "none", description="What is done where targets' gradients oppose each other."
@@ -123,7 +124,7 @@ class Config(BaseModel):
     )
     lr_scale: dict[str, Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]] = Field(
         {},
-        description="Learning rate of encoders, by stream or modality: {'image': 0.1} is a tenth.",
+        description='Learning rate of encoders, by stream or modality: {"image": 0.1} is a tenth.',
     )
 
     # Decoders.
@@ -198,7 +199,7 @@ class Config(BaseModel):
 
     # The data.
     columns: dict[str, str] = Field(
-        {}, description="Modality of a column where the proposal is wrong: {'photo': 'image'}."
+        {}, description='Modality of a column where the proposal is wrong: {"photo": "image"}.'
     )
     ignore: tuple[str, ...] = Field((), description="Columns to leave out.")
     group: str | None = Field(
@@ -247,7 +248,8 @@ def configure(**options: Any) -> Config:
     try:
         config = Config(**known)
     except ValidationError as error:
-        problems += [_explain(problem, known) for problem in error.errors()]
+        # A value that may be of several types has a finding for each of them.
+        problems += dict.fromkeys(_explain(problem, known) for problem in error.errors())
         raise ConfigError(problems) from None
     if problems:
         raise ConfigError(problems)
@@ -279,14 +281,22 @@ def within_caps(config: Config, caps: Mapping[str, float]) -> Config:
 def _explain(problem: Any, given: dict[str, Any]) -> str:
     """One pydantic finding in a sentence: what was passed and what was expected."""
     name = str(problem["loc"][0])
+    key = problem["loc"][1] if len(problem["loc"]) > 1 else None
     message = str(problem["msg"])
     message = message[0].lower() + message[1:]
+    if name == "fusion_options" and key is not None:
+        message = "input should be a number, a text, true or false"
+    if isinstance(problem["input"], float) and math.isnan(problem["input"]):
+        message = "input should be a number, and NaN is none"
     hint = ""
     if problem["type"] == "literal_error" and isinstance(problem["input"], str):
         choices = str(problem["ctx"]["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         hint = suggest(problem["input"], choices)
     about = Config.model_fields[name].description
-    return f"{name}={problem['input']!r}: {message}.{hint} ({about})"
+    value = repr(problem["input"])
+    # A key of its own: an entry of a dict, and not the place in a list.
+    told = f"{name}: '{key}'={value}" if isinstance(key, str) else f"{name}={value}"
+    return f"{told}: {message}.{hint} ({about})"
 
 
 def option_lines() -> list[tuple[str, str, str]]:

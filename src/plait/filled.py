@@ -54,6 +54,15 @@ class Filled:
         """How many cells were filled, by column."""
         return {name: int(which.sum()) for name, which in self.filled.items()}
 
+    def unread(self) -> list[str]:
+        """Media columns of which no cell could be read, though two or more hold something."""
+        names = [entry.column for entry in self.quarantine.entries]
+        return [
+            name
+            for name, which in self.filled.items()
+            if self.modalities[name] in MEDIA and names.count(name) > 1 and which.all()
+        ]
+
     def notes(self) -> list[str]:
         """What a reader must know."""
         lines = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import golden
-from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders
+from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
@@ -207,4 +207,4 @@ def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) 
         f"optimizer {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "
         f"class weights {config.class_weights}, {config.threads or compute_threads()} threads",
     ]
-    return lines
+    return lines + without_effect(config, plan, features, len(data.targets))

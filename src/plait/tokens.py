@@ -1,7 +1,8 @@
 """What passes between encoders, fusion and heads."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
@@ -33,6 +34,48 @@ class Tokens(NamedTuple):
     def present(self) -> Bool[Tensor, " batch"]:
         """Which samples have this stream."""
         return self.mask.any(dim=1)
+
+
+def check_stream(what: str, stream: Any, width: int) -> None:
+    """Raise TypeError or ValueError, in words, when ``stream`` is not `Tokens` of that width.
+
+    It looks at kinds and shapes only, so it costs microseconds and leaves no trace in an exported model.
+
+    Args:
+        what: what the caller calls the stream.
+    """
+    if not isinstance(stream, Tokens):
+        raise TypeError(
+            f"{what} is {_told(stream)}; expected Tokens(values, mask) with values [batch, tokens, "
+            f"{width}] and a mask [batch, tokens] that is True where a token is real."
+        )
+    values, mask = stream
+    for part, tensor in (("values", values), ("mask", mask)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{what} has {_told(tensor)} as its {part}; expected a torch.Tensor.")
+    if values.ndim != 3 or values.shape[2] != width:
+        raise ValueError(
+            f"{what} has values of shape {list(values.shape)}; expected [batch, tokens, {width}]."
+        )
+    if not values.is_floating_point():
+        raise TypeError(f"{what} has values of {values.dtype}; expected floats: values.float().")
+    if mask.dtype != torch.bool:
+        raise TypeError(
+            f"{what} has a mask of {mask.dtype}; expected torch.bool, True where a token is real: "
+            "mask > 0 makes one of zeros and ones."
+        )
+    if mask.shape != values.shape[:2]:
+        raise ValueError(
+            f"{what} has a mask of shape {list(mask.shape)} for values of shape {list(values.shape)}; "
+            "expected [batch, tokens], like the first two axes of the values."
+        )
+
+
+def _told(thing: Any) -> str:
+    """A kind of thing, and its shape where it has one: ``a Tensor of shape [2, 3]``."""
+    shape = getattr(thing, "shape", None)
+    kind = f"a {type(thing).__name__}"
+    return kind if shape is None else f"{kind} of shape {list(shape)}"
 
 
 class Fused(NamedTuple):

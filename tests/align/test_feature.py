@@ -277,7 +277,7 @@ ERRORS = {
     ),
     "nan class": (
         lambda: LDA().fit(A, np.full(6, np.nan)),
-        "classes holds NaN; leave out the rows that have no class.",
+        "classes holds nan in row 0; leave out the rows that have no class.",
     ),
     "one class": (
         lambda: LDA().fit(A, np.full(6, 7)),

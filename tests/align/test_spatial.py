@@ -210,7 +210,7 @@ def test_it_learns_to_undo_a_shift(scene):
     assert loss < 0.4 * before
 
 
-def test_it_can_be_exported(unchecked_shapes):
+def test_it_can_be_exported(unwatched):
     part, batch = SpatialTransformer(channels=2).eval(), images(4)
     torch.nn.init.normal_(part.change.weight, std=0.1)
     rows = torch.export.Dim("rows", min=2, max=64)

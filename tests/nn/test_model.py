@@ -201,7 +201,7 @@ def test_save_and_load_gives_the_same_answers():
     )
 
 
-def test_torch_export_gives_the_same_answers(unchecked_shapes):
+def test_torch_export_gives_the_same_answers(unwatched):
     model, columns = make("attention").eval(), batch()
     model.encoders[1] = model.encoders[0]
     rows = torch.export.Dim("rows", min=2, max=64)

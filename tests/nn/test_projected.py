@@ -141,7 +141,7 @@ def test_a_clock_resamples_what_the_encoder_says():
     )
 
 
-def test_both_can_be_exported(unchecked_shapes):
+def test_both_can_be_exported(unwatched):
     part = Clocked(Straightened(encoder(), channels=1), count=3).eval()
     column = images(4, 16)
     rows = torch.export.Dim("rows", min=2, max=64)

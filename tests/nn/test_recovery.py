@@ -132,7 +132,7 @@ def solves(name, task):
 
 
 @pytest.mark.parametrize("name", FUSIONS)
-def test_xor_needs_a_joint_effect(name, unchecked_shapes):
+def test_xor_needs_a_joint_effect(name, unwatched):
     got = accuracy(train(name, xor, 400, 80, 0.01), *xor(400))
     if name in SLOWLY:
         assert got > 0.65
@@ -143,7 +143,7 @@ def test_xor_needs_a_joint_effect(name, unchecked_shapes):
 
 
 @pytest.mark.parametrize("name", FUSIONS)
-def test_either_of_a_redundant_pair_suffices(name, unchecked_shapes):
+def test_either_of_a_redundant_pair_suffices(name, unwatched):
     trained = train(name, redundant, 400, 80, 0.01)
     tokens, target = redundant(400)
     everywhere = torch.ones(400, dtype=torch.bool)
@@ -153,7 +153,7 @@ def test_either_of_a_redundant_pair_suffices(name, unchecked_shapes):
 
 
 @pytest.mark.parametrize("name", FUSIONS)
-def test_both_of_a_unique_pair_are_used(name, unchecked_shapes):
+def test_both_of_a_unique_pair_are_used(name, unwatched):
     """Four classes: one stream alone can say no more than half."""
     trained = train(name, unique, 400, 80, 0.01)
     tokens, target = unique(400)
@@ -164,11 +164,11 @@ def test_both_of_a_unique_pair_are_used(name, unchecked_shapes):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in FUSIONS if solves(name, "shifted")])
-def test_tokens_find_their_match_at_another_time(name, unchecked_shapes):
+def test_tokens_find_their_match_at_another_time(name, unwatched):
     assert accuracy(train(name, shifted, 1600, 300, 0.01), *shifted(400)) > 0.9
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", POOLS_FIRST)
-def test_one_vector_a_stream_cannot_be_matched_by_time(name, unchecked_shapes):
+def test_one_vector_a_stream_cannot_be_matched_by_time(name, unwatched):
     assert accuracy(train(name, shifted, 1600, 200, 0.01), *shifted(400)) < 0.85

@@ -97,6 +97,20 @@ def _leading(centred: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     return values, directions
 
 
+def _check_classes(labels: np.ndarray) -> None:
+    """Every row must have a class, and classes be of one kind, so that they have an order."""
+    cells = labels.tolist()
+    gaps = [row for row, cell in enumerate(cells) if cell is None or cell != cell]
+    if gaps or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
+        told = f"{cells[gaps[0]]} in row {gaps[0]}" if gaps else "infinity"
+        raise AlignError(f"classes holds {told}; leave out the rows that have no class.")
+    kinds = sorted({type(cell).__name__ for cell in cells})
+    if labels.dtype.kind == "O" and len(kinds) > 1:
+        raise AlignError(
+            f"classes mixes {' and '.join(kinds)}; pass all of one kind: [str(c) for c in classes]."
+        )
+
+
 class LDA(FeatureMap):
     """Linear discriminants (Fisher 1936, Rao 1948): the directions that part the classes best.
 
@@ -131,8 +145,7 @@ class LDA(FeatureMap):
                 f"classes has shape {list(labels.shape)}; pass one class for each of the "
                 f"{len(rows)} rows."
             )
-        if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-            raise AlignError("classes holds NaN; leave out the rows that have no class.")
+        _check_classes(labels)
         names, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
         if len(names) < 2:
             raise AlignError(

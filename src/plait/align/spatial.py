@@ -320,6 +320,7 @@ class SpatialTransformer(nn.Module):
         super().__init__()
         if not 0 < limit < 1:
             raise AlignError(f"limit={limit}; choose a number between 0 and 1.")
+        self.channels = channels
         self.limit = limit
         self.look = nn.Sequential(
             nn.Conv2d(channels, hidden, 3, stride=2, padding=1),
@@ -338,10 +339,20 @@ class SpatialTransformer(nn.Module):
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch 2 3"]:
         """θ of each image, over places from -1 to 1: where each pixel of the answer is taken from."""
+        self._check(images)
         # A glance of 16 px is enough to see how something lies.
         glance = functional.interpolate(images, size=(16, 16), mode="bilinear", align_corners=False)
         change = torch.tanh(self.change(self.look(glance))).view(-1, 2, 3)
         return torch.eye(2, 3, device=images.device, dtype=change.dtype) + self.limit * change
+
+    def _check(self, images: Shaped[Tensor, "..."]) -> None:
+        if images.ndim != 4 or images.shape[1] != self.channels:
+            raise AlignError(
+                f"images has shape {list(images.shape)}; expected [batch, {self.channels}, height, "
+                "width]."
+            )
+        if not images.is_floating_point():
+            raise AlignError(f"images holds {images.dtype}; pass floats: images.float() / 255.")
 
     def forward(
         self, images: Float[Tensor, "batch channels height width"]

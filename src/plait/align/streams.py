@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from plait.blocks import Attention
 from plait.errors import AlignError
-from plait.tokens import Tokens
+from plait.tokens import Tokens, check_stream
 
 
 def shares(mask: Bool[Tensor, "batch steps"], count: int) -> Float[Tensor, "batch count steps"]:
@@ -85,6 +85,7 @@ class CrossAlign(nn.Module):
                 f"width={width} with heads={heads}; choose an even multiple of the heads."
             )
         self.width = width
+        self.widths = (source, target)
         self.from_source = nn.Sequential(nn.LayerNorm(source), nn.Linear(source, width))
         self.from_target = nn.Sequential(nn.LayerNorm(target), nn.Linear(target, width))
         self.attention = Attention(width=width, heads=heads, dropout=dropout)
@@ -104,6 +105,14 @@ class CrossAlign(nn.Module):
         return self.attention.weights(queries, keys, source.mask)
 
     def _both(self, source: Tokens, target: Tokens) -> tuple[Tensor, Tensor]:
+        check_stream("source", source, self.widths[0])
+        check_stream("target", target, self.widths[1])
+        rows = source.mask.shape[0], target.mask.shape[0]
+        if rows[0] != rows[1]:
+            raise AlignError(
+                f"source has {rows[0]} rows and target has {rows[1]}; row i of both must belong to one "
+                "sample."
+            )
         # What a masked token holds may be anything; a layer norm of infinity is NaN.
         keys = self.from_source(torch.where(source.mask.unsqueeze(-1), source.values, 0.0))
         queries = self.from_target(torch.where(target.mask.unsqueeze(-1), target.values, 0.0))

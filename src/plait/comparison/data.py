@@ -145,8 +145,8 @@ def _truth(test: Table, targets: list[Target]) -> tuple[Truth, list[str]]:
             f"{test.name} has no row with a known answer in '{first.name}': nothing can be compared."
         )
     notes = [
-        f"test: {len(problems)} rows left out, the first of them row {problems[0].row}: "
-        f"{problems[0].reason}"
+        f"test: {len(problems)} row{'s' * (len(problems) > 1)} left out, the first of them row "
+        f"{problems[0].row}: {problems[0].reason}"
         for _ in problems[:1]
     ]
     return {first.name: (values, present)}, notes

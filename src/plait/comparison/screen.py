@@ -58,6 +58,27 @@ def spanned(low: float, high: float) -> str:
     return "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
+COSTS: list[tuple[str, Cell]] = [
+    ("50 % gone", lambda row: number(row.gaps.get("0.5", math.nan))),
+    ("param", lambda row: short(row.parameters)),
+    ("FLOPs", lambda row: short(row.flops)),
+    ("rows/s", lambda row: short(row.rows_per_second)),
+    ("ms", lambda row: number(row.latency_ms, 1)),
+]
+"""What a narrow terminal has no room for."""
+
+
+def left_out(width: int, folder: str) -> list[str]:
+    """Which columns a terminal of this width lacks, and where they are."""
+    if width >= WIDE:
+        return []
+    names = ", ".join(name for name, _ in COSTS)
+    return [
+        f"Left out, since {width} columns have no room for them: {names}. They are in "
+        f"{folder}/compare.html and compare.csv."
+    ]
+
+
 def table(rows: Sequence[Row], about: Mapping[str, Any], width: int) -> Table:
     """One line a method; costs and robustness where there is room."""
     columns: list[tuple[str, Cell]] = [
@@ -67,17 +88,9 @@ def table(rows: Sequence[Row], about: Mapping[str, Any], width: int) -> Table:
         (f"- {about['reference']}", lambda row: signed(row.difference)),
         ("p (Holm)", lambda row: chance(row.p_holm)),
     ]
+    columns.append(("1 missing", lambda row: number(worst(row))))
     if width >= WIDE:
-        columns += [
-            ("1 missing", lambda row: number(worst(row))),
-            ("50 % gone", lambda row: number(row.gaps.get("0.5", math.nan))),
-            ("param", lambda row: short(row.parameters)),
-            ("FLOPs", lambda row: short(row.flops)),
-            ("rows/s", lambda row: short(row.rows_per_second)),
-            ("ms", lambda row: number(row.latency_ms, 1)),
-        ]
-    else:
-        columns.append(("1 missing", lambda row: number(worst(row))))
+        columns += COSTS
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for place, (name, _) in enumerate(columns):
         shown.add_column(escape(name), justify="right" if place else "left", overflow="fold")

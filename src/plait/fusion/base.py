@@ -2,14 +2,14 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from plait.blocks import AttentionPool
-from plait.tokens import Fused, Tokens
+from plait.tokens import Fused, Tokens, check_stream
 
 
 class Fusion(nn.Module):
@@ -41,13 +41,7 @@ class Fusion(nn.Module):
 
     def __call__(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; see `forward`."""
-        lacking = [name for name in self.widths if name not in tokens]
-        if lacking:
-            given = ", ".join(map(repr, tokens)) or "none"
-            raise ValueError(
-                f"tokens lack {', '.join(map(repr, lacking))}; got {given}. "
-                "A stream that is missing is passed with a mask that is False throughout."
-            )
+        _check_streams(tokens, self.widths)
         fused: Fused = super().__call__(tokens)
         return fused
 
@@ -59,6 +53,32 @@ class Fusion(nn.Module):
     @abstractmethod
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""
+
+
+def _check_streams(tokens: Any, widths: Mapping[str, int]) -> None:
+    """Say in words what a fusion cannot take, before torch does in its own."""
+    if not isinstance(tokens, Mapping):
+        raise TypeError(
+            f"a fusion takes a dict of Tokens by stream ({', '.join(map(repr, widths))}), got a "
+            f"{type(tokens).__name__}."
+        )
+    lacking = [name for name in widths if name not in tokens]
+    if lacking:
+        given = ", ".join(map(repr, tokens)) or "none"
+        raise ValueError(
+            f"tokens lack {', '.join(map(repr, lacking))}; got {given}. "
+            "A stream that is missing is passed with a mask that is False throughout."
+        )
+    for name, width in widths.items():
+        check_stream(f"tokens[{name!r}]", tokens[name], width)
+    rows = {name: tokens[name].mask.shape[0] for name in widths}
+    first = next(iter(rows))
+    for name, count in rows.items():
+        if count != rows[first]:
+            raise ValueError(
+                f"tokens[{first!r}] has {rows[first]} rows and tokens[{name!r}] has {count}; row i of "
+                "every stream must belong to one sample."
+            )
 
 
 class StreamVectors(nn.Module):

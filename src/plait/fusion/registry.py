@@ -116,6 +116,13 @@ Option = bool | int | float | str
 """The value of a fusion's own option."""
 
 
+LARGEST, DEEPEST = 65_536, 256
+"""What a whole number among them may be at most; the second one for those in `LAYERS`."""
+
+LAYERS = ("rounds", "layers", "before", "depth")
+"""Options that say how many layers are built one after the other."""
+
+
 def fusion_options(name: str) -> dict[str, Option]:
     """A fusion's own options and their defaults: the keywords of its constructor."""
     parameters = inspect.signature(FUSIONS[name]).parameters.values()
@@ -138,6 +145,8 @@ def option_problems(name: str, options: Map[str, Option]) -> list[str]:
         elif not _fits(value, known[key]):
             kind = type(known[key]).__name__
             problems.append(f"fusion_options: {key} of {name} must be {kind}, got {value!r}")
+        elif isinstance(value, int) and value > (most := DEEPEST if key in LAYERS else LARGEST):
+            problems.append(f"fusion_options: {key} of {name} must be at most {most}, got {value}")
     return problems
 
 

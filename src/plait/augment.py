@@ -96,8 +96,18 @@ def vary_audio(column: ColumnBatch, state: State) -> ColumnBatch:
     The vocal tract's length by ±15 % (VTLP, Jaitly & Hinton 2013), the pace by ±20 %, a start shifted
     by up to 10 % of the clip, a smooth random channel, a raised noise floor, and masks over
     bands and moments (SpecAugment, Park et al. 2019).
+
+    What a pretrained encoder hears is varied less, since it has scales of its own: masks over bands and
+    moments of a spectrogram, loudness and a little noise for a waveform.
     """
     values = column.values.to(torch.float32)
+    if state.get("features") == "wave":
+        loud = 1 + 0.3 * spread(len(values), values).view(-1, 1, 1)
+        noise = 0.01 * torch.randn_like(values)
+        return ColumnBatch((values * loud + noise) * column.mask.unsqueeze(-1), column.mask)
+    if "features" in state:
+        values = _mask_bands_and_moments(values, column.mask)
+        return ColumnBatch(values * column.mask.unsqueeze(-1), column.mask)
     lengths = column.mask.sum(dim=1)
     values, mask = _warp(values, lengths, state)
     values = values + _channel(values)

@@ -1,0 +1,147 @@
+"""Video encoders: an image CNN a frame with attention over time (the default), and (2+1)-D convolutions."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from plait.blocks import MaskedBatchNorm, TransformerBlock
+from plait.encoders.base import Encoder
+from plait.encoders.image import ResidualCNN
+from plait.tokens import ColumnBatch, Tokens
+
+
+def moving(
+    column: ColumnBatch,
+) -> Float[Tensor, "batch frames height width_px pairs"]:
+    """Each frame, and half of what changed since the one before, both from 0 to 255.
+
+    RGB difference (Wang et al. 2016, "Temporal segment networks", section 3.2): a convolution over one
+    frame then sees which way an edge went. Nothing has changed at the first frame.
+    """
+    values = column.values.to(torch.float32)
+    change = torch.cat([torch.zeros_like(values[:, :1]), values[:, 1:] - values[:, :-1]], dim=1)
+    return torch.cat([values, change / 2 + 127.5], dim=-1)
+
+
+class FrameCNN(Encoder):
+    """A residual CNN over every frame and its change, then a transformer over the frames; a token a frame.
+
+    ``z_t = W vec(CNN([x_t, x_t - x_{t-1}])) + p_t``, ``tokens = Transformer(z_1 ... z_T)``, with a learned
+    position ``p_t`` a frame. The map of a frame is laid out in a row, so where something is stays known.
+    Cost: that of ``frames`` images; attention over a few frames costs next to nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        frames: int,
+        channels: int,
+        size: int,
+        width: int,
+        depth: int = 1,
+        heads: int = 4,
+        base: int = 16,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.frames = frames
+        self.cnn = ResidualCNN(channels=2 * channels, size=size, width=width, base=base)
+        cells = self.cnn.position.shape[0]
+        self.summary = nn.Linear(cells * width, width)
+        self.position = nn.Parameter(torch.randn(frames, width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            TransformerBlock(width=width, heads=heads, dropout=dropout) for _ in range(depth)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, *columns: ColumnBatch) -> Tokens:
+        """Encode ``[batch, frames, height, width, channels]`` clips of the fitted size."""
+        (column,) = columns
+        pictures = moving(column).flatten(0, 1)
+        mask = column.mask[:, None].expand(-1, self.frames)
+        maps = self.cnn(ColumnBatch(pictures, mask.flatten())).values
+        values = self.summary(maps.flatten(1)).unflatten(0, (-1, self.frames)) + self.position
+        values = self.dropout(values)
+        for block in self.blocks:
+            values = block(values, mask)
+        return Tokens(self.norm(values), mask)
+
+
+class _Factorised(nn.Module):
+    """A 1x3x3 convolution over space, then a 3x1x1 one over time, each normalised; with a skip.
+
+    Tran et al. (2018, section 3.5): a (2+1)-D block has about the weights of a 3x3x3 convolution and a
+    second nonlinearity between.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        stride = (1, 2, 2)
+        # Eq. in section 3.5: as many maps between as give the 3-D convolution's weights.
+        between = max(27 * inputs * outputs // (9 * inputs + 3 * outputs), 1)
+        self.space = nn.Conv3d(
+            inputs, between, (1, 3, 3), stride=stride, padding=(0, 1, 1), bias=False
+        )
+        self.space_norm = MaskedBatchNorm(channels=between)
+        self.time = nn.Conv3d(between, outputs, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.time_norm = MaskedBatchNorm(channels=outputs)
+        self.skip = nn.Conv3d(inputs, outputs, 1, stride=stride, bias=False)
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch inputs frames height width_px"],
+        mask: Bool[Tensor, "batch 1 1 1 1"],
+    ) -> Tensor:
+        inner = torch.relu(self.space_norm(self.space(values), mask))
+        inner = self.time_norm(self.time(inner), mask)
+        return torch.relu(inner + self.skip(values))
+
+
+class FactorisedCNN(Encoder):
+    """R(2+1)D (Tran et al. 2018): convolutions over space and over time in turn; a token a frame.
+
+    A strided 1x5x5 stem, then blocks that halve the resolution until the map is at most ``grid`` wide. No
+    frames are merged, so each token has its own moment. Cost: about twice that of `FrameCNN`.
+    """
+
+    def __init__(
+        self,
+        *,
+        frames: int,
+        channels: int,
+        size: int,
+        width: int,
+        depth: int = 1,
+        base: int = 16,
+        grid: int = 4,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.stem = nn.Conv3d(
+            channels, base, (1, 5, 5), stride=(1, 2, 2), padding=(0, 2, 2), bias=False
+        )
+        self.stem_norm = MaskedBatchNorm(channels=base)
+        blocks: list[nn.Module] = []
+        inputs, side = base, (size + 1) // 2
+        while side > grid:
+            outputs = min(2 * inputs, 4 * base)
+            blocks.append(_Factorised(inputs, outputs))
+            inputs, side = outputs, (side + 1) // 2
+        self.blocks = nn.ModuleList(blocks)
+        self.project = nn.Linear(inputs * side * side, width)
+        self.position = nn.Parameter(torch.randn(frames, width) * 0.02)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, *columns: ColumnBatch) -> Tokens:
+        """Encode ``[batch, frames, height, width, channels]`` clips of the fitted size."""
+        (column,) = columns
+        mask = column.mask[:, None, None, None, None]
+        values = column.values.permute(0, 4, 1, 2, 3).to(torch.float32) / 127.5 - 1
+        values = torch.relu(self.stem_norm(self.stem(values), mask))
+        for block in self.blocks:
+            values = block(values, mask)
+        tokens = self.project(values.transpose(1, 2).flatten(2)) + self.position
+        return Tokens(self.dropout(tokens), column.mask[:, None].expand(tokens.shape[:2]))

@@ -13,6 +13,7 @@ from plait.masking import (
     hide_cell,
     hide_patches,
     hide_stretches,
+    hide_tubes,
     hide_words,
 )
 from plait.modalities.registry import MODALITIES
@@ -48,6 +49,21 @@ def test_patches_take_the_mean_colour(size):
     assert abs(changed.float().mean() - PARTS) < 0.07
     mean = column.values.float().mean(dim=(1, 2)).to(torch.uint8)
     assert (shown.values[3][changed[3]] == mean[3]).all()
+
+
+def test_tubes_hide_the_same_place_in_every_frame():
+    column = ColumnBatch(
+        torch.randint(0, 256, (ROWS, 5, 16, 16, 3), dtype=torch.uint8),
+        torch.ones(ROWS, dtype=torch.bool),
+    )
+    shown = hide_tubes(column)
+    assert shown.values.dtype == torch.uint8 and shown.mask is column.mask
+    assert shown.values.shape == column.values.shape
+    mean = column.values.float().mean(dim=(2, 3), keepdim=True).to(torch.uint8)
+    hidden = (shown.values == mean).all(dim=4)
+    assert abs(hidden.float().mean() - PARTS) < 0.07
+    assert torch.equal(hidden.all(dim=1), hidden.any(dim=1) & hidden[:, 0])
+    assert torch.equal(shown.values[~hidden], column.values[~hidden])
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])

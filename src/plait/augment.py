@@ -48,7 +48,9 @@ def vary_image(column: ColumnBatch, state: State) -> ColumnBatch:
 
     The hole (random erasing, Zhong et al. 2020) covers up to 40 % of each side of every second image.
     """
-    return ColumnBatch(_vary_pixels(column.values, column.mask, column.values.shape[3]), column.mask)
+    return ColumnBatch(
+        _vary_pixels(column.values, column.mask, column.values.shape[3]), column.mask
+    )
 
 
 def vary_video(column: ColumnBatch, state: State) -> ColumnBatch:

@@ -1,13 +1,14 @@
 """One video from memory: opened within the caps, its packets listed, the frames asked for decoded.
 
 All bytes come from the cell. PyAV (BSD-3, on FFmpeg's LGPL libraries) is imported when the first video is
-opened. FFmpeg is told which of its containers to use and which decoders it may, so nothing is probed, and
-it may open no other file or address, whatever the bytes ask for.
+opened. FFmpeg is told which of its containers to use, so nothing is probed; one of a few decoders runs, and
+only once the header has been checked; no other file or address is opened, whatever the bytes ask for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from errno import EINVAL
 from io import BytesIO
 from math import ceil
 from time import monotonic
@@ -22,9 +23,8 @@ from plait.modalities.container import check_container
 T = TypeVar("T")
 
 DECODERS = (
-    *("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "libvpx", "libvpx-vp9"),
-    *("mpeg4", "mpeg1video", "mpeg2video", "h263", "msmpeg4", "msmpeg4v2", "mjpeg"),
-    *("prores", "dnxhd", "ffv1", "rawvideo"),
+    *("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "mpeg1video", "mpeg2video"),
+    *("h263", "msmpeg4v2", "msmpeg4", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo"),
 )
 """FFmpeg's names of the decoders that may run."""
 
@@ -34,7 +34,8 @@ NEAR = 0.5
 _PASSING = frozenset({"h264", "hevc"})
 """Decoders that can be told frame by frame what nobody asked for."""
 
-_CODECS = frozenset({*DECODERS, "av1", "mpeg4", "msmpeg4v3"})
+_WHOLE = frozenset({"mjpeg", "ffv1", "rawvideo", "dnxhd", "prores", "vp8"})
+"""Codecs whose frames are sent in the order they are shown."""
 
 
 def library() -> Any:
@@ -64,11 +65,6 @@ class Clip:
     stream: Any
     limits: Limits
     deadline: float
-
-    @property
-    def grey(self) -> bool:
-        """Whether the pixels are stored without colour."""
-        return str(self.stream.codec_context.pix_fmt or "").startswith("gray")
 
     def hurry(self) -> None:
         """Give up when decoding has taken too long."""
@@ -108,16 +104,12 @@ def opened(data: bytes, limits: Limits) -> Iterator[Clip]:
     """
     av = library()
     deadline = monotonic() + limits.decode_seconds
-    options = {
-        "codec_whitelist": ",".join(DECODERS),
-        "max_pixels": str(limits.video_pixels),
-        "threads": "1",
-    }
     try:
         container = av.open(
             BytesIO(data),
             format=check_container(data),
-            options=options,
+            # No decoder may run before the header has been compared with the caps.
+            options={"codec_whitelist": "none", "threads": "1"},
             io_open=_refuse,
             metadata_errors="replace",
         )
@@ -138,10 +130,13 @@ def _film(container: Any) -> Any:
     """The first stream of moving pictures."""
     films = [film for film in container.streams.video if not film.disposition & _COVER]
     if not films:
-        sound = "only sound" if container.streams.audio else "no frames"
-        raise CellError(f"holds {sound}, no video")
+        what = "only sound, no video" if container.streams.audio else "no frames"
+        raise CellError(f"holds {what}")
     return films[0]
 
+
+_ALL = 48
+"""FFmpeg's AVDISCARD_ALL."""
 
 _COVER = 1024
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
@@ -149,7 +144,7 @@ _COVER = 1024
 
 def _check(clip: Clip) -> None:
     context = clip.stream.codec_context
-    if context is None or context.codec.name not in _CODECS:
+    if context is None or context.codec.name not in DECODERS:
         name = "a way that FFmpeg does not know" if context is None else context.codec.name
         raise CellError(f"is coded in {name}, which plait does not open")
     check_pixels(context.width, context.height, clip.limits)
@@ -192,7 +187,7 @@ def listed(clip: Clip) -> Packets:
     """
     for stream in clip.container.streams:
         if stream.index != clip.stream.index:
-            stream.discard = "all"
+            stream.discard = _ALL
     packets, times = [], []
     try:
         for packet in clip.container.demux(clip.stream):
@@ -215,7 +210,8 @@ def listed(clip: Clip) -> Packets:
     last = max(packet.duration or 0 for packet in packets if packet.pts in (None, int(seen[-1])))
     end = int(seen[-1]) + max(last or ceil(usual), 1)
     _check_seconds(float((end - int(seen[0])) * clip.stream.time_base), clip.limits)
-    counted = clip.container.format.name == "avi" and bool(clip.stream.codec_context.has_b_frames)
+    name = clip.stream.codec_context.codec.name
+    counted = clip.container.format.name == "avi" and name not in _WHOLE
     return Packets(packets, np.array(times, np.int64), keys, shown, end, counted)
 
 
@@ -285,13 +281,13 @@ def frames(clip: Clip, found: Packets, chosen: Sequence[int], look: Callable[[An
     return [made[int(found.times[index])] for index in chosen]
 
 
-def _earlier(
-    clip: Clip, before: tuple[int, Any] | None, when: int, look: Callable[[Any], T]
-) -> T:
+def _earlier(clip: Clip, before: tuple[int, Any] | None, when: int, look: Callable[[Any], T]) -> T:
     """The frame that stays on screen where a packet shows none of its own."""
     base = clip.stream.time_base
     if before is None or float((when - before[0]) * base) > NEAR:
-        raise CellError(f"is a damaged video (no frame can be decoded at {float(when * base):.3g} s)")
+        raise CellError(
+            f"is a damaged video (no frame can be decoded at {float(when * base):.3g} s)"
+        )
     return look(before[1])
 
 
@@ -318,6 +314,10 @@ def _decoded(
                     yield when, frame
         context.flush_buffers()
     except error_kind as error:
+        if error.errno == EINVAL:  # what a decoder says to max_pixels, where the header is silent
+            cap = clip.limits.video_pixels / 1e6
+            told = f"is damaged, or a frame has more than the cap of {cap:g} megapixels (max_video_megapixels)"
+            raise CellError(told) from None
         raise CellError(_damaged(error)) from None
 
 

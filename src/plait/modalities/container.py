@@ -67,7 +67,7 @@ def _shortfall(data: bytes, kind: str) -> int:
         return max(8 + int.from_bytes(data[4:8], "little") - len(data), 0)
     if kind == "matroska":
         return _segment_shortfall(data)
-    return max([end - len(data) for _, _, end in _boxes(data, 0, len(data))] or [0])
+    return max([0, *(end - len(data) for _, _, end in _boxes(data, 0, len(data)))])
 
 
 def _segment_shortfall(data: bytes) -> int:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from plait.errors import CellError
+from plait.media import Limits
 from plait.modalities.base import (
     Evidence,
     Modality,
@@ -99,10 +100,15 @@ class VideoModality(Modality):
         if any(not is_missing(cell) for cell in cells):
             library()
         limits = settings.media.limits
-        shape = (int(state["frames"]), int(state["size"]), int(state["size"]), int(state["channels"]))
+        shape = (
+            int(state["frames"]),
+            int(state["size"]),
+            int(state["size"]),
+            int(state["channels"]),
+        )
 
         def decode(cell: object) -> np.ndarray:
-            return load(_read(cell, settings), state, settings)
+            return load(_read(cell, settings), state, limits)
 
         values = np.zeros((len(cells), *shape), np.uint8)
         present = np.zeros(len(cells), bool)
@@ -126,13 +132,13 @@ class VideoModality(Modality):
         return f"{state['frames']} frames of {state['size']}x{state['size']} {colour}, {how}"
 
 
-def load(data: bytes, state: State, settings: Settings) -> np.ndarray:
+def load(data: bytes, state: State, limits: Limits) -> np.ndarray:
     """One video as ``uint8 [frames, size, size, channels]``.
 
     Raises:
         CellError: when the bytes are no video, a broken one, or one that is too long or large.
     """
-    with opened(data, settings.media.limits) as clip:
+    with opened(data, limits) as clip:
         found = listed(clip)
         chosen = spread(found, int(state["frames"]))
         return np.stack(frames(clip, found, chosen, lambda frame: _framed(clip, frame, state)))
@@ -192,7 +198,7 @@ def _survey(cell: object, settings: Settings) -> _Seen:
         seconds = float((found.end - int(found.times[found.shown].min())) * clip.stream.time_base)
         (middle,) = frames(clip, found, spread(found, 1), lambda frame: picture(clip, frame))
         small = boxed(Image.fromarray(middle), 32, 3).astype(np.int16)
-        grey = clip.grey or int((small.max(axis=2) - small.min(axis=2)).max()) <= GREY_SPREAD
+        grey = int((small.max(axis=2) - small.min(axis=2)).max()) <= GREY_SPREAD
         return _Seen(max(middle.shape[:2]), grey, seconds)
 
 

@@ -1,8 +1,8 @@
 """Hiding parts of a batch's cells, for masked pretraining: what is hidden has to be guessed.
 
 Subwords as in BERT (Devlin et al. 2019, section 3.1), patches as in the MAE of He et al. (2022)
-and VideoMAE, stretches of sounds and signals, and whole cells of a table. All randomness comes from torch's global
-generator.
+and VideoMAE, stretches of sounds and signals, and whole cells of a table. All randomness comes from
+torch's global generator.
 """
 
 from collections.abc import Callable, Mapping

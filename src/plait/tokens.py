@@ -26,7 +26,7 @@ class ColumnBatch(NamedTuple):
 def fold_frames(
     values: Shaped[Tensor, "batch frames height width_px channels"],
 ) -> Shaped[Tensor, "batch height width_px maps"]:
-    """A clip as one picture of ``frames x channels`` channels: what is done to it, is done to all frames."""
+    """A clip as one picture of ``frames x channels`` channels, whose frames are treated alike."""
     return values.permute(0, 2, 3, 1, 4).flatten(3)
 
 

@@ -1,4 +1,4 @@
-"""Video encoders: an image CNN a frame with attention over time (the default), and (2+1)-D convolutions."""
+"""Video encoders: an image CNN a frame and attention over time (the default); (2+1)-D convolutions."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from plait.blocks import MaskedBatchNorm, TransformerBlock
 from plait.encoders.base import Encoder
-from plait.encoders.image import ResidualCNN
+from plait.encoders.image import ResidualCNN, pixels
 from plait.tokens import ColumnBatch, Tokens
 
 
@@ -24,10 +24,11 @@ def moving(
 
 
 class FrameCNN(Encoder):
-    """A residual CNN over every frame and its change, then a transformer over the frames; a token a frame.
+    """A residual CNN over every frame and its change, then a transformer over frames; a token a frame.
 
-    ``z_t = W vec(CNN([x_t, x_t - x_{t-1}])) + p_t``, ``tokens = Transformer(z_1 ... z_T)``, with a learned
-    position ``p_t`` a frame. The map of a frame is laid out in a row, so where something is stays known.
+    ``z_t = W vec(CNN([x_t, x_t - x_{t-1}])) + p_t``, ``tokens = Transformer(z_1 ... z_T)``, with a
+    learned position ``p_t`` a frame. The map of a frame is laid out in a row, so where something is
+    stays known.
     Cost: that of ``frames`` images; attention over a few frames costs next to nothing.
     """
 
@@ -72,38 +73,39 @@ class FrameCNN(Encoder):
 class _Factorised(nn.Module):
     """A 1x3x3 convolution over space, then a 3x1x1 one over time, each normalised; with a skip.
 
-    Tran et al. (2018, section 3.5): a (2+1)-D block has about the weights of a 3x3x3 convolution and a
-    second nonlinearity between.
+    Tran et al. (2018, section 3.5): with ``27 N M / (9 N + 3 M)`` maps between, N in and M out, it has
+    the weights of a 3x3x3 convolution, and a second nonlinearity. Both are 2-D convolutions here: over
+    the pictures of each frame, and over frames by pixels.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, frames: int) -> None:
         super().__init__()
-        stride = (1, 2, 2)
-        # Eq. in section 3.5: as many maps between as give the 3-D convolution's weights.
+        self.frames = frames
         between = max(27 * inputs * outputs // (9 * inputs + 3 * outputs), 1)
-        self.space = nn.Conv3d(
-            inputs, between, (1, 3, 3), stride=stride, padding=(0, 1, 1), bias=False
-        )
+        self.space = nn.Conv2d(inputs, between, 3, stride=2, padding=1, bias=False)
         self.space_norm = MaskedBatchNorm(channels=between)
-        self.time = nn.Conv3d(between, outputs, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.time = nn.Conv2d(between, outputs, (3, 1), padding=(1, 0), bias=False)
         self.time_norm = MaskedBatchNorm(channels=outputs)
-        self.skip = nn.Conv3d(inputs, outputs, 1, stride=stride, bias=False)
+        self.skip = nn.Conv2d(inputs, outputs, 1, stride=2, bias=False)
 
     def forward(
         self,
-        values: Float[Tensor, "batch inputs frames height width_px"],
-        mask: Bool[Tensor, "batch 1 1 1 1"],
-    ) -> Tensor:
+        values: Float[Tensor, "pictures inputs height width_px"],
+        mask: Bool[Tensor, "pictures 1 1 1"],
+    ) -> Float[Tensor, "pictures outputs smaller narrower"]:
         inner = torch.relu(self.space_norm(self.space(values), mask))
-        inner = self.time_norm(self.time(inner), mask)
+        height = inner.shape[2]
+        moments = inner.flatten(2).unflatten(0, (-1, self.frames)).transpose(1, 2)
+        moments = self.time(moments).transpose(1, 2).flatten(0, 1)
+        inner = self.time_norm(moments.unflatten(2, (height, -1)), mask)
         return torch.relu(inner + self.skip(values))
 
 
 class FactorisedCNN(Encoder):
     """R(2+1)D (Tran et al. 2018): convolutions over space and over time in turn; a token a frame.
 
-    A strided 1x5x5 stem, then blocks that halve the resolution until the map is at most ``grid`` wide. No
-    frames are merged, so each token has its own moment. Cost: about twice that of `FrameCNN`.
+    A strided 1x5x5 stem, then blocks that halve the resolution until the map is at most ``grid`` wide.
+    No frames are merged, so each token has its own moment; each block sees one frame further both ways.
     """
 
     def __init__(
@@ -120,15 +122,14 @@ class FactorisedCNN(Encoder):
     ) -> None:
         super().__init__()
         self.width = width
-        self.stem = nn.Conv3d(
-            channels, base, (1, 5, 5), stride=(1, 2, 2), padding=(0, 2, 2), bias=False
-        )
+        self.frames = frames
+        self.stem = nn.Conv2d(channels, base, 5, stride=2, padding=2, bias=False)
         self.stem_norm = MaskedBatchNorm(channels=base)
         blocks: list[nn.Module] = []
         inputs, side = base, (size + 1) // 2
-        while side > grid:
+        while side > grid or len(blocks) < depth:
             outputs = min(2 * inputs, 4 * base)
-            blocks.append(_Factorised(inputs, outputs))
+            blocks.append(_Factorised(inputs, outputs, frames=frames))
             inputs, side = outputs, (side + 1) // 2
         self.blocks = nn.ModuleList(blocks)
         self.project = nn.Linear(inputs * side * side, width)
@@ -138,10 +139,11 @@ class FactorisedCNN(Encoder):
     def forward(self, *columns: ColumnBatch) -> Tokens:
         """Encode ``[batch, frames, height, width, channels]`` clips of the fitted size."""
         (column,) = columns
-        mask = column.mask[:, None, None, None, None]
-        values = column.values.permute(0, 4, 1, 2, 3).to(torch.float32) / 127.5 - 1
-        values = torch.relu(self.stem_norm(self.stem(values), mask))
+        mask = column.mask[:, None].expand(-1, self.frames)
+        spatial = mask.flatten()[:, None, None, None]
+        pictures = pixels(ColumnBatch(column.values.flatten(0, 1), mask.flatten()))
+        values = torch.relu(self.stem_norm(self.stem(pictures), spatial))
         for block in self.blocks:
-            values = block(values, mask)
-        tokens = self.project(values.transpose(1, 2).flatten(2)) + self.position
-        return Tokens(self.dropout(tokens), column.mask[:, None].expand(tokens.shape[:2]))
+            values = block(values, spatial)
+        tokens = self.project(values.flatten(1)).unflatten(0, (-1, self.frames)) + self.position
+        return Tokens(self.dropout(tokens), mask)

@@ -19,7 +19,7 @@ SURVEYED = 64
 
 
 class VideoDecoder(ImageDecoder):
-    """One vector to ``[batch, frames x channels, height, width]``: an `ImageDecoder` with a channel a frame.
+    """One vector to ``[batch, frames x channels, height, width]``: an `ImageDecoder` of many channels.
 
     The frames share every map but the last, as they share the scene; the last convolution tells them
     apart. The loss and the figures are those of images, over all frames.

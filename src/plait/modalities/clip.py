@@ -1,8 +1,8 @@
 """One video from memory: opened within the caps, its packets listed, the frames asked for decoded.
 
-All bytes come from the cell. PyAV (BSD-3, on FFmpeg's LGPL libraries) is imported when the first video is
-opened. FFmpeg is told which of its containers to use, so nothing is probed; one of a few decoders runs, and
-only once the header has been checked; no other file or address is opened, whatever the bytes ask for.
+All bytes come from the cell. PyAV is imported when the first video is opened. FFmpeg is told which of
+its containers to use, so nothing is probed; one of a few decoders runs, and only once the header has
+been checked; no other file or address is opened, whatever the bytes ask for.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -162,8 +162,8 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
     """Raise CellError when a frame has more pixels than the cap."""
     if width * height > limits.video_pixels:
         raise CellError(
-            f"claims {width * height / 1e6:.4g} megapixels a frame ({width} x {height}), more than the cap "
-            f"of {limits.video_pixels / 1e6:g} (max_video_megapixels)"
+            f"claims {width * height / 1e6:.4g} megapixels a frame ({width} x {height}), more than the "
+            f"cap of {limits.video_pixels / 1e6:g} (max_video_megapixels)"
         )
 
 
@@ -316,8 +316,10 @@ def _decoded(
     except error_kind as error:
         if error.errno == EINVAL:  # what a decoder says to max_pixels, where the header is silent
             cap = clip.limits.video_pixels / 1e6
-            told = f"is damaged, or a frame has more than the cap of {cap:g} megapixels (max_video_megapixels)"
-            raise CellError(told) from None
+            raise CellError(
+                f"is damaged, or a frame has more than the cap of {cap:g} megapixels "
+                "(max_video_megapixels)"
+            ) from None
         raise CellError(_damaged(error)) from None
 
 

@@ -10,7 +10,7 @@ from plait.errors import CellError
 from plait.modalities.evidence import starts_like_markup
 
 MOST_SAMPLES = 1_000_000
-"""Entries that one table of an MP4 may claim: each costs the reader 24 bytes, whatever the file holds."""
+"""Entries that one table of an MP4 may claim: each costs the reader 24 bytes of memory."""
 
 _SOUND_SAMPLE = 16
 """Bytes up to which samples of one size are taken for uncompressed sound, which has many of them."""

@@ -34,8 +34,9 @@ def restore(modality: str, prepared: Prepared, state: State) -> list[Any]:
     Returns:
         numeric: float. categorical: the category's text. datetime: `datetime.date`, or
         `datetime.datetime` where the column has times. text: str. image: ``uint8 [height, width,
-        channels]``. video: ``uint8 [frames, height, width, channels]``. audio: ``float32 [samples]`` at the state's rate. signal: ``float32 [steps]``,
-        ``[steps, leads]`` or ``[leads, steps]``, as the column's own cells are.
+        channels]``. video: ``uint8 [frames, height, width, channels]``. audio: ``float32 [samples]`` at
+        the state's rate. signal: ``float32 [steps]``, ``[steps, leads]`` or ``[leads, steps]``, as the
+        column's own cells are.
     """
     found = RESTORE[modality](prepared, state)
     return [

@@ -105,7 +105,7 @@ def _rates(features: Features) -> dict[str, int]:
         if modality == "audio":
             rates[name] = int(state["rate"])
         elif modality == "video":
-            rates[name] = max(1, round(state["frames"] / max(state["seconds"], 0.1)))
+            rates[name] = max(1, round(state["frames"] / max(state.get("seconds", 1.0), 0.1)))
     return rates
 
 

@@ -38,7 +38,8 @@ def video_state(folder: Path) -> State:
     name = next((name for name in SETTINGS if (folder / name).is_file()), None)
     if name is None:
         raise CheckpointError(
-            f"'{folder}' does not say how its frames are prepared: it has neither {' nor '.join(SETTINGS)}."
+            f"'{folder}' does not say how its frames are prepared: it has neither "
+            f"{' nor '.join(SETTINGS)}."
         )
     asked = _json(folder, name)
     where = f"{name} in '{folder}'"
@@ -95,7 +96,8 @@ def _sizes(asked: dict[str, Any], where: str) -> tuple[int | list[int] | None, i
             resize = [int(size["height"]), int(size["width"])]
         else:
             raise CheckpointError(
-                f"{where} resizes to {size!r}; plait can resize by shortest_edge, or to height and width."
+                f"{where} resizes to {size!r}; plait can resize by shortest_edge, or to height and "
+                "width."
             )
     crop = asked.get("crop_size")
     if isinstance(crop, dict):
@@ -129,7 +131,8 @@ def _filter(resample: object, where: str) -> int:
     number = _FILTERS.get(resample.lower(), -1) if isinstance(resample, str) else resample
     if not isinstance(number, int) or number not in _FILTERS.values():
         raise CheckpointError(
-            f"{where} resizes by the filter {resample!r}, expected one of {', '.join(_FILTERS)} (0 to 5)."
+            f"{where} resizes by the filter {resample!r}, expected one of {', '.join(_FILTERS)} "
+            "(0 to 5)."
         )
     return number
 
@@ -137,9 +140,9 @@ def _filter(resample: object, where: str) -> int:
 class VideoBackbone(Backbone):
     """Clips ``uint8 [batch, frames, size, size, 3]`` to the last hidden states.
 
-    VideoMAE (Tong et al. 2022) gives a token to each tube of patches, TimeSformer (Bertasius et al. 2021)
-    and ViViT (Arnab et al. 2021) one to each patch and one more before them. All clips have the same
-    tokens. Cost: that of the model, whether a row's cell is there or not.
+    VideoMAE (Tong et al. 2022) gives a token to each tube of patches, TimeSformer (Bertasius et al.
+    2021) and ViViT (Arnab et al. 2021) one to each patch or tube, and one more before them. All clips
+    have as many tokens. Cost: that of the model, whether a row's cell is there or not.
     """
 
     def __init__(self, model: nn.Module, state: State) -> None:
@@ -198,7 +201,7 @@ def make_video(config: dict[str, Any], state: State, folder: Path | None) -> Vid
             model = AutoModel.from_config(built, dtype=torch.float32, **extra)
         else:
             model = _loaded(AutoModel, folder, built, extra)
-    return VideoBackbone(model.eval(), state)
+    return VideoBackbone(model, state).eval()
 
 
 def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
@@ -218,7 +221,8 @@ def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
         raise CheckpointError(f"the weights in '{folder}' cannot be loaded: {words}") from None
     if absent := sorted(told["missing_keys"]):
         raise CheckpointError(
-            f"the weights in '{folder}' lack {len(absent)} of the model's tensors, such as '{absent[0]}'."
+            f"the weights in '{folder}' lack {len(absent)} of the model's tensors, such as "
+            f"'{absent[0]}'."
         )
     return model
 

@@ -59,7 +59,7 @@ def right(model, path):
 
 
 def answers(model, source):
-    return model.predict(source)
+    return model.predict(source).tolist()
 
 
 def test_a_column_of_clips_is_proposed(folder, run):
@@ -110,7 +110,7 @@ def test_a_missing_clip_is_filled_and_written_as_a_video(fitted, folder, run):
     assert filled.rates == {"film": 4}  # eight frames in the two seconds that a clip lasts
     (shape,) = {cell.shape for cell in filled.columns["film"] if isinstance(cell, np.ndarray)}
     assert shape == (8, 32, 32, 3)
-    code, _, _ = run("impute", folder / "run", folder / "gaps.csv", "--out", folder / "whole.csv")
+    code, _, _ = run("impute", folder / "run", folder / "gaps.csv", "-o", folder / "whole.csv")
     assert code == 0
     with (folder / "whole.csv").open(newline="") as file:
         cells = [row["film"] for row in csv.DictReader(file)]

@@ -99,7 +99,7 @@ def test_a_batch_is_hidden_by_modality_and_drawn_by_the_seed():
     drawn = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        drawn.append(hide(columns, {"price": "numeric", "clip": "video"}))
+        drawn.append(hide(columns, {"price": "numeric", "clip": "smell"}))
     assert drawn[0]["clip"] is columns["clip"]
     assert torch.equal(drawn[0]["price"].mask, drawn[1]["price"].mask)
     assert not torch.equal(drawn[0]["price"].mask, drawn[2]["price"].mask)

@@ -4,8 +4,10 @@ import builtins
 import struct
 import sys
 import tracemalloc
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -144,11 +146,38 @@ def test_a_packet_that_shows_nothing_leaves_the_frame_before_on_screen() -> None
             film, late, [5], lambda frame: int(frame.to_ndarray(format="rgb24").max())
         )
         assert level == 50
+        seen = frames(film, late, [5, 9], lambda frame: int(frame.to_ndarray(format="rgb24").max()))
+        assert seen == [50, 90]
         times[5] += 10_000
         with pytest.raises(
             CellError, match=r"is a damaged video \(no frame can be decoded at 10\.7 s\)"
         ):
             frames(film, late, [5], lambda frame: frame)
+
+
+def test_frames_without_a_time_are_passed_over() -> None:
+    with opened(encode(shades(4), "mkv", "ffv1"), LIMITS) as film:
+        found = listed(film)
+        decoder = film.stream.codec_context
+
+        class Timeless:
+            """The decoder, whose second frame has lost its time."""
+
+            codec, flush_buffers = decoder.codec, decoder.flush_buffers
+
+            def decode(self, packet: object) -> list[Any]:
+                made = decoder.decode(packet)
+                for frame in made:
+                    if frame.pts == int(found.times[1]):
+                        frame.pts = frame.dts = None
+                return list(made)
+
+        stream = SimpleNamespace(codec_context=Timeless(), time_base=film.stream.time_base)
+        lost = replace(film, stream=stream)
+        levels = frames(
+            lost, found, [0, 1, 2], lambda frame: int(frame.to_ndarray(format="rgb24").max())
+        )
+        assert levels == [0, 0, 20]
 
 
 def test_pictures_are_turned_upright() -> None:

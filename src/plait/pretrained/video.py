@@ -193,14 +193,15 @@ def make_video(config: dict[str, Any], state: State, folder: Path | None) -> Vid
         )
     extra = {"add_pooling_layer": False} if kind == "vivit" else {}
     with _quiet():
-        from transformers import AutoConfig, AutoModel
+        import transformers
 
+        library: Any = transformers  # it has few annotations
         rest = {name: value for name, value in config.items() if name != "model_type"}
-        built = AutoConfig.for_model(str(kind), **rest)
+        built = library.AutoConfig.for_model(str(kind), **rest)
         if folder is None:
-            model = AutoModel.from_config(built, dtype=torch.float32, **extra)
+            model = library.AutoModel.from_config(built, dtype=torch.float32, **extra)
         else:
-            model = _loaded(AutoModel, folder, built, extra)
+            model = _loaded(library.AutoModel, folder, built, extra)
     return VideoBackbone(model, state).eval()
 
 
@@ -230,8 +231,9 @@ def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without transformers' bars and its report of weights that a checkpoint has for other tasks."""
-    from transformers.utils import logging
+    import transformers.utils
 
+    logging: Any = transformers.utils.logging
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

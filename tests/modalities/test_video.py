@@ -180,6 +180,41 @@ def test_frames_without_a_time_are_passed_over() -> None:
         assert levels == [0, 0, 20]
 
 
+def faulty(film: clips.Clip, **changes: Any) -> clips.Clip:
+    """The clip, with parts of PyAV that answer as told."""
+    codec = SimpleNamespace(name="ffv1")
+    decoder = SimpleNamespace(codec=codec, decode=changes.get("decode"), flush_buffers=lambda: None)
+    stream = SimpleNamespace(codec_context=decoder, time_base=film.stream.time_base, index=0)
+    return replace(film, stream=stream, container=changes.get("container", film.container))
+
+
+def test_what_ffmpeg_complains_of_is_a_reason() -> None:
+    def broken(*_: object) -> Any:
+        raise av.InvalidDataError(1, "Invalid data found when processing input")
+
+    incomplete = SimpleNamespace(is_corrupt=True)
+    with opened(encode(shades(4), "mkv", "ffv1"), LIMITS) as film:
+        found = listed(film)
+        for decode, told in (
+            (broken, "is a damaged video (invalid data found when processing input)"),
+            (lambda _: [incomplete], "is a damaged video (a frame is incomplete)"),
+        ):
+            with pytest.raises(CellError) as caught:
+                frames(faulty(film, decode=decode), found, [0], lambda frame: frame)
+            assert str(caught.value) == told
+        packet = SimpleNamespace(
+            pts=0, dts=0, size=4, is_discard=False, is_corrupt=True, is_keyframe=True
+        )
+        for demux, told in (
+            (broken, "is a damaged video (invalid data found when processing input)"),
+            (lambda _: [packet], "is a damaged video (some of its packets are cut off)"),
+        ):
+            container = SimpleNamespace(streams=[], demux=demux)
+            with pytest.raises(CellError) as caught:
+                listed(faulty(film, container=container))
+            assert str(caught.value) == told
+
+
 def test_pictures_are_turned_upright() -> None:
     clip = np.zeros((4, 24, 32, 3), np.uint8)
     clip[:, :12, :16] = 255  # top left

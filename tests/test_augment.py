@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from plait.augment import AUGMENTATIONS, augment, vary_audio, vary_image, vary_signal
+from plait.augment import AUGMENTATIONS, augment, vary_audio, vary_image, vary_signal, vary_video
 from plait.tokens import ColumnBatch
 
 STATES = {
     "image": {"size": 16, "channels": 3},
+    "video": {"frames": 4, "size": 16, "channels": 3},
     "audio": {"mels": 20, "fmin": 20.0, "fmax": 4000.0},
     "signal": {"leads": 2},
     "text": {},
@@ -21,6 +22,10 @@ def cells(modality):
         mask = torch.tensor([True, True, False, True, True, True])
         values = torch.randint(0, 256, (6, 16, 16, 3), dtype=torch.uint8)
         return ColumnBatch(values * mask[:, None, None, None], mask)
+    if modality == "video":
+        mask = torch.tensor([True, True, False, True, True, True])
+        values = torch.randint(0, 256, (6, 4, 16, 16, 3), dtype=torch.uint8)
+        return ColumnBatch(values * mask[:, None, None, None, None], mask)
     mask = torch.arange(30) < LENGTHS[:, None]
     if modality == "text":
         return ColumnBatch(torch.randint(1, 9, (6, 30), dtype=torch.int32) * mask, mask)
@@ -101,6 +106,18 @@ def test_an_image_keeps_its_likeness():
     assert (varied.float() - smooth.float()).abs().mean() < 45
     means = varied.float().mean(dim=(2, 3))
     assert (means[:, -1] > means[:, 0] + 60).all()
+
+
+def test_the_frames_of_a_video_move_alike():
+    still = torch.zeros(20, 1, 16, 16, 3, dtype=torch.uint8)
+    still[:, :, 4:9, 6:12] = torch.tensor([200, 90, 30], dtype=torch.uint8)
+    column = ColumnBatch(still.expand(20, 4, 16, 16, 3), torch.ones(20, dtype=torch.bool))
+    varied = vary_video(column, {}).values.float()
+    assert (varied - still.float()).abs().mean() > 10
+    apart = (varied[:, 1:] - varied[:, :1]).abs().mean(dim=(1, 2, 3, 4))
+    assert apart.max() < 15  # the noise of up to 12 levels alone
+    whole = varied.mean(dim=(2, 3))
+    assert (whole - whole[:, :1]).abs().max() < 5
 
 
 def test_a_sounds_pace_changes_its_length_within_bounds():

@@ -13,6 +13,7 @@ from plait.masking import (
     hide_cell,
     hide_patches,
     hide_stretches,
+    hide_tubes,
     hide_words,
 )
 from plait.modalities.registry import MODALITIES
@@ -50,6 +51,21 @@ def test_patches_take_the_mean_colour(size):
     assert (shown.values[3][changed[3]] == mean[3]).all()
 
 
+def test_tubes_hide_the_same_place_in_every_frame():
+    column = ColumnBatch(
+        torch.randint(0, 256, (ROWS, 5, 16, 16, 3), dtype=torch.uint8),
+        torch.ones(ROWS, dtype=torch.bool),
+    )
+    shown = hide_tubes(column)
+    assert shown.values.dtype == torch.uint8 and shown.mask is column.mask
+    assert shown.values.shape == column.values.shape
+    mean = column.values.float().mean(dim=(2, 3), keepdim=True).to(torch.uint8)
+    hidden = (shown.values == mean).all(dim=4)
+    assert abs(hidden.float().mean() - PARTS) < 0.07
+    assert torch.equal(hidden.all(dim=1), hidden.any(dim=1) & hidden[:, 0])
+    assert torch.equal(shown.values[~hidden], column.values[~hidden])
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_stretches_take_the_mean_of_the_real_steps(dtype):
     steps = 5 * STRETCH + 3
@@ -83,7 +99,7 @@ def test_a_batch_is_hidden_by_modality_and_drawn_by_the_seed():
     drawn = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        drawn.append(hide(columns, {"price": "numeric", "clip": "video"}))
+        drawn.append(hide(columns, {"price": "numeric", "clip": "smell"}))
     assert drawn[0]["clip"] is columns["clip"]
     assert torch.equal(drawn[0]["price"].mask, drawn[1]["price"].mask)
     assert not torch.equal(drawn[0]["price"].mask, drawn[2]["price"].mask)

@@ -1,4 +1,4 @@
-"""Varying images, sounds and signals while training, a whole batch at once.
+"""Varying images, videos, sounds and signals while training, a whole batch at once.
 
 Only changes that leave the meaning alone for most tasks: no mirror images (digits, writing, hearts), no
 change of order in time. All randomness comes from torch's global generator, which the training loop
@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
 from plait.modalities.audio import mel_centres
-from plait.tokens import ColumnBatch
+from plait.tokens import ColumnBatch, fold_frames, unfold_frames
 
 State = dict[str, Any]
 
@@ -48,8 +48,27 @@ def vary_image(column: ColumnBatch, state: State) -> ColumnBatch:
 
     The hole (random erasing, Zhong et al. 2020) covers up to 40 % of each side of every second image.
     """
-    values = column.values.permute(0, 3, 1, 2).to(torch.float32)
-    batch, channels = values.shape[:2]
+    return ColumnBatch(
+        _vary_pixels(column.values, column.mask, column.values.shape[3]), column.mask
+    )
+
+
+def vary_video(column: ColumnBatch, state: State) -> ColumnBatch:
+    """What is done to an image, drawn once a clip: all its frames move and change alike.
+
+    Only the noise is drawn for every frame. The order of the frames stays.
+    """
+    clips = column.values
+    varied = _vary_pixels(fold_frames(clips), column.mask, clips.shape[4])
+    return ColumnBatch(unfold_frames(varied, clips.shape[1]), column.mask)
+
+
+def _vary_pixels(
+    bytes_: UInt8[Tensor, "batch height width_px maps"], mask: Bool[Tensor, " batch"], colours: int
+) -> UInt8[Tensor, "batch height width_px maps"]:
+    """Vary pictures of ``colours`` channels, or of several times as many: a clip's frames."""
+    values = bytes_.permute(0, 3, 1, 2).to(torch.float32)
+    batch, maps = values.shape[:2]
     values = functional.grid_sample(
         values, _moved(values), padding_mode="border", align_corners=False
     )
@@ -57,13 +76,14 @@ def vary_image(column: ColumnBatch, state: State) -> ColumnBatch:
     centre = values.mean(dim=(1, 2, 3), keepdim=True)
     values = (values - centre) * (1 + 0.25 * spread(batch, values)).view(shape) + centre
     values = values + 20 * spread(batch, values).view(shape)
-    if channels > 1:
-        values = values + 15 * (torch.rand(batch, channels, 1, 1, device=values.device) * 2 - 1)
+    if colours > 1:
+        tint = torch.rand(batch, colours, 1, 1, device=values.device) * 2 - 1
+        values = values + 15 * tint.repeat(1, maps // colours, 1, 1)
     noise = 12 * torch.rand(batch, device=values.device)
     values = values + torch.randn_like(values) * noise.view(shape)
     values = torch.where(_hole(values), centre, values)
-    values = values.clamp(0, 255).round() * column.mask.view(shape)
-    return ColumnBatch(values.to(torch.uint8).permute(0, 2, 3, 1), column.mask)
+    values = values.clamp(0, 255).round() * mask.view(shape)
+    return values.to(torch.uint8).permute(0, 2, 3, 1)
 
 
 def _moved(values: Tensor) -> Tensor:
@@ -198,6 +218,7 @@ def vary_signal(column: ColumnBatch, state: State) -> ColumnBatch:
 
 AUGMENTATIONS: dict[str, Callable[[ColumnBatch, State], ColumnBatch]] = {
     "image": vary_image,
+    "video": vary_video,
     "audio": vary_audio,
     "signal": vary_signal,
 }

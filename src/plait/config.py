@@ -227,6 +227,9 @@ class Config(BaseModel):
     max_audio_mb: float = Field(25.0, gt=0, description="Megabytes an audio file.")
     max_audio_seconds: float = Field(600.0, gt=0, description="Seconds an audio file.")
     max_audio_decoded_mib: float = Field(256.0, gt=0, description="Mebibytes decoded, any rate.")
+    max_video_mb: float = Field(200.0, gt=0, description="Megabytes a video file.")
+    max_video_seconds: float = Field(600.0, gt=0, description="Seconds a video.")
+    max_video_megapixels: float = Field(16.0, gt=0, description="Megapixels a frame of a video.")
     max_text_mb: float = Field(1.0, gt=0, description="Megabytes a text cell.")
     max_signal_mb: float = Field(64.0, gt=0, description="Megabytes a signal cell.")
     max_decode_seconds: float = Field(10.0, gt=0, description="Seconds to decode one cell.")
@@ -259,7 +262,9 @@ def configure(**options: Any) -> Config:
 CAPS = tuple(
     name
     for name in Config.model_fields
-    if name.startswith(("max_image", "max_audio", "max_text", "max_signal", "max_decode"))
+    if name.startswith(
+        ("max_image", "max_audio", "max_video", "max_text", "max_signal", "max_decode")
+    )
 )
 """The options that bound what is decoded."""
 

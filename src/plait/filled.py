@@ -12,11 +12,12 @@ from jaxtyping import Bool
 from PIL import Image
 
 from plait.errors import TableError
+from plait.modalities.reel import write_clip
 from plait.table.answers import write_csv, write_table
 from plait.table.quarantine import Quarantine
 
 Cells = dict[str, list[Any]]
-MEDIA = {"image": ".png", "audio": ".wav", "signal": ".npy"}
+MEDIA = {"image": ".png", "video": ".mp4", "audio": ".wav", "signal": ".npy"}
 """Modality → the ending of the file that its rebuilt cells are written to."""
 
 
@@ -29,7 +30,7 @@ class Filled:
         filled: input column → which of its cells were filled. A cell stays None where nothing could
             be said, an empty text for instance.
         modalities: input column → modality.
-        rates: audio column → the rate of its rebuilt sounds in Hz.
+        rates: audio column → the rate of its rebuilt sounds in Hz; video column → frames a second.
         quarantine: cells that were unreadable; they counted as missing and were filled.
         absent: input columns the table lacks; they are filled in every row.
     """
@@ -107,6 +108,7 @@ def write_filled(output: Path | str, filled: Filled, folder: Path, root: Path | 
 
     Raises:
         TableError: something cannot be written, or a column holds media as bytes.
+        MissingExtra: there are videos to write, and PyAV is not installed.
     """
     columns: Cells = {}
     for name, cells in filled.columns.items():
@@ -178,6 +180,8 @@ def _write(file: Path, cell: np.ndarray, rate: int) -> None:
         Image.fromarray(cell[:, :, 0] if cell.shape[2] == 1 else cell).save(file)
     elif file.suffix == ".wav":
         soundfile.write(file, cell, rate)
+    elif file.suffix == ".mp4":
+        write_clip(file, cell, rate)
     else:
         np.save(file, cell, allow_pickle=False)
 

@@ -52,9 +52,9 @@ def impute(
     """The table with its missing input cells filled from the other cells of their rows.
 
     Numbers, categories, dates and texts come as values, an image as ``uint8 [height, width,
-    channels]``, a sound as ``float32 [samples]`` through Griffin-Lim, a signal as an array. All have
-    the prepared size and detail. A row without any cell gets what is usual, as far as training hid
-    whole rows.
+    channels]``, a video as ``[frames, height, width, channels]`` without sound, a sound as ``float32
+    [samples]`` through Griffin-Lim, a signal as an array. All have the prepared size and detail. A row
+    without any cell gets what is usual, as far as training hid whole rows.
 
     Args:
         source: anything `plait.fit` takes; the target may be absent, and is never filled.
@@ -78,11 +78,7 @@ def impute(
         columns=columns,
         filled={name: np.zeros(table.rows, bool) for name in self.model.rebuilt},
         modalities=dict(self.features.modalities),
-        rates={
-            name: int(self.features.states[name]["rate"])
-            for name, modality in self.features.modalities.items()
-            if modality == "audio"
-        },
+        rates=_rates(self.features),
         quarantine=Quarantine(),
     )
     own = {name: _own(columns[name]) for name in self.model.rebuilt if _is_category(self, name)}
@@ -99,6 +95,18 @@ def impute(
         for row in np.flatnonzero(filled.filled[name]).tolist():
             cells[row] = known.get(cells[row], cells[row])
     return filled
+
+
+def _rates(features: Features) -> dict[str, int]:
+    """Samples a second of sounds, and frames a second of videos as long as they usually are."""
+    rates = {}
+    for name, modality in features.modalities.items():
+        state = features.states[name]
+        if modality == "audio":
+            rates[name] = int(state["rate"])
+        elif modality == "video":
+            rates[name] = max(1, round(state["frames"] / max(state.get("seconds", 1.0), 0.1)))
+    return rates
 
 
 def _is_category(fitted: _Fitted, name: str) -> bool:

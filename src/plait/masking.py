@@ -1,8 +1,8 @@
 """Hiding parts of a batch's cells, for masked pretraining: what is hidden has to be guessed.
 
-Subwords as in BERT (Devlin et al. 2019, section 3.1), patches as in the MAE of He et al. (2022),
-stretches of sounds and signals, and whole cells of a table. All randomness comes from torch's global
-generator.
+Subwords as in BERT (Devlin et al. 2019, section 3.1), patches as in the MAE of He et al. (2022)
+and VideoMAE, stretches of sounds and signals, and whole cells of a table. All randomness comes from
+torch's global generator.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,13 +11,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from plait.tokens import ColumnBatch
+from plait.tokens import ColumnBatch, fold_frames, unfold_frames
 
 WORDS = 0.3
 """Share of a text's subwords that are hidden."""
 
 PARTS = 0.5
-"""Share of an image's patches, and of a sound's or signal's stretches."""
+"""Share of the patches of an image or video, and of a sound's or signal's stretches."""
 
 CELLS = 0.3
 """Share of the numbers, categories and dates."""
@@ -73,6 +73,16 @@ def hide_patches(column: ColumnBatch) -> ColumnBatch:
     return ColumnBatch(shown, column.mask)
 
 
+def hide_tubes(column: ColumnBatch) -> ColumnBatch:
+    """The same patches of every frame take that frame's mean colour.
+
+    Tubes, as in VideoMAE (Tong et al. 2022, section 3.3): what is hidden cannot be looked up in the next
+    frame.
+    """
+    shown = hide_patches(ColumnBatch(fold_frames(column.values), column.mask))
+    return ColumnBatch(unfold_frames(shown.values, column.values.shape[1]), column.mask)
+
+
 def hide_stretches(column: ColumnBatch) -> ColumnBatch:
     """Some stretches of time take the cell's mean."""
     real = column.mask.unsqueeze(-1)
@@ -97,6 +107,7 @@ def hide_cell(column: ColumnBatch) -> ColumnBatch:
 
 MASKS: dict[str, Callable[[ColumnBatch], ColumnBatch]] = {
     "image": hide_patches,
+    "video": hide_tubes,
     "audio": hide_stretches,
     "signal": hide_stretches,
     "text": hide_words,

@@ -40,6 +40,9 @@ class Limits:
         audio_bytes: bytes of an audio file.
         audio_seconds: length of an audio file.
         audio_decoded_bytes: frames x channels x 4, whatever the file claims its rate to be.
+        video_bytes: bytes of a video file.
+        video_seconds: length of a video.
+        video_pixels: pixels of one frame of a video, checked in its header and again in every frame.
         text_bytes: bytes of a text in UTF-8.
         signal_bytes: bytes of a signal file, and of the array it claims to hold.
         decode_seconds: time to decode one cell.
@@ -49,6 +52,9 @@ class Limits:
     audio_bytes: int = 25_000_000
     audio_seconds: float = 600.0
     audio_decoded_bytes: int = 256 * 2**20
+    video_bytes: int = 200_000_000
+    video_seconds: float = 600.0
+    video_pixels: int = 16_000_000
     text_bytes: int = 1_000_000
     signal_bytes: int = 64_000_000
     decode_seconds: float = 10.0
@@ -61,6 +67,9 @@ class Limits:
             audio_bytes=round(config.max_audio_mb * 1e6),
             audio_seconds=config.max_audio_seconds,
             audio_decoded_bytes=round(config.max_audio_decoded_mib * 2**20),
+            video_bytes=round(config.max_video_mb * 1e6),
+            video_seconds=config.max_video_seconds,
+            video_pixels=round(config.max_video_megapixels * 1e6),
             text_bytes=round(config.max_text_mb * 1e6),
             signal_bytes=round(config.max_signal_mb * 1e6),
             decode_seconds=config.max_decode_seconds,

@@ -24,6 +24,20 @@ class ColumnBatch(NamedTuple):
         return self.mask if self.mask.ndim == 1 else self.mask.any(dim=1)
 
 
+def fold_frames(
+    values: Shaped[Tensor, "batch frames height width_px channels"],
+) -> Shaped[Tensor, "batch height width_px maps"]:
+    """A clip as one picture of ``frames x channels`` channels, whose frames are treated alike."""
+    return values.permute(0, 2, 3, 1, 4).flatten(3)
+
+
+def unfold_frames(
+    values: Shaped[Tensor, "batch height width_px maps"], frames: int
+) -> Shaped[Tensor, "batch frames height width_px channels"]:
+    """The clip that `fold_frames` laid flat."""
+    return values.unflatten(3, (frames, -1)).permute(0, 3, 1, 2, 4)
+
+
 class Tokens(NamedTuple):
     """An encoder's output. A sample whose stream is missing has no True in its row of the mask."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from clips import encode, square
 from PIL import Image
 
 from plait.errors import SchemaError
@@ -33,6 +34,21 @@ def sounds(folder: Path) -> list[object]:
     return [f"{number}.wav" for number in range(6)]
 
 
+def videos(folder: Path) -> list[object]:
+    kinds = [
+        ("mp4", "mpeg4"),
+        ("mov", "mjpeg"),
+        ("mkv", "ffv1"),
+        ("avi", "mjpeg"),
+        ("webm", "libvpx"),
+    ]
+    for number in range(6):
+        ending, codec = kinds[number % 5]
+        clip = encode(square(frames=1 + 3 * number), ending, codec)
+        (folder / f"{number}.{ending}").write_bytes(clip)
+    return [f"{number}.{kinds[number % 5][0]}" for number in range(6)]
+
+
 def signals(folder: Path) -> list[object]:
     random = np.random.default_rng(0)
     for number in range(6):
@@ -43,6 +59,7 @@ def signals(folder: Path) -> list[object]:
 GOOD: dict[str, Callable[[Path], list[object]]] = {
     "image": images,
     "audio": sounds,
+    "video": videos,
     "signal": signals,
     "text": lambda _: ["a red bird", "猫在睡觉", "two 🐦 birds", "a red fish", "Ünïcode", "[PAD] x"],
     "numeric": lambda _: [1, 2.5, "3", True, -4.0, "1e3"],
@@ -53,6 +70,7 @@ GOOD: dict[str, Callable[[Path], list[object]]] = {
 BAD: dict[str, list[object]] = {
     "image": ["gone.png", b"<html>", b"", 7],
     "audio": ["gone.wav", b"<html>", b"", 7],
+    "video": ["gone.mp4", b"<html>", b"", 7],
     "signal": ["gone.npy", b"\x93NUMPY", [1, "x"], 7],
     "text": ["\ud800", b"\xff\xfe\xfd", "x" * 1_000_001],
     "numeric": ["seven", float("inf"), 1 + 2j, b"1"],
@@ -111,7 +129,7 @@ def test_unknown_name() -> None:
         get("imgae")
     assert str(caught.value) == (
         "unknown modality 'imgae'. Did you mean 'image'? Choose from: "
-        "audio, categorical, datetime, image, numeric, signal, text."
+        "audio, categorical, datetime, image, numeric, signal, text, video."
     )
 
 
@@ -227,7 +245,7 @@ def test_every_preset_fits(modality: Modality, good: list[object], settings: Set
 def test_knows_no_torch() -> None:
     code = (
         "import sys, plait.modalities.registry\n"
-        "heavy = {'torch', 'pandas', 'sklearn', 'scipy', 'pyarrow'} & set(sys.modules)\n"
+        "heavy = {'torch', 'pandas', 'sklearn', 'scipy', 'pyarrow', 'av'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

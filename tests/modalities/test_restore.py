@@ -4,6 +4,7 @@ from datetime import date, datetime
 
 import numpy as np
 import pytest
+from clips import encode, square
 
 from plait.modalities.base import Prepared
 from plait.modalities.registry import MODALITIES, get
@@ -86,6 +87,13 @@ def test_images_are_their_pixels(settings, picture):
     pixels = np.random.default_rng(0).integers(0, 255, (16, 16, 3)).astype(np.uint8)
     (found, missing), _ = there_and_back("image", [picture("a.png", pixels), None], settings)
     np.testing.assert_array_equal(found, pixels)
+    assert missing is None
+
+
+def test_videos_are_their_frames(settings):
+    clip = square(8)
+    (found, missing), _ = there_and_back("video", [encode(clip, "mkv", "ffv1"), None], settings)
+    np.testing.assert_array_equal(found, clip)
     assert missing is None
 
 

@@ -13,6 +13,7 @@ from plait.heads.reconstruct import SURVEYED, sampled
 from plait.heads.signal_decoder import SignalDecoder, Steps
 from plait.heads.tabular_decoder import CategoryDecoder, MomentDecoder, NumberDecoder
 from plait.heads.text_decoder import END, SCORED, TextDecoder, _some
+from plait.heads.video_decoder import VideoDecoder
 from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Fused
 
@@ -36,9 +37,11 @@ def cases():
     lengths = [9, 12, 0, 7, 12, 3]
     audio = {"mels": 5, "rate": 8000, "hop_ms": 10, "window_ms": 25, "fmin": 60.0, "fmax": 4000.0}
     pixels = rng.integers(0, 256, (ROWS, 18, 18, 3)).astype(np.uint8)
+    clips = rng.integers(0, 256, (ROWS, 2, 10, 10, 3)).astype(np.uint8)
     numbers = rng.normal(0, 1, (ROWS, 9)).astype(np.float32)
     return {
         "image": Case({"size": 18, "channels": 3}, PreparedColumn(pixels, None, there)),
+        "video": Case({"size": 10, "channels": 3, "frames": 2}, PreparedColumn(clips, None, there)),
         "audio": Case(audio, ragged(rng.normal(-6, 2, (99, 5)).astype(np.float16), lengths)),
         "signal": Case({"leads": 2}, ragged(rng.normal(0, 1, (99, 2)).astype(np.float32), lengths)),
         "text": Case(
@@ -199,8 +202,38 @@ def test_an_unknown_modality_names_the_decoders():
         decoder_class("imgae")
     assert str(caught.value) == (
         "1 option is wrong:\n  - reconstruct: unknown decoder 'imgae'. Did you mean 'image'? Choose from: "
-        "audio, categorical, datetime, image, numeric, signal, text."
+        "audio, categorical, datetime, image, numeric, signal, text, video."
     )
+
+
+def test_each_frame_of_a_video_is_learnt():
+    shades = torch.tensor([[0, 80, 160, 240], [240, 160, 80, 0]], dtype=torch.uint8)
+    clips = shades[:, :, None, None, None].expand(2, 4, 8, 8, 3)
+    column, vectors = ColumnBatch(clips, torch.ones(2, dtype=torch.bool)), torch.randn(2, 16)
+    state = {"size": 8, "channels": 3, "frames": 4}
+    decoder = VideoDecoder.fitted(state, {}, width=16, size=SIZE, dropout=0.0)
+    optimizer = torch.optim.Adam(decoder.parameters(), 1e-2)
+    for _ in range(200):
+        optimizer.zero_grad()
+        decoder.loss(decoder(Fused(vectors)), column).mean().backward()
+        optimizer.step()
+    output = decoder(Fused(vectors))
+    error = np.abs(decoder.cell(output).values.astype(int) - clips.numpy()).mean(axis=(2, 3, 4))
+    assert error.max() < 20
+    mse = decoder.figures(output, column)["mse"]
+    torch.testing.assert_close(
+        decoder.loss(output, column) * decoder.std**2, mse, atol=1e-6, rtol=1e-4
+    )
+
+
+def test_what_is_usual_of_videos_comes_from_a_few_dozen():
+    values = np.zeros((300, 2, 4, 4, 1), np.uint8)
+    values[::4] = 255
+    column = PreparedColumn(values, None, np.ones(300, bool))
+    assert VideoDecoder.survey(column, np.arange(300))["mean"] == 1.0  # every fourth is looked at
+    assert VideoDecoder.survey(column, np.arange(8))["mean"] == 0.25
+    nothing = PreparedColumn(values, None, np.zeros(300, bool))
+    assert VideoDecoder.survey(nothing, np.arange(300)) == {}
 
 
 @pytest.mark.parametrize("size", [6, 16, 28, 48])

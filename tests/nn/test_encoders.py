@@ -14,12 +14,14 @@ from plait.encoders.registry import (
     check_encoder,
     default_encoder,
 )
+from plait.encoders.video import moving
 from plait.errors import ConfigError
 from plait.tokens import ColumnBatch
 
 WIDTH = 16
 STATES = {
     "image": {"channels": 1, "size": 13},
+    "video": {"channels": 1, "size": 13, "frames": 3},
     "audio": {"mels": 12},
     "text": {"vocabulary": 30, "max_tokens": 64},
     "signal": {"leads": 2},
@@ -48,8 +50,9 @@ def make(case, dropout=0.0):
 
 def cells(modality, rows=5):
     """One batch of columns: as many as the encoder reads, every cell present."""
-    if modality == "image":
-        values = torch.randint(0, 256, (rows, 13, 13, 1), dtype=torch.uint8)
+    if modality in ("image", "video"):
+        frames = (3,) if modality == "video" else ()
+        values = torch.randint(0, 256, (rows, *frames, 13, 13, 1), dtype=torch.uint8)
         return [ColumnBatch(values, torch.ones(rows, dtype=torch.bool))]
     if modality == TABULAR:
         there = torch.ones(rows, dtype=torch.bool)
@@ -291,6 +294,32 @@ def test_image_encoders_take_any_fitted_size_and_colour(name, size):
         assert tokens.shape[1] <= 16
 
 
+@pytest.mark.parametrize("size", [1, 5, 32, 96])
+@pytest.mark.parametrize("name", ENCODERS["video"])
+def test_video_encoders_give_a_token_a_frame(name, size):
+    state = {"channels": 3, "size": size, "frames": 4}
+    part = build_encoder("video", name, state, width=WIDTH, preset="fast", dropout=0.0).eval()
+    values = torch.randint(0, 256, (2, 4, size, size, 3), dtype=torch.uint8)
+    tokens, mask = part(ColumnBatch(values, torch.tensor([True, False])))
+    assert tokens.shape == (2, 4, WIDTH)
+    assert mask.tolist() == [[True] * 4, [False] * 4]
+
+
+@pytest.mark.parametrize("name", ENCODERS["video"])
+def test_video_encoders_see_the_order_of_the_frames(name):
+    part = make(("video", name)).eval()
+    (column,) = cells("video")
+    back = ColumnBatch(column.values.flip(1), column.mask)
+    onward, backward = part(column).values.mean(dim=1), part(back).values.mean(dim=1)
+    assert not torch.allclose(onward, backward, atol=1e-3)
+
+
+def test_what_moves_is_half_the_change_and_nothing_at_first():
+    values = torch.tensor([10, 30, 20], dtype=torch.uint8).reshape(1, 3, 1, 1, 1)
+    seen = moving(ColumnBatch(values, torch.tensor([True]))).flatten(0, 3)
+    assert seen.tolist() == [[10, 127.5], [30, 137.5], [20, 122.5]]
+
+
 @pytest.mark.parametrize("kind", ["gru", "lstm"])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_recurrent_equals_a_packed_bidirectional_network(kind, stride):
@@ -370,6 +399,7 @@ def test_an_unknown_encoder_lists_the_choices_with_a_suggestion():
 def test_the_first_encoder_is_the_default():
     assert {name: default_encoder(name) for name in ENCODERS} == {
         "image": "resnet",
+        "video": "cnn",
         "audio": "cnn",
         "text": "transformer",
         "signal": "cnn",

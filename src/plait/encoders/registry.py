@@ -11,6 +11,7 @@ from plait.encoders.recurrent import Recurrent
 from plait.encoders.signal import SignalCNN, SignalPatches
 from plait.encoders.tabular import Feature, TabularTokens
 from plait.encoders.text import TextTransformer
+from plait.encoders.video import FactorisedCNN, FrameCNN
 from plait.errors import ConfigError, unknown
 
 State = dict[str, Any]
@@ -47,6 +48,18 @@ def _vit(state: State, width: int, size: Size, dropout: float) -> Encoder:
         size=state["size"],
         width=width,
         depth=2 * size["depth"],
+        dropout=dropout,
+    )
+
+
+def _video(kind: type[FrameCNN] | type[FactorisedCNN]) -> Build:
+    return lambda state, width, size, dropout: kind(
+        frames=state["frames"],
+        channels=state["channels"],
+        size=state["size"],
+        width=width,
+        depth=size["depth"],
+        base=size["base"],
         dropout=dropout,
     )
 
@@ -109,6 +122,7 @@ ENCODERS: dict[str, dict[str, Build]] = {
         "pca": _projected("pca", "image"),
         "lda": _projected("lda", "image"),
     },
+    "video": {"cnn": _video(FrameCNN), "r2plus1d": _video(FactorisedCNN)},
     "audio": {
         "cnn": _log_mel_cnn,
         "gru": _recurrent("gru", "audio"),

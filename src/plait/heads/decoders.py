@@ -10,9 +10,11 @@ from plait.heads.reconstruct import Decoder
 from plait.heads.signal_decoder import SignalDecoder
 from plait.heads.tabular_decoder import CategoryDecoder, MomentDecoder, NumberDecoder
 from plait.heads.text_decoder import TextDecoder
+from plait.heads.video_decoder import VideoDecoder
 
 DECODERS: dict[str, type[Decoder]] = {
     "image": ImageDecoder,
+    "video": VideoDecoder,
     "audio": MelDecoder,
     "text": TextDecoder,
     "signal": SignalDecoder,

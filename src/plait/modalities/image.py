@@ -144,6 +144,12 @@ def load_by(data: bytes, recipe: Recipe, limits: Limits) -> np.ndarray:
     return execute(flat if turn is None else flat.transpose(turn), recipe)
 
 
+def boxed(image: Image.Image, size: int, channels: int) -> np.ndarray:
+    """An upright picture as ``uint8 [size, size, channels]``: shrunk, and padded to a square."""
+    pixels = np.asarray(_flatten(image, size, "L" if channels == 1 else "RGB"))
+    return _letterbox(pixels[:, :, None] if channels == 1 else pixels, size)
+
+
 def _read(cell: object, settings: Settings) -> bytes:
     cap = settings.media.limits.image_pixels * FILE_BYTES_A_PIXEL
     return settings.media.read(cell, cap, "max_image_megapixels x 4 bytes")

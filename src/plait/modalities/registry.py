@@ -9,10 +9,12 @@ from plait.modalities.moment import DatetimeModality
 from plait.modalities.numeric import NumericModality
 from plait.modalities.signal import SignalModality
 from plait.modalities.text import TextModality
+from plait.modalities.video import VideoModality
 
 MODALITIES: dict[str, Modality] = {
     "image": ImageModality(),
     "audio": AudioModality(),
+    "video": VideoModality(),
     "signal": SignalModality(),
     "text": TextModality(),
     "numeric": NumericModality(),

@@ -34,8 +34,9 @@ def restore(modality: str, prepared: Prepared, state: State) -> list[Any]:
     Returns:
         numeric: float. categorical: the category's text. datetime: `datetime.date`, or
         `datetime.datetime` where the column has times. text: str. image: ``uint8 [height, width,
-        channels]``. audio: ``float32 [samples]`` at the state's rate. signal: ``float32 [steps]``,
-        ``[steps, leads]`` or ``[leads, steps]``, as the column's own cells are.
+        channels]``. video: ``uint8 [frames, height, width, channels]``. audio: ``float32 [samples]`` at
+        the state's rate. signal: ``float32 [steps]``, ``[steps, leads]`` or ``[leads, steps]``, as the
+        column's own cells are.
     """
     found = RESTORE[modality](prepared, state)
     return [
@@ -101,7 +102,7 @@ def _tokenizer(described: str) -> Tokenizer:
     return Tokenizer.from_str(described)
 
 
-def _images(prepared: Prepared, state: State) -> list[Any]:
+def _pictures(prepared: Prepared, state: State) -> list[Any]:
     return list(prepared.values)
 
 
@@ -132,7 +133,8 @@ RESTORE: dict[str, Callable[[Prepared, State], list[Any]]] = {
     "categorical": _categories,
     "datetime": _dates,
     "text": _texts,
-    "image": _images,
+    "image": _pictures,
+    "video": _pictures,
     "audio": _sounds,
     "signal": _signals,
 }

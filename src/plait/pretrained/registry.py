@@ -8,11 +8,13 @@ from plait.pretrained.base import Family
 from plait.pretrained.efficientnet import EFFICIENTNET, NAME
 from plait.pretrained.image import IMAGE
 from plait.pretrained.text import TEXT
+from plait.pretrained.video import VIDEO
 
 FAMILIES: dict[str, Family] = {
     "image": IMAGE,
     "text": TEXT,
     "audio": AUDIO,
+    "video": VIDEO,
 }
 """Modality → how its checkpoints of the Hugging Face kind are read."""
 

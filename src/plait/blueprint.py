@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.backbones import tune_problems
+from plait.backbones import encoder_name, tune_problems
 from plait.balance import balance_problems, stream_rates
 from plait.config import Config
 from plait.encoders.aligned import ALIGNERS
@@ -146,6 +146,15 @@ def _align_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
             problems.append(f"align: {what} has no aligner; these have: {can}.")
         elif name not in ALIGNERS[modality]:
             problems.append(f"align: {unknown(f'{modality} aligner', name, ALIGNERS[modality])}")
+        elif any(
+            is_reference(encoder_name(config, column, modalities[column]) or "")
+            for column in modalities
+            if key in (column, modalities[column])
+        ):
+            problems.append(
+                f"align: {key} has a pretrained encoder, which wants its cells as they are; leave "
+                "align out, or take one of plait's own encoders."
+            )
         elif key != modality and modality in config.share:
             problems.append(
                 f"align: {key} shares its encoder with all {modality} columns; write {modality} instead."

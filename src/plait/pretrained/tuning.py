@@ -66,7 +66,7 @@ def tune(backbone: Backbone, how: str, *, rank: int, checkpointing: bool = False
         _inject(backbone, how, rank)
     module = _checkpointed(backbone) if checkpointing else None
     if module is not None:
-        module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        module.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def _adaptable(backbone: Backbone, how: str) -> list[str]:

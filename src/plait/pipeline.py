@@ -11,6 +11,7 @@ from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import Evaluation, infer, measure, subsets
+from plait.explain.held import learn
 from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
 from plait.fusion.registry import FUSIONS
@@ -124,6 +125,9 @@ def _fit(
         )
     plan = with_decoders(plan, config, features, prepared.columns, data.train)
     model, history = train_model(data, features, plan, prepared, tuned, folder, resume, reporter)
+    held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
+    for note in held.notes():
+        reporter.note(note)
     metrics = _measure(model, data, prepared, config).to_json()
     if plan.decoders:
         metrics["reconstruction"] = measure_rebuilt(
@@ -141,6 +145,7 @@ def _fit(
         history=history,
         rows=rows,
         quarantine=prepared.quarantine,
+        held=held,
     )
     _answer_golden(predictor)
     if folder is not None:

@@ -12,7 +12,7 @@ from plait.evaluate import BATCH
 from plait.loader import collate, row_bytes
 from plait.model import Model
 from plait.store import PreparedColumn
-from plait.tokens import Tokens
+from plait.tokens import ColumnBatch, Tokens
 
 COPIES = 64 * 2**20
 """Bytes of tokens at most that are copied so that several subsets are fused at once."""
@@ -32,7 +32,6 @@ class Scored(NamedTuple):
     scores: dict[str, Float[np.ndarray, "subsets batch outputs"]]
 
 
-@torch.no_grad()
 def score_subsets(
     model: Model,
     columns: Mapping[str, PreparedColumn],
@@ -50,14 +49,25 @@ def score_subsets(
     keep = torch.from_numpy(subsets)
     for start in range(0, max(1, len(rows)), BATCH):  # no rows make one empty batch
         part = order[start : start + BATCH]
-        tokens = model.encode(collate(columns, rows[part]))
-        present = torch.stack([stream.present for stream in tokens.values()], dim=1)
-        found: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
-        for some in keep.split(_at_once(tokens)):
-            for name, scores in _scores(model, tokens, some).items():
-                found[name].append(scores.float().numpy())
-        whole = {name: np.concatenate(parts) for name, parts in found.items()}
-        yield Scored(part, present.numpy(), whole)
+        yield _scored(model, part, collate(columns, rows[part]), keep)
+
+
+@torch.no_grad()
+def _scored(
+    model: Model,
+    part: Int64[np.ndarray, " batch"],
+    batch: Mapping[str, ColumnBatch],
+    keep: Bool[Tensor, "subsets streams"],
+) -> Scored:
+    """One batch of rows."""
+    tokens = model.encode(batch)
+    present = torch.stack([stream.present for stream in tokens.values()], dim=1)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
+    for some in keep.split(_at_once(tokens)):
+        for name, scores in _scores(model, tokens, some).items():
+            found[name].append(scores.float().numpy())
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    return Scored(part, present.numpy(), whole)
 
 
 def _at_once(tokens: Mapping[str, Tokens]) -> int:

@@ -12,5 +12,6 @@ def several(maker: Any, braid: Any, tmp_path_factory: pytest.TempPathFactory) ->
     model = maker.fit(
         braid / "train.csv", ["label", "score", "tags"], out=out, epochs=2, golden_rows=2,
         target_kinds={"tags": "multilabel"}, separator=";",
+        validation=0.45,
     )  # fmt: skip
     return model, out

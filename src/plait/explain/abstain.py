@@ -66,7 +66,7 @@ def risk_coverage(
 
 
 def confidence_of(
-    target: Target, scores: Float[np.ndarray, "rows classes"]
+    target: Target, scores: Float[np.ndarray, "rows *classes"]
 ) -> Float[np.ndarray, " rows"]:
     """How sure each row's answer is.
 

@@ -26,6 +26,7 @@ from plait.errors import (
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.explain.abstain import withhold
 from plait.explain.contributions import contributions
+from plait.explain.explanation import explain
 from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
 from plait.explain.sets import predict_set
 from plait.features import Features, PreparedTable, settings_for
@@ -150,6 +151,7 @@ class Predictor:
         return np.concatenate(parts)
 
     contributions = contributions
+    explain = explain
     impute = impute
     predict_set = predict_set
 

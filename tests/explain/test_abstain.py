@@ -50,7 +50,9 @@ def test_confidence_by_kind():
     scores = np.array([[0.7, 0.1], [0.2, 0.6]])
     assert confidence_of(Target("y", "binary", ("a", "b")), scores).tolist() == [0.7, 0.6]
     assert confidence_of(Target("y", "multilabel", ("a", "b")), scores) == pytest.approx([0.7, 0.6])
-    with pytest.raises(ConfigError, match="abstain_below: 'y' is a number, whose answers have no confidence"):
+    with pytest.raises(
+        ConfigError, match="abstain_below: 'y' is a number, whose answers have no confidence"
+    ):
         confidence_of(Target("y", "regression"), scores)
 
 
@@ -66,7 +68,9 @@ def test_withheld_answers_are_rows_still(several, braid):
     for row in range(24):
         told = None if sure[row] < limit else answers.values["label"][row]
         assert found.values["label"][row] == told
-    assert "score" not in found.abstained and (found.values["score"] == answers.values["score"]).all()
+    assert (
+        "score" not in found.abstained and (found.values["score"] == answers.values["score"]).all()
+    )
     columns = found.to_columns()
     names = list(columns)
     assert names.index("label_abstained") == names.index("label") + 1
@@ -101,7 +105,9 @@ def test_numbers_alone_cannot_be_withheld(several, braid):
 def test_the_command_writes_empty_answers(run, plain_run, maker, tmp_path):
     _, folder = plain_run
     table = maker.csv(tmp_path, "new.csv", maker.plain(10, seed=5))
-    code, _, _ = run("predict", folder, table, "-o", tmp_path / "a.csv", "--abstain-below", "1", "-q")
+    code, _, _ = run(
+        "predict", folder, table, "-o", tmp_path / "a.csv", "--abstain-below", "1", "-q"
+    )
     assert code == 0
     with (tmp_path / "a.csv").open() as file:
         rows = list(csv.DictReader(file))

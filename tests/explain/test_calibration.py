@@ -73,9 +73,14 @@ def test_the_figures_are_of_rows_the_temperature_was_not_fitted_to(rng):
 
         def nll(t, rows):
             scaled = logits[rows].astype(float) / np.exp(t)
-            return (np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(scaled)), truth[rows]])
+            return np.log(np.exp(scaled).sum(axis=1)) - scaled[np.arange(len(scaled)), truth[rows]]
 
-        best = minimize(lambda t: nll(t, ~held).mean(), 0.0, method="Nelder-Mead", options={"xatol": 1e-6}).x
+        best = minimize(
+            lambda t, rows=~held: nll(t, rows).mean(),
+            0.0,
+            method="Nelder-Mead",
+            options={"xatol": 1e-6},
+        ).x
         loss.append(nll(best, held))
     assert found.log_loss[1] == pytest.approx(np.concatenate(loss).mean(), abs=1e-5)
     assert found.log_loss[0] == pytest.approx(nll(0.0, np.arange(200)).mean(), abs=1e-6)
@@ -90,7 +95,9 @@ def test_what_would_not_help_is_left_alone():
         assert found.applied == (found.log_loss[1] < found.log_loss[0])
         if not found.applied:
             assert found.temperature == 1.0
-            assert "is not calibrated, for a temperature would not help: log loss" in found.told("y")
+            assert "is not calibrated, for a temperature would not help: log loss" in found.told(
+                "y"
+            )
             break
     else:
         raise AssertionError("no case where it would not help")
@@ -172,7 +179,7 @@ def test_a_fit_tells_and_keeps_its_temperatures(several, braid):
 
 
 def test_golden_rows_hold_the_calibrated_answers(several):
-    model, folder = several
+    _, folder = several
     again = plait.load(folder)
     assert again.verify() < 1e-5
     for head in again.model.heads:
@@ -217,7 +224,9 @@ def test_a_bundle_of_before_loads_uncalibrated(several, braid, tmp_path):
         del manifest["files"][name]
     (old / "bundle.json").write_text(json.dumps(manifest))
     model = plait.load(old)
-    assert model.held.calibration == {} and model.held.conformal == {} and model.held.outlier is None
+    assert (
+        model.held.calibration == {} and model.held.conformal == {} and model.held.outlier is None
+    )
     assert all(head.temperature == 1 for head in model.model.heads)
     assert len(model.predict(braid / "test.csv")["label"]) == 24
 
@@ -225,6 +234,8 @@ def test_a_bundle_of_before_loads_uncalibrated(several, braid, tmp_path):
 @pytest.mark.parametrize("temperature", [0, -1, float("nan"), float("inf")])
 def test_a_temperature_is_a_positive_number(temperature):
     with pytest.raises(ValueError, match="a temperature is a positive number, got"):
-        Calibration.from_json({"temperature": temperature, "rows": 3, "log_loss": None, "error": None})
+        Calibration.from_json(
+            {"temperature": temperature, "rows": 3, "log_loss": None, "error": None}
+        )
     fine = Calibration(1.5, 30, (0.5, 0.4), (0.1, 0.05))
     assert Calibration.from_json(json.loads(json.dumps(fine.to_json()))) == fine

@@ -40,17 +40,19 @@ def asked(several, braid):
 
 def by_orders(streams, value):
     """The Shapley value as the mean over all orders of arrival."""
-    total = {name: 0.0 for name in streams}
+    total = dict.fromkeys(streams, 0.0)
     orders = list(permutations(streams))
     for order in orders:
         for place, name in enumerate(order):
-            total[name] = total[name] + value(frozenset(order[: place + 1])) - value(frozenset(order[:place]))
+            total[name] = (
+                total[name] + value(frozenset(order[: place + 1])) - value(frozenset(order[:place]))
+            )
     return np.stack([total[name] / len(orders) for name in streams], axis=-1)
 
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_row_sums_to_what_all_streams_change(told, target):
-    model, found = told
+    _, found = told
     shares = found.targets[target]
     np.testing.assert_allclose(shares.values.sum(axis=1), shares.fused - shares.empty, atol=1e-5)
     assert shares.error is None and shares.interaction_error is None and not found.sampled
@@ -77,7 +79,9 @@ def test_shares_of_a_number_are_in_its_own_units(told, asked, braid):
     target, shares = model.targets[1], found.targets["score"]
     value = lambda names: target.original(scores[names]["score"][:, 0])  # noqa: E731
     np.testing.assert_allclose(shares.values, by_orders(streams, value), atol=1e-5)
-    np.testing.assert_allclose(shares.fused, model.answer(braid / "test.csv").values["score"], atol=1e-5)
+    np.testing.assert_allclose(
+        shares.fused, model.answer(braid / "test.csv").values["score"], atol=1e-5
+    )
     assert shares.unit == target.scale
 
 
@@ -101,7 +105,9 @@ def test_metrics_are_shared_out_too(told, asked, target):
     values, present, _ = one.encode(table.cells(target))
 
     def value(names):
-        told = METRICS[one.kind](natural(one, values[present]), natural(one, scores[names][target][present]))
+        told = METRICS[one.kind](
+            natural(one, values[present]), natural(one, scores[names][target][present])
+        )
         return np.array(list(told.values()))
 
     right = by_orders(streams, value)
@@ -118,7 +124,10 @@ def test_a_missing_stream_gets_exactly_nothing(told):
         assert (shares.values[~found.present] == 0).all()
         assert (np.abs(shares.values[found.present]) > 0).mean() > 0.9
         for number, (one, two) in enumerate(found.pairs):
-            there = found.present[:, found.streams.index(one)] & found.present[:, found.streams.index(two)]
+            there = (
+                found.present[:, found.streams.index(one)]
+                & found.present[:, found.streams.index(two)]
+            )
             assert (shares.interactions[~there, number] == 0).all()
 
 
@@ -129,7 +138,9 @@ def test_sampled_shares_sum_up_and_have_errors(told, several, braid, monkeypatch
     assert found.sampled and not exact.sampled
     for name, shares in found.targets.items():
         np.testing.assert_allclose(shares.values.sum(1), shares.fused - shares.empty, atol=1e-5)
-        assert (shares.values[~found.present] == 0).all() and (shares.error[~found.present] == 0).all()
+        assert (shares.values[~found.present] == 0).all() and (
+            shares.error[~found.present] == 0
+        ).all()
         off = np.abs(shares.values - exact.targets[name].values)
         assert (off <= 5 * shares.error + 1e-6).mean() > 0.95
     assert (found.targets["label"].metrics["accuracy"].error >= 0).all()

@@ -12,7 +12,10 @@ def unit(vectors):
 
 
 def test_it_is_the_distance_to_the_tenth_neighbour(rng):
-    bank, new = rng.normal(size=(80, 6)).astype(np.float32), rng.normal(size=(30, 6)).astype(np.float32)
+    bank, new = (
+        rng.normal(size=(80, 6)).astype(np.float32),
+        rng.normal(size=(30, 6)).astype(np.float32),
+    )
     found = Neighbourhood.fit(bank)
     trees = NearestNeighbors(n_neighbors=NEIGHBOURS + 1).fit(unit(bank))
     own = np.sort(trees.kneighbors(unit(bank))[0][:, NEIGHBOURS])  # the first is the row itself
@@ -27,8 +30,8 @@ def test_rows_of_the_same_source_have_a_uniform_percentile():
     found = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        draw = lambda rows: (rng.normal(size=(rows, 4)) + [3, 0, 0, 0]).astype(np.float32)  # noqa: B023, E731
-        found.append(Neighbourhood.fit(draw(100)).percentile(draw(40)))
+        rows = rng.normal((3, 0, 0, 0), size=(140, 4)).astype(np.float32)
+        found.append(Neighbourhood.fit(rows[:100]).percentile(rows[100:]))
     whole = np.concatenate(found)
     assert whole.mean() == pytest.approx(50, abs=3)
     for share in (10, 50, 90):

@@ -16,7 +16,9 @@ method       score of answer y
 ``absolute`` ``|y - ŷ|``, for numbers: intervals of one width
 ============ ================================================================================
 
-The answered class is always in the set, so no set is empty; that can only raise coverage.
+Unless empty sets are asked for, the answered class is always in the set. That can only raise coverage:
+where the model is right more often than was promised, coverage is as high as its accuracy. With empty
+sets, which say that no class is usual for such a row, coverage is the promised one.
 """
 
 from math import ceil, floor
@@ -110,18 +112,20 @@ def members(
     limit: float,
     *,
     seed: int = 0,
+    empty: bool = False,
 ) -> Bool[np.ndarray, "rows classes"]:
     """Which classes each row's set holds.
 
     Args:
         limit: what `threshold` gave.
         seed: of the chance in ``aps_random``.
+        empty: whether a set may hold nothing.
     """
     # Another stream of chance than that of the held-out rows.
     chance = np.random.default_rng([seed, 1]).random(len(scores))
     uniform = chance if method == APS_RANDOM else None
     kept = oddness(method, scores, uniform) <= limit
-    if len(scores):
+    if len(scores) and not empty:
         kept[np.arange(len(scores)), scores.argmax(axis=1)] = True
     return kept
 

@@ -54,7 +54,7 @@ class Inputs:
     ) -> None:
         self.model = model
         self.batch = batch
-        self.mask: dict[str, Bool[Tensor, "batch *steps"]] = {
+        self.mask: dict[str, Bool[Tensor, batch * steps]] = {
             name: column.mask for name, column in batch.items()
         }
         self._ids = {name for name, column in batch.items() if _is_ids(column.values)}

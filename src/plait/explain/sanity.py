@@ -256,7 +256,8 @@ def randomisation_check(
             order = torch.randperm(parameter.numel(), generator=generator)
             parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
     one, two = (
-        attribute(which, columns, rows, target, features, steps=steps) for which in (model, shuffled)
+        attribute(which, columns, rows, target, features, steps=steps)
+        for which in (model, shuffled)
     )
     checks = []
     for name in one.maps:

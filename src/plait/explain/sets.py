@@ -102,6 +102,7 @@ def predict_set(
     *,
     coverage: float = 0.9,
     method: str | None = None,
+    empty: bool = False,
     root: Path | str | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
@@ -115,6 +116,8 @@ def predict_set(
         source: anything `plait.fit` takes; the target may be absent.
         coverage: between 0 and 1.
         method: ``lac`` (default), ``aps`` or ``aps_random`` for classes; numbers have ``absolute``.
+        empty: whether a set may hold nothing. By default it holds the answered class at least, so that a
+            model that is right more often than was asked covers more than that.
         root: the folder media paths are relative to; default: the table's own.
         seed: of the chance in ``aps_random``.
 
@@ -152,7 +155,7 @@ def predict_set(
             truth = target.encode(table.cells(target.name))[:2]
         rows = len(self.held.conformal[target.name][chosen[target.name]])
         found[target.name] = _sets(
-            target, answers, chosen[target.name], limits[target.name], rows, truth, seed
+            target, answers, chosen[target.name], limits[target.name], rows, truth, seed, empty
         )
     left = [target.name for target in self.targets if target not in asked]
     notes = [f"'{name}' is a set of labels and gets no prediction set" for name in left]
@@ -173,6 +176,7 @@ def _sets(
     held_out: int,
     truth: tuple[np.ndarray, Bool[np.ndarray, " rows"]] | None,
     seed: int,
+    empty: bool,
 ) -> TargetSets:
     scores = answers.scores[target.name]
     if target.kind == "regression":
@@ -184,7 +188,7 @@ def _sets(
         return TargetSets(
             method, limit, held_out, low=low, high=high, measured=_measured(inside, truth)
         )
-    kept = members(method, scores, limit, seed=seed)
+    kept = members(method, scores, limit, seed=seed, empty=empty)
     order = np.argsort(-scores, axis=1, kind="stable")
     sets = [
         target.natural(places[which[places]].tolist())

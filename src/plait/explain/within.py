@@ -2,24 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 from torch import Tensor
 
-from plait.config import Config
-from plait.devices import compute_threads, torch_threads
 from plait.explain.path import Inputs, Kind, answer_score, answered, kind_of
 from plait.explain.plain import plain
-from plait.features import Features, PreparedTable
+from plait.features import Features
 from plait.loader import collate
 from plait.model import Model
-from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn
-from plait.table.source import Table, open_table
 from plait.table.target import Target
 from plait.tokens import ColumnBatch
 
@@ -177,41 +172,13 @@ def _cells(values: np.ndarray, mask: np.ndarray) -> Iterator[Map | None]:
             yield np.asarray(own[real] if real.ndim else own)
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    """What maps need of a `plait.predict.Predictor`."""
-
-    config: Config
-    features: Features
-    model: Model
-    targets: list[Target]
-
-    def _chunks(
-        self, table: Table, reporter: Reporter
-    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
-
-
-def within(
-    fitted: _Fitted, source: Any, *, root: Path | str | None = None, steps: int = STEPS
-) -> dict[str, Within]:
-    """Every target's maps of every row of a table (see `integrated`)."""
-    table = open_table(source, root=root, empty=True)
-    parts: dict[str, list[Within]] = {target.name: [] for target in fitted.targets}
-    with torch_threads(fitted.config.threads or compute_threads()):
-        for _, rows, prepared in fitted._chunks(table, Silent()):
-            for target in fitted.targets:
-                found = attribute(
-                    *(fitted.model, prepared.columns, np.arange(rows), target, fitted.features),
-                    steps=steps,
-                )
-                parts[target.name].append(found)
-    return {name: _joined(some) for name, some in parts.items()}
-
-
-def _joined(parts: list[Within]) -> Within:
+def joined(parts: list[Within]) -> Within:
+    """The maps of several runs of rows as one."""
     first = parts[0]
     if len(parts) == 1:
         return first
-    ends = (np.concatenate([getattr(one, name) for one in parts]) for name in ("score", "base", "gap"))
+    ends = (
+        np.concatenate([getattr(one, name) for one in parts]) for name in ("score", "base", "gap")
+    )
     maps = {name: [each for one in parts for each in one.maps[name]] for name in first.maps}
     return Within(first.target, first.kinds, maps, *ends, left=first.left)

@@ -128,7 +128,9 @@ def test_baselines():
     found = Inputs(model, batch, {"one": "pixels", "two": "spectrum"})
     mean = pixels.float().mean(dim=(1, 2))
     np.testing.assert_allclose(found.base["one"], mean[:, None, None].expand(1, 2, 4, 3))
-    np.testing.assert_allclose(found.base["two"][0, 0], [2, 3, 4, 5])  # the mean of the two real steps
+    np.testing.assert_allclose(
+        found.base["two"][0, 0], [2, 3, 4, 5]
+    )  # the mean of the two real steps
     np.testing.assert_allclose(found.base["two"][0, 2], sound[0, 2])  # padding is its own
 
 
@@ -152,7 +154,9 @@ def test_scores_of_answers():
     assert answer_score(one, scores, answered(one, scores)).tolist() == pytest.approx([0.8, 0.6])
     many = Target("y", "multilabel", ("a", "b"))
     assert answer_score(many, scores, answered(many, scores)).tolist() == pytest.approx([0.8, 0.6])
-    assert answer_score(SIZE, scores[:, :1], answered(SIZE, scores)).tolist() == pytest.approx([5.4, 6.2])
+    assert answer_score(SIZE, scores[:, :1], answered(SIZE, scores)).tolist() == pytest.approx(
+        [5.4, 6.2]
+    )
 
 
 # Of a fitted model.
@@ -184,7 +188,9 @@ def test_completeness(prepared, place):
 
 def test_maps_have_the_shapes_of_what_they_mark(prepared):
     model, columns = prepared
-    found = attribute(model.model, columns, np.arange(10), model.targets[0], model.features, steps=4)
+    found = attribute(
+        model.model, columns, np.arange(10), model.targets[0], model.features, steps=4
+    )
     assert found.kinds == {
         "photo": "pixels", "note": "tokens", "voice": "spectrum", "price": "field", "shop": "field",
         "day": "field", "pulse": "signal",
@@ -207,7 +213,9 @@ def test_maps_have_the_shapes_of_what_they_mark(prepared):
 def test_the_score_is_that_of_the_answer(prepared, braid):
     model, columns = prepared
     answers = model.answer(plait.open_table(braid / "test.csv").slice(0, 10))
-    found = attribute(model.model, columns, np.arange(10), model.targets[0], model.features, steps=2)
+    found = attribute(
+        model.model, columns, np.arange(10), model.targets[0], model.features, steps=2
+    )
     np.testing.assert_allclose(found.score, answers.scores["label"].max(axis=1), atol=1e-5)
     none = attribute(model.model, columns, np.arange(0), model.targets[0], model.features, steps=2)
     assert len(none) == 0

@@ -216,22 +216,12 @@ def contributions(
     present, notes = [], []
     with torch_threads(self.config.threads or compute_threads()):
         for start, rows, prepared in self._chunks(table, reporter or Silent()):
-            seen = np.zeros((rows, len(streams)), dtype=bool)
             kept = np.isin(np.arange(start, start + rows), wanted)
-            found = {
-                target.name: np.zeros((len(game.subsets), rows, max(1, len(target.classes))))
-                for target in self.targets
-            }
-            for part in score_subsets(self.model, prepared.columns, np.arange(rows), game.subsets):
-                seen[part.rows] = part.present
-                for name, scores in part.scores.items():
-                    found[name][:, part.rows] = scores
+            found, seen = _run(self, prepared, rows, game)
             for target in self.targets:
-                gathered[target.name].add(
-                    found[target.name], seen, kept if target in known else None
-                )
+                truth = kept if target in known else None
+                gathered[target.name].add(found[target.name], seen, truth)
             present.append(seen)
-            # `_chunks` counts rows from its own start; only what is the same for all is told here.
             notes += [line for line in _notes(prepared, start) if line not in notes]
     if known and table.rows > MOST:
         notes.append(f"metrics are shared out over {len(wanted)} of the {table.rows} rows")
@@ -242,6 +232,22 @@ def contributions(
     pairs = [(streams[one], streams[two]) for one, two in game.pairs]
     whole = np.concatenate(present)
     return Contributions(table.name, streams, pairs, whole, shares, game.sampled, notes)
+
+
+def _run(
+    fitted: _Fitted, prepared: PreparedTable, rows: int, game: Game
+) -> tuple[dict[str, Float[np.ndarray, "subsets rows outputs"]], Bool[np.ndarray, "rows streams"]]:
+    """A run of rows: each target's scores for every subset, and which streams each row has."""
+    seen = np.zeros((rows, game.players), dtype=bool)
+    found = {
+        target.name: np.zeros((len(game.subsets), rows, max(1, len(target.classes))))
+        for target in fitted.targets
+    }
+    for part in score_subsets(fitted.model, prepared.columns, np.arange(rows), game.subsets):
+        seen[part.rows] = part.present
+        for name, scores in part.scores.items():
+            found[name][:, part.rows] = scores
+    return found, seen
 
 
 def _notes(prepared: PreparedTable, start: int) -> list[str]:

@@ -162,6 +162,6 @@ def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
     ids, mask = column.batch(np.arange(len(column)))
     told: Words = []
     for own, real in zip(ids, mask, strict=True):
-        tokens = [tokenizer.id_to_token(int(one)) for one in own[real]]
+        tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
         told.append([decoder.decode([token]) for token in tokens] if tokens else None)
     return told

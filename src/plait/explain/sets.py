@@ -71,7 +71,8 @@ class PredictionSets:
             if one.sets is not None:
                 columns[f"{name}_set"] = one.sets
             elif one.low is not None and one.high is not None:
-                columns[f"{name}_low"], columns[f"{name}_high"] = one.low, one.high
+                columns[f"{name}_low"] = one.low.tolist()
+                columns[f"{name}_high"] = one.high.tolist()
         return columns
 
     def to_json(self) -> dict[str, Any]:
@@ -125,22 +126,7 @@ def predict_set(
         ConfigError: the coverage cannot be promised from so few validation rows; no such method.
         TableError: the model was saved before it kept what this needs, or its only targets are labels.
     """
-    every = sorted({name for names in METHODS.values() for name in names})
-    if method is not None and method not in every:
-        raise ConfigError([f"method: {unknown('method', method, every)}"])
-    asked = [target for target in self.targets if METHODS[target.kind]]
-    if not asked:
-        raise TableError(
-            f"'{self.targets[0].name}' is a set of labels, for which there are no prediction sets; "
-            "predict_proba gives each label's probability."
-        )
-    lacking = [target.name for target in asked if target.name not in self.held.conformal]
-    if lacking:
-        raise TableError(
-            f"this model keeps no validation scores of {', '.join(map(repr, lacking))}, which sets are "
-            "promised from: it was saved by an older plait, or had no validation row with an answer. "
-            "Fit it again."
-        )
+    asked = _asked(self, method)
     chosen = {target.name: _method(target, method) for target in asked}
     limits = {
         name: threshold(self.held.conformal[name][which], coverage, name)
@@ -160,6 +146,27 @@ def predict_set(
     left = [target.name for target in self.targets if target not in asked]
     notes = [f"'{name}' is a set of labels and gets no prediction set" for name in left]
     return PredictionSets(coverage, found, answers.notes() + notes)
+
+
+def _asked(fitted: _Fitted, method: str | None) -> list[Target]:
+    """The targets that get sets, after checking that there are some and that they can have them."""
+    every = sorted({name for names in METHODS.values() for name in names})
+    if method is not None and method not in every:
+        raise ConfigError([f"method: {unknown('method', method, every)}"])
+    asked = [target for target in fitted.targets if METHODS[target.kind]]
+    if not asked:
+        raise TableError(
+            f"'{fitted.targets[0].name}' is a set of labels, for which there are no prediction sets; "
+            "predict_proba gives each label's probability."
+        )
+    lacking = [target.name for target in asked if target.name not in fitted.held.conformal]
+    if lacking:
+        raise TableError(
+            f"this model keeps no validation scores of {', '.join(map(repr, lacking))}, which sets are "
+            "promised from: it was saved by an older plait, or had no validation row with an answer. "
+            "Fit it again."
+        )
+    return asked
 
 
 def _method(target: Target, method: str | None) -> str:

@@ -147,12 +147,12 @@ def attribute(
         for name, values in found.items():
             whole = pooled(values, kinds[name]).numpy()
             maps.setdefault(name, []).extend(_cells(whole, inputs.mask[name].numpy()))
-    score, base, gap = (
+    edges = [
         np.concatenate([part[number] for part in ends]) if ends else np.zeros(0, np.float32)
         for number in range(3)
-    )
+    ]
     left = [name for name in kinds if name not in maps]
-    return Within(target.name, kinds, maps, score, base, gap, left)
+    return Within(target.name, kinds, maps, edges[0], edges[1], edges[2], left)
 
 
 def kinds_of(features: Features, batch: Mapping[str, ColumnBatch]) -> dict[str, Kind]:
@@ -177,8 +177,8 @@ def joined(parts: list[Within]) -> Within:
     first = parts[0]
     if len(parts) == 1:
         return first
-    ends = (
+    score, base, gap = (
         np.concatenate([getattr(one, name) for one in parts]) for name in ("score", "base", "gap")
     )
     maps = {name: [each for one in parts for each in one.maps[name]] for name in first.maps}
-    return Within(first.target, first.kinds, maps, *ends, left=first.left)
+    return Within(first.target, first.kinds, maps, score, base, gap, first.left)

@@ -181,9 +181,9 @@ def test_a_fit_tells_and_keeps_its_temperatures(several, braid):
 def test_golden_rows_hold_the_calibrated_answers(several):
     _, folder = several
     again = plait.load(folder)
-    assert again.verify() < 1e-5
+    assert len(again.golden) == 2 and again.verify() < 1e-5
     for head in again.model.heads:
-        head.temperature = 0.01
+        head.temperature = 5.0
     with pytest.raises(plait.errors.BundleError, match="golden rows now give answers that differ"):
         again.verify()
 

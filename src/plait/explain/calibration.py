@@ -13,7 +13,8 @@ FEWEST = 20
 """Rows with a known answer that a temperature is fitted to at least."""
 
 FOLDS = 5
-COLDEST, HOTTEST = 0.05, 20.0
+COLDEST, HOTTEST = 0.25, 20.0
+"""Bounds of a temperature. Where few validation rows hold no mistake, colder would always seem better."""
 
 Logits = Float[np.ndarray, "rows outputs"]
 Truth = Shaped[np.ndarray, "rows ..."]

@@ -14,7 +14,7 @@ FEWEST = 20
 
 FOLDS = 5
 COLDEST, HOTTEST = 0.25, 20.0
-"""Bounds of a temperature. Where few validation rows hold no mistake, colder would always seem better."""
+"""Bounds of a temperature. Where few validation rows hold no mistake, colder always seems better."""
 
 Logits = Float[np.ndarray, "rows outputs"]
 Truth = Shaped[np.ndarray, "rows ..."]

@@ -30,6 +30,9 @@ class Measurement:
 MEASUREMENTS: dict[str, Measurement] = {
     "startup": Measurement("startup:measure", "import plait; plait --help", 0.3),
     "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
+    "contributions": Measurement(
+        "contributions:measure", "what each stream adds, against one plain pass", 1
+    ),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(
         "fusion_speed:measure", "each fusion against its formula by hand", 6

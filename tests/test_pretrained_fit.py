@@ -220,10 +220,7 @@ def test_shared_encoders_are_tuned_as_one(place):
         tune={"text": "lora"},
         share=("text",),
     )
-    at = {
-        name: encoder
-        for name, encoder in zip(model.model.streams, model.model.encoders, strict=True)
-    }
+    at = dict(zip(model.model.streams, model.model.encoders, strict=True))
     assert at["note"] is at["more"]
 
 

@@ -1,11 +1,15 @@
 """One answer for every row, in the user's own terms."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from plait.errors import PlaitWarning, UnreadableCellsWarning
+from plait.features import PreparedTable
+from plait.modalities.base import Problem
 from plait.table.quarantine import Quarantine
 from plait.table.target import Target
 
@@ -19,6 +23,8 @@ class Answers:
         scores: target → probabilities ``[rows, classes]``, or the numbers themselves.
         quarantine: cells that were unreadable and counted as missing.
         absent: input columns the table lacks; they counted as missing.
+        abstained: target → rows whose answer is None because the model was not sure enough; empty where
+            it was not asked to abstain.
     """
 
     targets: list[Target]
@@ -26,12 +32,15 @@ class Answers:
     scores: dict[str, np.ndarray]
     quarantine: Quarantine
     absent: list[str] = field(default_factory=list)
+    abstained: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
 
     def to_columns(self) -> dict[str, Sequence[Any]]:
         """Columns for a file: the answer, its confidence, and each class's probability.
+
+        Where the model may abstain, a column says where it did; the answer there is None.
 
         A name that is taken, by a target called ``y_confidence`` say, gets an underscore behind it.
         """
@@ -46,9 +55,11 @@ class Answers:
             name, values = target.name, self.values[target.name]
             scores = self.scores[name].astype(np.float64).round(6)
             if target.kind == "multilabel":
-                put(name, [target.join(labels) for labels in values])
+                put(name, [None if cell is None else target.join(cell) for cell in values])
             else:
                 put(name, values.tolist())
+            if name in self.abstained:
+                put(f"{name}_abstained", self.abstained[name].tolist())
             if target.kind in ("binary", "multiclass"):
                 put(f"{name}_confidence", scores.max(axis=1, initial=0).tolist())
             for index, label in enumerate(target.classes):
@@ -76,3 +87,32 @@ def decode(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return answers, scores
     answers = np.array(target.natural(scores.argmax(axis=1).tolist()))
     return answers.astype(object) if target.cells == "text" else answers, scores
+
+
+def add_entries(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
+    """Note the unreadable cells of a run of rows that begins at ``start``."""
+    for entry in prepared.quarantine.entries:
+        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
+
+
+def warned(answers: Answers) -> Answers:
+    """The answers, after saying what must be known about them."""
+    warn(answers.quarantine, answers.absent, level=4)
+    return answers
+
+
+def warn(quarantine: Quarantine, absent: Sequence[str], level: int = 3) -> None:
+    """Warn the caller of a method of `Predictor`, so many calls up."""
+    for name in absent:
+        warnings.warn(
+            f"the table has no column '{name}'; it counted as missing in every row",
+            PlaitWarning,
+            stacklevel=level,
+        )
+    if len(quarantine):
+        lines = "\n  ".join(quarantine.summary())
+        warnings.warn(
+            f"unreadable cells counted as missing:\n  {lines}",
+            UnreadableCellsWarning,
+            stacklevel=level,
+        )

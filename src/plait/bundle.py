@@ -11,6 +11,8 @@ golden.json            a few rows with the answers they must give
 metrics.json           validation metrics of the fit
 history.json           loss and score by epoch
 quarantine.json        unreadable cells met while fitting
+held_out.json          temperatures, and what the validation rows promise; its arrays are in
+held_out.safetensors   conformal scores and a neighbourhood; bundles without the two still load
 README.md              the model card
 """
 
@@ -19,7 +21,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,12 @@ _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle holds: JSON documents by name, other texts by name, and the weights."""
+    """What a bundle holds: JSON documents by name, other texts by name, the weights, other arrays."""
 
     documents: dict[str, Any]
     texts: dict[str, str]
     weights: dict[str, Tensor]
+    arrays: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def save_bundle(folder: Path, contents: Contents) -> None:
@@ -91,9 +94,10 @@ def _write(draft: Path, contents: Contents) -> dict[str, str]:
         files[name] = json.dumps(value, ensure_ascii=False, indent=1).encode()
     for name, text in contents.texts.items():
         files[name] = text.encode()
-    files[WEIGHTS] = save(
-        {name: value.detach().cpu().contiguous() for name, value in contents.weights.items()}
-    )
+    for file, tensors in {WEIGHTS: contents.weights, **contents.arrays}.items():
+        files[file] = save(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        )
     for name, data in files.items():
         _put(draft / name, data)
     return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -125,16 +129,16 @@ def load_bundle(folder: Path) -> Contents:
                 "that kind can run code when opened, so plait refuses the whole bundle. Remove the file "
                 "if you know where it came from."
             )
-    documents, texts, weights = {}, {}, {}
+    documents, texts, arrays = {}, {}, {}
     for name, digest in files.items():
         data = _checked(folder, name, digest)
         if name.endswith(".safetensors"):
-            weights = _tensors(folder, data)
+            arrays[name] = _tensors(folder, name, data)
         elif name.endswith(".json"):
             documents[name] = _json(folder, name, data)
         else:
             texts[name] = data.decode(errors="replace")
-    return Contents(documents, texts, weights)
+    return Contents(documents, texts, arrays.pop(WEIGHTS), arrays)
 
 
 def _manifest(folder: Path) -> Mapping[str, str]:
@@ -193,10 +197,10 @@ def _json(folder: Path, name: str, data: bytes) -> Any:
         raise BundleError(f"{folder}/{name} is no JSON: {error}.") from error
 
 
-def _tensors(folder: Path, data: bytes) -> dict[str, Tensor]:
+def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
     try:
         return load(data)
     except (SafetensorError, ValueError) as error:
         raise BundleError(
-            f"{folder}/{WEIGHTS} is no safetensors file ({error}); plait opens no other kind."
+            f"{folder}/{name} is no safetensors file ({error}); plait opens no other kind."
         ) from error

@@ -244,6 +244,10 @@ def predict(
         str | None,
         typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet."),
     ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(help="Leave the answer empty where the confidence is lower, as 0.7."),
+    ] = None,
     root: Root = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -252,12 +256,15 @@ def predict(
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
+    from plait.explain.abstain import withhold
     from plait.predict import load
     from plait.table.answers import check_output, write_table
 
     if output is not None:
         check_output(output, table)
-    answers = load(bundle).answer(table, root=root, reporter=_reporter(quiet))
+    answers = withhold(
+        load(bundle).answer(table, root=root, reporter=_reporter(quiet)), abstain_below
+    )
     columns = answers.to_columns()
     for note in answers.notes():
         say(err, f"! {note}")

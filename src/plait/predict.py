@@ -1,6 +1,5 @@
 """The object a user holds: a fitted model that predicts, evaluates, embeds and saves."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import torch
 
 from plait import golden
-from plait.answers import Answers, decode
+from plait.answers import Answers, add_entries, decode, warn, warned
 from plait.assemble import build
 from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint
@@ -25,17 +24,19 @@ from plait.errors import (
     ConfigError,
     MissingExtra,
     PlaitError,
-    PlaitWarning,
     TableError,
-    UnreadableCellsWarning,
     unknown,
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
+from plait.explain.abstain import withhold
+from plait.explain.contributions import contributions
+from plait.explain.explanation import explain
+from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
+from plait.explain.sets import predict_set
 from plait.features import Features, PreparedTable, settings_for
 from plait.frozen import Frozen
 from plait.impute import impute
 from plait.loader import collate
-from plait.modalities.base import Problem
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.table.quarantine import Entry, Quarantine
@@ -65,6 +66,7 @@ class Predictor:
         model: the torch module.
         metrics: of the validation rows, as measured when fitting.
         history: loss and score by epoch.
+        held: what the validation rows tell: temperatures, conformal scores, where rows lie.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Predictor:
         rows: list[golden.Row] | None = None,
         quarantine: Quarantine | None = None,
         frozen: Frozen | None = None,
+        held: Held | None = None,
     ) -> None:
         self.config = config
         self.schema = schema
@@ -93,6 +96,8 @@ class Predictor:
         self.golden = rows or []
         self.quarantine = quarantine or Quarantine()
         self.frozen = frozen or Frozen({})
+        self.held = held or Held()
+        apply_temperatures(self.model, self.held.calibration)
 
     @property
     def classes_(self) -> list[Any]:
@@ -100,17 +105,20 @@ class Predictor:
         target = self._only()
         return target.natural(range(len(target.classes)))
 
-    def predict(self, source: Any, *, root: Path | str | None = None) -> Any:
+    def predict(
+        self, source: Any, *, root: Path | str | None = None, abstain_below: float | None = None
+    ) -> Any:
         """Answers for every row, in order; an array, or a dict of arrays with several targets.
 
         Args:
             source: anything `plait.fit` takes; the target may be absent.
             root: the folder media paths are relative to; default: the table's own.
+            abstain_below: answer None where the confidence is lower.
 
         Warns:
             UnreadableCellsWarning: cells were unreadable and counted as missing.
         """
-        answers = _warned(self.answer(source, root=root))
+        answers = warned(withhold(self.answer(source, root=root), abstain_below))
         if len(self.targets) == 1:
             return answers.values[self.targets[0].name]
         return answers.values
@@ -126,7 +134,7 @@ class Predictor:
             raise TableError(
                 f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
             )
-        answers = _warned(self.answer(source, root=root))
+        answers = warned(self.answer(source, root=root))
         if len(self.targets) == 1:
             return answers.scores[self.targets[0].name]
         return {name: answers.scores[name] for name in named}
@@ -144,12 +152,15 @@ class Predictor:
                 open_table(source, root=root, empty=True), Silent()
             ):
                 parts.append(self._vectors(prepared, rows))
-                _add(quarantine, prepared, start)
+                add_entries(quarantine, prepared, start)
                 absent = prepared.absent
-        _warn(quarantine, absent)
+        warn(quarantine, absent)
         return np.concatenate(parts)
 
+    contributions = contributions
+    explain = explain
     impute = impute
+    predict_set = predict_set
 
     def answer(
         self,
@@ -235,12 +246,14 @@ class Predictor:
             "quarantine.json": [
                 [entry.row, entry.column, entry.reason] for entry in self.quarantine.entries
             ],
+            DOCUMENT: self.held.to_json(),
         }
+        arrays = {ARRAYS: self.held.arrays()}
         card = model_card(self.targets, self.features, self.blueprint, self.metrics)
         weights = bundle_weights(
             self.model, self.blueprint.records, list(self.model.streams), self.frozen
         )
-        save_bundle(path, Contents(documents, {"README.md": card}, weights))
+        save_bundle(path, Contents(documents, {"README.md": card}, weights, arrays))
         return path
 
     def verify(self) -> float:
@@ -280,7 +293,7 @@ class Predictor:
                 for name, by_target in scores.items():
                     for target, values in by_target.items():
                         found[name].setdefault(target, []).append(values)
-                _add(seen.quarantine, prepared, start)
+                add_entries(seen.quarantine, prepared, start)
                 seen.absent[:] = prepared.absent
         for name, parts in found.items():
             seen.scores[name] = {target: np.concatenate(part) for target, part in parts.items()}
@@ -323,35 +336,6 @@ class Predictor:
                     f"row {problems[0].row}: {problems[0].reason}"
                 )
         return encoded, notes
-
-
-def _add(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
-    """Note the unreadable cells of a run of rows that begins at ``start``."""
-    for entry in prepared.quarantine.entries:
-        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
-
-
-def _warned(answers: Answers) -> Answers:
-    """The answers, after saying what must be known about them."""
-    _warn(answers.quarantine, answers.absent, level=4)
-    return answers
-
-
-def _warn(quarantine: Quarantine, absent: Sequence[str], level: int = 3) -> None:
-    """Warn the caller of a method of `Predictor`, so many calls up."""
-    for name in absent:
-        warnings.warn(
-            f"the table has no column '{name}'; it counted as missing in every row",
-            PlaitWarning,
-            stacklevel=level,
-        )
-    if len(quarantine):
-        lines = "\n  ".join(quarantine.summary())
-        warnings.warn(
-            f"unreadable cells counted as missing:\n  {lines}",
-            UnreadableCellsWarning,
-            stacklevel=level,
-        )
 
 
 _MISFITS = (
@@ -405,6 +389,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             rows=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
             frozen=frozen,
+            held=Held.restored(documents.get(DOCUMENT, {}), contents.arrays.get(ARRAYS, {})),
         )
     except (CheckpointError, MissingExtra):
         raise

@@ -18,17 +18,17 @@ def encoders(as_json: AsJson = False) -> None:
     from plait.show import show_rows
 
     own = {modality: list(names) for modality, names in ENCODERS.items()}
-    found = {"own": own, "packaged": packaged(), "cached": cached()}
+    by_pip, by_hub = packaged(), cached()
     if as_json:
-        _print_json(found)
+        _print_json({"own": own, "packaged": by_pip, "cached": by_hub})
         return
     rows = [
         {"modality": modality, "encoders (the first is the default)": ", ".join(names)}
         for modality, names in own.items()
     ]
     show_rows(console, "plait's own, trained from scratch", rows)
-    show_rows(console, "Pretrained, weights by pip", found["packaged"])
-    if found["cached"]:
-        show_rows(console, "Pretrained, in Hugging Face's cache", found["cached"])
+    show_rows(console, "Pretrained, weights by pip", by_pip)
+    if by_hub:
+        show_rows(console, "Pretrained, in Hugging Face's cache", by_hub)
     else:
         console.print("Hugging Face's cache holds no model.")

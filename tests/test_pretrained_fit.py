@@ -301,7 +301,7 @@ def test_options_that_do_not_fit(place, options, words):
             {"note": "pip:efficientnet-lite0"},
             "pip:efficientnet-lite0 encodes image, and is asked to encode text",
         ),
-        ({"photo": "pip:nothing"}, "there is no packaged model 'nothing'"),
+        ({"photo": "pip:nothing"}, "unknown packaged model 'nothing'"),
     ],
 )
 def test_checkpoints_that_do_not_fit(place, encoders, words):

@@ -62,3 +62,30 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def model_options(
+    column: Sequence[str],
+    kind: Sequence[str],
+    encoder: Sequence[str],
+    tune: Sequence[str],
+    set_: Sequence[str],
+    flags: Sequence[str],
+) -> dict[str, Any]:
+    """The options that the ``name=value`` arguments of a fit give.
+
+    Args:
+        flags: what ``--set`` may not set.
+
+    Raises:
+        ConfigError: one is not of that form, or has a flag of its own.
+    """
+    given = {"--column": column, "--kind": kind, "--encoder": encoder, "--tune": tune}
+    pairs = pairs_of({name: list(texts) for name, texts in {**given, "--set": set_}.items()})
+    return {
+        "columns": pairs["--column"],
+        "target_kinds": pairs["--kind"],
+        "encoders": pairs["--encoder"],
+        "tune": pairs["--tune"],
+        **others(pairs["--set"], flags),
+    }

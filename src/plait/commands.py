@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from plait.assignments import FLAGS, others, pairs_of
+from plait.assignments import FLAGS, model_options, pairs_of
 
 app = typer.Typer(
     name="plait",
@@ -168,23 +168,13 @@ def fit(
 
     Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
     """
-    pairs = pairs_of(
-        {
-            "--column": column,
-            "--kind": kind,
-            "--encoder": encoder,
-            "--tune": tune,
-            "--set": set_,
-        }
-    )
     given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     given |= {"threads": threads, "group": group, "pretrain": pretrain}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
-    options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
-    options |= {"encoders": pairs["--encoder"], "tune": pairs["--tune"]}
     options |= {"embed_weights": embed_weights}
-    options |= others(pairs["--set"], (*FLAGS, "resume", "overwrite"))
+    flags = (*FLAGS, "resume", "overwrite")
+    options |= model_options(column, kind, encoder, tune, set_, flags)
     from plait.pipeline import fit as fit_model
 
     model = fit_model(

@@ -52,14 +52,8 @@ def train_model(
         backbones: column → the pretrained encoder to tune, where it is at hand.
     """
     goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
-    model = build(
-        plan,
-        features,
-        data.targets,
-        config=config,
-        encoded={name: values[data.train] for name, values in goals.items()},
-        backbones=backbones,
-    )
+    known = {name: values[data.train] for name, values in goals.items()}
+    model = build(plan, features, data.targets, config=config, encoded=known, backbones=backbones)
     _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
     held_out = {
         name: (values[data.validation], present[data.validation])

@@ -200,6 +200,17 @@ def test_batches_are_halved_when_memory_runs_out():
     assert max(len(batch.mask) for batch in made.backbone.seen) == 4
 
 
+def test_every_core_takes_a_batch_of_its_own_and_nothing_changes(monkeypatch):
+    raw, made = column(300), encoder()
+    monkeypatch.setattr(frozen_module, "cores", lambda: 1)
+    one = run(raw, made).columns[tokens_of("wave")]
+    monkeypatch.setattr(frozen_module, "cores", lambda: 4)
+    threads = torch.get_num_threads()
+    many = run(raw, made).columns[tokens_of("wave")]
+    np.testing.assert_array_equal(one.values, many.values)
+    assert torch.get_num_threads() == threads
+
+
 def test_no_memory_for_a_single_cell_is_told():
     made = encoder()
     made.backbone.most = 0

@@ -223,8 +223,8 @@ def bundle_weights(
     for column, encoder in frozen.encoders.items():
         if encoder.embedded:
             prefix = frozen_prefix(column)
-            state = encoder.backbone.state_dict()
-            weights |= {prefix + name: value for name, value in state.items()}
+            own = encoder.backbone.weights()
+            weights |= {prefix + name: value for name, value in own.items()}
     return weights
 
 

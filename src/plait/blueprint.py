@@ -189,6 +189,7 @@ def draw(
         shared[stream] = stream
         if records and column in records:
             pretrained[stream] = records[column].to_json()
+            encoders[stream] = records[column].reference
         aligner = config.align.get(column, config.align.get(modality))
         if aligner is not None:
             align[stream] = aligner

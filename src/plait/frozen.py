@@ -9,6 +9,7 @@ any checkpoint.
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -174,7 +175,9 @@ def _run(
     if device.type != "cpu" or count < 2:
         yield from map(run, batches)
         return
-    with torch_threads(1), ThreadPoolExecutor(cores()) as pool:
+    # A new thread would start with as many threads of its own as there are cores.
+    one = partial(torch.set_num_threads, 1)
+    with torch_threads(1), ThreadPoolExecutor(cores(), initializer=one) as pool:
         yield from pool.map(run, batches)
 
 

@@ -40,6 +40,7 @@ PACKAGED: dict[str, Packaged] = {
         inside="model",
         licence="Apache-2.0 (model), MIT (package)",
         about="sentence encoder, 22 M weights, English; a billion pairs of sentences",
+        needs=("transformers", "transformers"),
     ),
     "efficientnet-lite0": Packaged(
         modality="image",
@@ -74,12 +75,13 @@ def find_packaged(name: str) -> Found:
     if name not in PACKAGED:
         raise CheckpointError(unknown("packaged model", name, PACKAGED))
     known = PACKAGED[name]
-    for package, module in ((known.package, known.module), *filter(None, [known.needs])):
-        if find_spec(module) is None:
-            raise MissingExtra(f"the encoder 'pip:{name}'", "pretrained", package)
+    if known.needs is not None and find_spec(known.needs[1]) is None:
+        raise MissingExtra(f"the encoder 'pip:{name}'", "pretrained", known.needs[0])
     spec = find_spec(known.module)
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return Found(Path(places[0]) / known.inside, known.licence, dict(known.config))
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra(f"the encoder 'pip:{name}'", "pretrained", known.package)
+    place = Path(spec.submodule_search_locations[0])
+    return Found(place / known.inside, known.licence, dict(known.config))
 
 
 def installed(name: str) -> str | None:

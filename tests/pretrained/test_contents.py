@@ -43,6 +43,7 @@ def write(path: Path, value: Any) -> None:
 
 def test_a_whole_folder_gives_its_configuration(folder: Path) -> None:
     write(folder / "tokenizer_config.json", {"auto_map": {}, "extra": [1, {"auto_map": None}]})
+    write(folder / "data_config.json", [{"name": "what it was trained on"}])
     assert check_folder(folder, "mine") == {"model_type": "bert", "hidden_size": 8}
     write(folder / "config.json", {"architecture": "resnet18"})
     assert check_folder(folder, "mine") == {"architecture": "resnet18"}

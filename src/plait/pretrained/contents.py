@@ -10,6 +10,7 @@ from plait.errors import CheckpointError
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"
+TOKENIZER = "tokenizer_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
@@ -40,8 +41,9 @@ def check_folder(folder: Path, name: str) -> dict[str, Any]:
             f"{', '.join(files[:6]) or 'nothing'}). Name the folder that `save_pretrained` wrote."
         )
     config = read_json(folder / CONFIG, name)
-    for path in sorted(folder.glob("*config.json")):
-        if "auto_map" in _keys(read_json(path, name)):
+    settings = [folder / CONFIG, folder / TOKENIZER, *sorted(folder.glob("*processor_config.json"))]
+    for path in settings:
+        if path.is_file() and "auto_map" in _keys(read_json(path, name)):
             raise CheckpointError(
                 f"{name} comes with Python code of its own ({path.name} names it under 'auto_map'), and "
                 "plait runs no code from checkpoints. Take a checkpoint whose model is part of "

@@ -6,9 +6,10 @@ the same folder. Nothing here opens weights.
 
 import errno
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,6 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
     from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import XetDownloadError
-    from huggingface_hub.utils import disable_progress_bars
 
     asked: dict[str, Any] = {
         "cache_dir": wanted.cache,
@@ -143,10 +143,7 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
         "ignore_patterns": [INNER],
     }
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the user wants bars always
-            no_bars = disable_progress_bars()
-        with no_bars:
+        with _bars(shown=False):
             files: Any = snapshot_download(
                 wanted.name, revision=commit or wanted.revision or None, dry_run=True, **asked
             )
@@ -161,7 +158,8 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
             size = sum(file.file_size or 0 for file in missing) / 1e6
             counted = "1 file" if len(missing) == 1 else f"{len(missing)} files"
             note(f"fetching {wanted.reference}: {size:,.1f} MB in {counted}, to {wanted.cache}")
-        return Path(str(snapshot_download(wanted.name, revision=files[0].commit_hash, **asked)))
+        with _bars(shown=bool(missing) and sys.stderr.isatty()):
+            return Path(str(snapshot_download(wanted.name, revision=files[0].commit_hash, **asked)))
     except (HTTPError, OSError, XetDownloadError) as error:
         return _cached_after(wanted, commit, error, note)
 
@@ -218,3 +216,14 @@ def _silence() -> Iterator[None]:
         yield
     finally:
         logging.set_verbosity(level)
+
+
+def _bars(*, shown: bool) -> AbstractContextManager[Any]:
+    """While it is open, huggingface_hub's progress bars, or none of them."""
+    from huggingface_hub.utils import disable_progress_bars
+
+    if shown:
+        return nullcontext()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where HF_HUB_DISABLE_PROGRESS_BARS=0 wants them always
+        return disable_progress_bars()

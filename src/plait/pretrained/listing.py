@@ -27,11 +27,11 @@ def cached() -> list[dict[str, str]]:
     """Models in Hugging Face's cache, with what keeps plait from using one."""
     if find_spec("huggingface_hub") is None:
         return []
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        found = scan_cache_dir()
+        found = scan_cache_dir(constants.HF_HUB_CACHE)
     except (CacheNotFound, ValueError):  # the latter: a file stands in its place
         return []
     rows = []

@@ -215,6 +215,13 @@ NO_WAY = (
             1,
             "error: pip:efficientnet-lite0 encodes image, and is asked to encode text.\n",
         ),
+        (
+            ["--encoder", "photo=efficientnet-lite0"],
+            2,
+            "error: 1 option is wrong:\n  - encoders: unknown image encoder 'efficientnet-lite0'. Did you "
+            "mean 'pip:efficientnet-lite0'? Choose from: cnn, lda, pca, pip:efficientnet-lite0, resnet, "
+            "vit.\n",
+        ),
         (["--tune", "text=lora"], 2, "error: 1 option is wrong:\n" + NO_TEXT.format("text")),
         (
             ["--tune", "image=loro"],
@@ -227,7 +234,7 @@ NO_WAY = (
             "error: 1 option is wrong:\n" + NO_WAY,
         ),
     ],
-    ids=["hub", "folder", "modality", "nothing to tune", "no way, nothing to tune", "no way"],
+    ids=["hub", "folder", "modality", "no prefix", "nothing to tune", "no way, nothing to tune", "no way"],
 )  # fmt: skip
 def test_mistakes_are_messages(
     cache: Path,

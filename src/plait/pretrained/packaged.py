@@ -8,6 +8,8 @@ from typing import Any
 
 from plait.errors import CheckpointError, MissingExtra, unknown
 
+PACKAGE = "pip:"
+
 
 @dataclass(frozen=True)
 class Packaged:
@@ -54,6 +56,11 @@ PACKAGED: dict[str, Packaged] = {
     ),
 }
 """Name after ``pip:`` → where it is."""
+
+
+def packaged_names(modality: str) -> list[str]:
+    """What a user writes for the packaged models of a modality."""
+    return [f"{PACKAGE}{name}" for name, known in PACKAGED.items() if known.modality == modality]
 
 
 @dataclass(frozen=True)

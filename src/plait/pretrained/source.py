@@ -13,9 +13,7 @@ from typing import Any
 from plait.errors import CheckpointError, MissingExtra
 from plait.pretrained.contents import check_folder, digest, licence
 from plait.pretrained.hub import HUB, Note, find_in_hub
-from plait.pretrained.packaged import find_packaged
-
-PACKAGE = "pip:"
+from plait.pretrained.packaged import PACKAGE, find_packaged
 
 
 @dataclass(frozen=True)

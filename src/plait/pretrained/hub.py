@@ -133,9 +133,8 @@ def _cached(wanted: Wanted, commit: str) -> tuple[Path | None, str]:
 
 
 def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
-    from httpx2 import HTTPError
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import XetDownloadError
+    from huggingface_hub.errors import HTTPError, XetDownloadError
 
     asked: dict[str, Any] = {
         "cache_dir": wanted.cache,

@@ -19,9 +19,9 @@ def encoders(as_json: AsJson = False) -> None:
     from plait.show import grid, show_entries
 
     own = {modality: list(names) for modality, names in ENCODERS.items()}
-    found = {"own": own, "packaged": packaged(), "cached": cached()}
+    by_pip, in_cache = packaged(), cached()
     if as_json:
-        _print_json(found)
+        _print_json({"own": own, "packaged": by_pip, "cached": in_cache})
         return
     console.print("[bold]plait's own, trained from scratch[/bold] (the first is the default)")
     console.print(grid(["", ""], [[name, ", ".join(names)] for name, names in own.items()], left=2))
@@ -30,10 +30,10 @@ def encoders(as_json: AsJson = False) -> None:
         "Pretrained, weights by pip",
         {
             one["encoder"]: [one["about"], f"{one['modality']}; {one['licence']}; {one['here']}"]
-            for one in found["packaged"]
+            for one in by_pip
         },
     )
-    if not found["cached"]:
+    if not in_cache:
         say(console, "\nHugging Face's cache holds no model.")
         return
     show_entries(
@@ -43,6 +43,6 @@ def encoders(as_json: AsJson = False) -> None:
             one["encoder"]: [
                 f"{one['model']}; {one['size']}; licence {one['licence']}; {one['here']}"
             ]
-            for one in found["cached"]
+            for one in in_cache
         },
     )

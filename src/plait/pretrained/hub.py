@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,13 @@ def find_in_hub(reference: str, note: Note) -> tuple[str, Path]:
     Raises:
         CheckpointError: it is not there, or cannot be had.
     """
-    from huggingface_hub import constants
+    from huggingface_hub import constants, utils
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
 
+    tools: Any = utils
     name, _, revision = reference.removeprefix(HUB).partition("@")
     try:
-        validate_repo_id(name)
+        tools.validate_repo_id(name)
     except HFValidationError:
         raise CheckpointError(
             f"'{reference}' is no name of a repository: write hf:owner/name or "
@@ -133,9 +134,9 @@ def _cached(wanted: Wanted, commit: str) -> tuple[Path | None, str]:
 
 
 def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HTTPError, XetDownloadError
+    from huggingface_hub import errors, snapshot_download
 
+    raised: Any = errors
     asked: dict[str, Any] = {
         "cache_dir": wanted.cache,
         "allow_patterns": list(FETCHED),
@@ -159,7 +160,7 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
             note(f"fetching {wanted.reference}: {size:,.1f} MB in {counted}, to {wanted.cache}")
         with _bars(shown=bool(missing) and sys.stderr.isatty()):
             return Path(str(snapshot_download(wanted.name, revision=files[0].commit_hash, **asked)))
-    except (HTTPError, OSError, XetDownloadError) as error:
+    except (raised.HTTPError, raised.XetDownloadError, OSError) as error:
         return _cached_after(wanted, commit, error, note)
 
 
@@ -210,7 +211,7 @@ def _silence() -> Iterator[None]:
     from huggingface_hub.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         yield
     finally:
@@ -219,10 +220,11 @@ def _silence() -> Iterator[None]:
 
 def _bars(*, shown: bool) -> AbstractContextManager[Any]:
     """While it is open, huggingface_hub's progress bars, or none of them."""
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub import utils
 
+    tools: Any = utils
     if shown:
         return nullcontext()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where HF_HUB_DISABLE_PROGRESS_BARS=0 wants them always
-        return disable_progress_bars()
+        return tools.disable_progress_bars()

@@ -16,7 +16,18 @@ import plait
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
-COMMANDS = ("inspect", "fit", "evaluate", "predict", "impute", "checks", "cache", "demo", "compare")
+COMMANDS = (
+    "inspect",
+    "fit",
+    "evaluate",
+    "predict",
+    "impute",
+    "checks",
+    "cache",
+    "demo",
+    "compare",
+    "encoders",
+)
 QUICK = ["--preset", "fast", "--epochs", "1", "--batch-size", "16"]
 
 

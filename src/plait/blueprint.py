@@ -22,6 +22,7 @@ from plait.features import Features
 from plait.frozen import tokens_of
 from plait.fusion.registry import FUSIONS, option_problems
 from plait.heads.decoders import decoder_class
+from plait.pretrained.packaged import packaged_names
 from plait.pretrained.record import Record
 from plait.pretrained.source import is_reference
 from plait.store import PreparedColumn
@@ -123,7 +124,8 @@ def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
                 f"encoders: there is no column or modality '{key}'.{suggest(key, known)}"
             )
         elif name not in ENCODERS[modality] and not is_reference(name):
-            problems.append(f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}")
+            known = [*ENCODERS[modality], *packaged_names(modality)]
+            problems.append(f"encoders: {unknown(f'{modality} encoder', name, known)}")
     problems += tune_problems(config, modalities) if modalities else []
     for name in config.share:
         if name not in ENCODERS:

@@ -324,11 +324,13 @@ def test_no_settings_at_all(tmp_path: Path) -> None:
         "from where the checkpoint comes from."
     )
     (tmp_path / "preprocessor_config.json").write_text("{")
-    assert "preprocessor_config.json cannot be read as JSON: Expecting" in refuse(
+    assert "preprocessor_config.json cannot be read as JSON (Expecting" in refuse(
         lambda: image_state(tmp_path)
     )
     (tmp_path / "preprocessor_config.json").write_text("[]")
-    assert refuse(lambda: image_state(tmp_path)).endswith("holds no JSON object, and it should")
+    assert refuse(lambda: image_state(tmp_path)).endswith(
+        "holds a list, expected a JSON object. Fetch the checkpoint again."
+    )
 
 
 STATE: State = {

@@ -8,8 +8,9 @@ from typing import Any
 from plait.errors import CheckpointError
 from plait.modalities.base import State
 from plait.pretrained.base import Backbone
+from plait.pretrained.hub import HUB, Note
 from plait.pretrained.registry import family_of
-from plait.pretrained.source import HUB, Checkpoint, Note, find_checkpoint
+from plait.pretrained.source import Checkpoint, find_checkpoint
 from plait.pretrained.tuning import FROZEN
 
 

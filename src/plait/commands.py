@@ -12,7 +12,7 @@ from plait.assignments import FLAGS, model_options, pairs_of
 
 app = typer.Typer(
     name="plait",
-    help="Braid images, text, audio, signals and tables into one model.\n\n"
+    help="Braid images, text, audio, video, signals and tables into one model.\n\n"
     "Point it at one table whose columns hold any mix of these and name the column to predict.",
     no_args_is_help=True,
     add_completion=False,

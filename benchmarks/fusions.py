@@ -24,7 +24,7 @@ HEAD = [
 DATA: dict[str, dict[str, Any]] = {
     "avdigits": {"epochs": 6},
     "clipart": {
-        "epochs": 8,
+        "epochs": 4,
         "encoders": {"image": "pip:efficientnet-lite0", "text": "pip:all-minilm-l6-v2"},
     },
 }
@@ -33,7 +33,7 @@ and frozen: what is compared is how methods fuse streams that both say something
 
 TITLE = (
     "Fusion methods under `plait compare`: preset fast, all else default and the same for every method; "
-    "avdigits 6 epochs from scratch, clipart 8 on frozen packaged encoders. Mean ± standard deviation over the seeds that "
+    "avdigits 6 epochs from scratch, clipart 4 on frozen packaged encoders. Mean ± standard deviation over the seeds that "
     "finished, on the test table. 95 %: bootstrap over test rows. − concat and p: paired bootstrap over "
     "test rows, Holm over the fusions. Rows/s with several runs at a time, one thread each."
 )

@@ -8,7 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 
@@ -50,7 +50,7 @@ def main() -> None:
 
     fitting.Trainer = listening(fitting.Trainer, looked)  # type: ignore[misc]
     stages = Stages()
-    try:
+    with suppress(Reached):
         pipeline.fit(
             told["train"],
             told["target"],
@@ -59,8 +59,6 @@ def main() -> None:
             progress=stages,
             **told["options"],
         )
-    except Reached:
-        pass
     print(json.dumps({"curve": curve, "stages": stages.seconds}))
 
 

@@ -1,4 +1,4 @@
-"""Pretrained encoders that come by pip: rate, epochs from the store, memory, transfer, time to a score."""
+"""Pretrained encoders that come by pip: rate, stored epochs, memory, transfer, time to a score."""
 
 import csv
 import json
@@ -114,7 +114,7 @@ def rate(
         value=cells / median(ours),
         unit="cells/s",
         reference=cells / median(bare),
-        against=f"bare loop, the checkpoint by its own library, same batches, {cores()} torch thread(s), "
+        against=f"bare loop, the checkpoint by its own library, same batches, {cores()} threads, "
         f"float16 kept in RAM (one thread: {one:,.1f} cells/s)",
         promise=at_least(0.9, "ratio"),
     ).on(source.name)

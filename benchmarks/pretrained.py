@@ -1,4 +1,4 @@
-"""Pretrained encoders that come by pip: rate, stored epochs, memory, transfer, time to a score."""
+"""Pretrained encoders that come by pip, frozen: how fast they run, and in how much memory."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from shutil import rmtree
-from statistics import mean, median, stdev
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,13 @@ import torch
 from PIL import Image
 
 from benchmarks import bare_encoders
-from benchmarks.accuracy import compared, done, of, specs
 from benchmarks.context import Bench
 from benchmarks.data import NoDataError, Source
-from benchmarks.lines import Line, at_least, at_most, more_than
+from benchmarks.lines import Line, at_least, at_most
 from benchmarks.preparing import timed
 from benchmarks.ready import Ready, laid
-from benchmarks.runs import Result
 from benchmarks.watch import Spent, watch
-from benchmarks.whole_fit import TIMES, cache, head
-from benchmarks.whole_fit import of as median_of
+from benchmarks.whole_fit import TIMES, cache
 from plait.devices import compute_threads, cores, torch_threads
 from plait.encoders.pretrained import standardised
 from plait.features import PreparedTable
@@ -266,129 +263,3 @@ def pictures(folder: Path, count: int) -> Path:
             Image.fromarray(squares).resize((SIDE, SIDE), 0).save(folder / name)
             table.writerow([name, "ab"[number % 2]])
     return folder
-
-
-TRANSFER = {"clipart": ("title", ("test",)), "emoji": ("name", ("test", "style_test"))}
-"""Data set → its text column beside ``image``, and the tables to answer."""
-
-TABLES = {"test": "test table", "style_test": "test in the other drawing style"}
-
-
-def measure_transfer(bench: Bench) -> list[Line]:
-    """Packaged encoders, frozen, against plait's own from scratch: both columns, and each alone."""
-    needed()
-    groups = {}
-    for data, (text, _) in TRANSFER.items():
-        for how in ("scratch", "frozen"):
-            for alone, left in (("", []), ("image", [text]), (text, ["image"])):
-                options: dict[str, Any] = {"ignore": left} if left else {}
-                if how == "frozen":
-                    wanted = {"": ("image", "text"), "image": ("image",), text: ("text",)}[alone]
-                    options["encoders"] = {modality: ENCODERS[modality] for modality in wanted}
-                groups[f"{data} {how} {alone}"] = specs(bench, data, "fit", **options)
-    found = done(bench, groups)
-    return [
-        transferred(
-            data, table, alone, *(found[f"{data} {h} {alone}"] for h in ("frozen", "scratch"))
-        )
-        for data, (text, tables) in TRANSFER.items()
-        for table in tables
-        for alone in ("", "image", text)
-    ]
-
-
-def transferred(
-    data: str, table: str, alone: str, frozen: list[Result], scratch: list[Result]
-) -> Line:
-    """One table under one choice of columns; the promise is for both columns together."""
-    ours, floor = (
-        of(results if table == "test" else [one["also"][table] for one in results], METRIC)
-        for results in (frozen, scratch)
-    )
-    noise = round(deviation(ours) + deviation(floor), 4)
-    return compared(
-        f"transfer, {data}, {alone + ' alone' if alone else 'both'}, {table}",
-        f"balanced accuracy on the {TABLES[table]}, {alone or 'image and ' + TRANSFER[data][0]}, "
-        "packaged encoders frozen",
-        ours,
-        mean(floor),
-        f"the same with plait's encoders from scratch, ± {deviation(floor):.3f}; the promise is more "
-        "than the sum of both deviations",
-        None if alone else more_than(noise),
-    )
-
-
-METRIC = "balanced_accuracy"
-
-
-def deviation(values: list[float]) -> float:
-    return stdev(values) if len(values) > 1 else 0.0
-
-
-def measure_time_to(bench: Bench) -> list[Line]:
-    """Seconds from nothing to the best validation score of the fit from scratch."""
-    source = source_of(bench, "clipart")
-    scratch: list[float] = []
-    empty: list[float | None] = []
-    filled: list[float | None] = []
-    prepared: list[float] = []
-    for seed in range(bench.few(bench.seeds, 1)):
-        with cache(bench) as env:
-            found = race(bench, source, env, seed, None)
-        best = max(found["curve"], key=lambda point: point[1])  # the first of equals
-        scratch.append(best[0])
-        prepared.append(found["stages"]["prepare"])
-        with cache(bench) as env:
-            for times in (empty, filled):
-                again = race(bench, source, env, seed, best[1], encoders=ENCODERS)
-                when, score = again["curve"][-1]
-                times.append(when if score >= best[1] else None)
-                bench.say(f"  seed {seed}, goal {best[1]:.3f}: {times[-1]} s, {again['stages']}")
-        bench.say(f"  seed {seed}: from scratch {best[0]} s, {found['stages']}")
-    what = (
-        "seconds from the start of the process to the first epoch whose validation balanced accuracy "
-        f"is the best of the fit from scratch, packaged encoders frozen, {{}}, "
-        f"{median_of(len(scratch), 'seed')}"
-    )
-    against = (
-        "from scratch, to its own best, empty store, in this run; preparing is "
-        f"{median(prepared):.1f} s of it"
-    )
-    return [
-        Line(
-            f"time to from-scratch's best, {name} store",
-            what.format(f"{name} store"),
-            value=median(known) if len(known) == len(times) else None,
-            unit="s",
-            reference=median(scratch),
-            against=against,
-            promise=at_most(0.2, "ratio") if name == "empty" else None,
-        ).on(source.name)
-        for name, times in (("empty", empty), ("filled", filled))
-        for known in [[one for one in times if one is not None]]
-    ]
-
-
-def race(
-    bench: Bench,
-    source: Source,
-    env: dict[str, str],
-    seed: int,
-    goal: float | None,
-    **options: Any,
-) -> dict[str, Any]:
-    """One fit in a fresh process: to the end, or until its validation score is the goal."""
-    if bench.quick:
-        options["epochs"] = 2
-    told = {
-        "train": str(head(bench, source) if bench.quick else source.train),
-        "target": source.target,
-        "root": str(source.folder),
-        "options": {**source.options, **options},
-        "seed": seed,
-        "goal": goal,
-        "began": time.time(),
-    }
-    spent = watch([sys.executable, "-m", "benchmarks.fit_race", json.dumps(told)], env)
-    found: dict[str, Any] = json.loads(spent.output.strip().splitlines()[-1])
-    return found

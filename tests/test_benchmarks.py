@@ -15,7 +15,7 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import bare_encoders, fit_race, pretrained, report, runs  # noqa: E402
+from benchmarks import bare_encoders, fit_race, pretrained, report, runs, transfer  # noqa: E402
 from benchmarks.data import Finder, NoDataError  # noqa: E402
 from benchmarks.lines import Line, Promise, at_least, at_most, more_than, not_run  # noqa: E402
 from benchmarks.measurements import MEASUREMENTS  # noqa: E402
@@ -161,18 +161,18 @@ def test_transfer_promises_more_than_both_deviations() -> None:
             for score in scores
         ]
 
-    told = pretrained.transferred(
+    told = transfer.transferred(
         "emoji", "style_test", "", results(0.5, 0.6, 0.7), results(0.2, 0.3, 0.4)
     )
     assert told.value == pytest.approx(0.6)
     assert told.reference == pytest.approx(0.3)
     assert str(told.promise) == "difference > +0.2"
     assert told.verdict == "pass"
-    close = pretrained.transferred(
+    close = transfer.transferred(
         "emoji", "style_test", "", results(0.3, 0.4, 0.5), results(0.2, 0.3, 0.4)
     )
     assert close.verdict == "fall short"
-    alone = pretrained.transferred("emoji", "test", "name", results(0.5), results(0.4))
+    alone = transfer.transferred("emoji", "test", "name", results(0.5), results(0.4))
     assert (alone.value, alone.spread, alone.verdict) == (0.0, None, "for information")
 
 

@@ -33,9 +33,10 @@ and frozen: what is compared is how methods fuse streams that both say something
 
 TITLE = (
     "Fusion methods under `plait compare`: preset fast, all else default and the same for every method; "
-    "avdigits 6 epochs from scratch, clipart 4 on frozen packaged encoders. Mean ± standard deviation over the seeds that "
-    "finished, on the test table. 95 %: bootstrap over test rows. − concat and p: paired bootstrap over "
-    "test rows, Holm over the fusions. Rows/s with several runs at a time, one thread each."
+    "avdigits 6 epochs from scratch, clipart 4 on frozen packaged encoders. Mean ± standard deviation "
+    "over the seeds that finished, on the test table. 95 %: bootstrap over test rows. − concat and p: "
+    "paired bootstrap over test rows, Holm over the fusions. Rows/s with several runs at a time, one "
+    "thread each."
 )
 
 

@@ -9,12 +9,12 @@ import torch
 from plait import frozen as frozen_module
 from plait.encoders.pretrained import standardised
 from plait.features import PreparedTable
-from plait.frozen import Frozen, FrozenEncoder, capped, tokens_of
+from plait.frozen import Frozen, FrozenEncoder, capped
 from plait.loader import collate
 from plait.pretrained.base import Backbone
 from plait.store import PreparedColumn, Store
 from plait.table.quarantine import Quarantine
-from plait.tokens import ColumnBatch, Tokens
+from plait.tokens import CELLS, ColumnBatch, Tokens
 
 HIDDEN = 6
 
@@ -93,8 +93,8 @@ def by_hand(backbone: Steps, raw: PreparedColumn, row: int) -> torch.Tensor:
 def test_tokens_are_the_encoders_own_standardised_in_half_precision(tmp_path, stored):
     raw, made = column(), encoder()
     found = run(raw, made, Store(tmp_path) if stored else None)
-    tokens = found.columns[tokens_of("wave")]
-    assert list(found.columns) == ["other", tokens_of("wave")]
+    tokens = found.columns["wave"]
+    assert list(found.columns) == ["wave", "other"]
     assert tokens.values.dtype == np.float16
     values, mask = tokens.batch(np.arange(70))
     for row in range(70):
@@ -109,7 +109,7 @@ def test_a_cell_that_several_rows_show_is_encoded_once(tmp_path):
         raw.values, raw.offsets, raw.present, np.tile(np.arange(20), 5), entry="signal-1"
     )
     made = encoder()
-    tokens = run(shown, made, Store(tmp_path)).columns[tokens_of("wave")]
+    tokens = run(shown, made, Store(tmp_path)).columns["wave"]
     assert made.backbone.cells == int(raw.present.sum()) and len(tokens) == 100
     one, _ = tokens.batch(np.array([3]))
     other, _ = tokens.batch(np.array([83]))
@@ -127,7 +127,7 @@ def test_the_second_run_encodes_nothing(tmp_path):
 
 def test_cells_stay_where_decoders_want_them():
     found = run(column(), encoder(), keep_cells=True)
-    assert set(found.columns) == {"wave", "other", tokens_of("wave")}
+    assert set(found.columns) == {"wave", "other", "wave" + CELLS}
 
 
 def test_no_frozen_encoder_changes_nothing():
@@ -145,7 +145,7 @@ def test_backbones_do_not_learn_and_do_not_drop():
 
 def test_longer_cells_are_averaged_to_the_most(tmp_path):
     raw, made = column(), encoder(most=3)
-    tokens = run(raw, made).columns[tokens_of("wave")]
+    tokens = run(raw, made).columns["wave"]
     lengths = np.diff(raw.offsets)
     assert tokens.lengths.tolist() == np.minimum(lengths, 3).tolist()
     row = int(np.flatnonzero(lengths == 6)[0])
@@ -174,7 +174,7 @@ def test_a_cell_that_gives_no_finite_tokens_is_missing_and_listed(tmp_path, bad)
     row = int(np.flatnonzero(raw.present)[3])
     raw.values[raw.offsets[row]] = bad
     found = run(raw, encoder(), Store(tmp_path))
-    tokens = found.columns[tokens_of("wave")]
+    tokens = found.columns["wave"]
     assert not tokens.rows_present[row]
     assert tokens.rows_present.sum() == raw.present.sum() - 1
     (entry,) = found.quarantine.entries
@@ -186,16 +186,16 @@ def test_large_tokens_fit_into_half_precision():
     made = encoder()
     with torch.no_grad():
         made.backbone.linear.weight.mul_(1e9)
-    tokens = run(column(), made).columns[tokens_of("wave")]
+    tokens = run(column(), made).columns["wave"]
     assert np.isfinite(tokens.values).all() and tokens.rows_present.any()
 
 
 def test_batches_are_halved_when_memory_runs_out():
     raw, made = column(), encoder()
-    whole = run(raw, made).columns[tokens_of("wave")]
+    whole = run(raw, made).columns["wave"]
     made.backbone.most = 5
     made.backbone.seen.clear()
-    parts = run(raw, made).columns[tokens_of("wave")]
+    parts = run(raw, made).columns["wave"]
     np.testing.assert_allclose(parts.values, whole.values, atol=2e-3)
     assert max(len(batch.mask) for batch in made.backbone.seen) == 4
 
@@ -203,10 +203,10 @@ def test_batches_are_halved_when_memory_runs_out():
 def test_every_core_takes_a_batch_of_its_own_and_nothing_changes(monkeypatch):
     raw, made = column(300), encoder()
     monkeypatch.setattr(frozen_module, "cores", lambda: 1)
-    one = run(raw, made).columns[tokens_of("wave")]
+    one = run(raw, made).columns["wave"]
     monkeypatch.setattr(frozen_module, "cores", lambda: 4)
     threads = torch.get_num_threads()
-    many = run(raw, made).columns[tokens_of("wave")]
+    many = run(raw, made).columns["wave"]
     np.testing.assert_array_equal(one.values, many.values)
     assert torch.get_num_threads() == threads
 
@@ -233,7 +233,7 @@ def test_views_vary_the_cells_and_the_first_does_not(tmp_path):
     raw = column()
     made = encoder(views=3)
     before = torch.random.get_rng_state()
-    tokens = run(raw, made, Store(tmp_path)).columns[tokens_of("wave")]
+    tokens = run(raw, made, Store(tmp_path)).columns["wave"]
     assert torch.equal(before, torch.random.get_rng_state())  # the run's own numbers stay its own
     assert tokens.views == 3
     row = int(np.argmax(np.diff(raw.offsets)))
@@ -248,7 +248,7 @@ def test_views_vary_the_cells_and_the_first_does_not(tmp_path):
 
 
 def test_in_use_there_is_one_view():
-    assert run(column(), encoder(views=3)).columns[tokens_of("wave")].views == 1
+    assert run(column(), encoder(views=3)).columns["wave"].views == 1
 
 
 def test_like_lengths_share_a_batch(monkeypatch):

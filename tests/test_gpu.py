@@ -9,7 +9,6 @@ from checkpoints_image_text import save_text
 
 import plait
 from plait.features import settings_for
-from plait.frozen import tokens_of
 from plait.table.source import open_table
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -119,7 +118,7 @@ def test_frozen_tokens_of_the_gpu_are_those_of_the_processor(tmp_path: Path) -> 
     prepared = model.features.prepare(opened, settings_for(opened, model.config))
     rows = np.arange(60)
     one, other = (
-        model.frozen.encode(prepared, device=device).columns[tokens_of("words")].batch(rows)[0]
+        model.frozen.encode(prepared, device=device).columns["words"].batch(rows)[0]
         for device in ("cpu", "cuda")
     )
     np.testing.assert_allclose(one, other, atol=5e-3)

@@ -342,3 +342,18 @@ def test_the_bundle_says_where_its_encoders_come_from(place, tmp_path):
     told = json.loads((tmp_path / "run" / "architecture.json").read_text())["pretrained"]["photo"]
     assert told["reference"] == str(place / "vit") and told["config"]["model_type"] == "vit"
     assert str(place / "vit") in (tmp_path / "run" / "README.md").read_text()
+
+
+def test_answers_that_rest_on_frozen_encoders_are_explained(place):
+    """Attribution goes over their tokens, and robustness drops them."""
+    model = fit(place, epochs=3)
+    rows = place / "train.csv"
+    shares = model.contributions(rows).targets["label"]
+    np.testing.assert_allclose(shares.values.sum(axis=1), shares.fused - shares.empty, atol=1e-5)
+    told = json.dumps(model.explain(rows, row=0).to_json())
+    assert "photo" in told and "\\u0000" not in told
+    assert len(model.predict_set(rows, coverage=0.8).targets["label"].sets) == ROWS
+    from plait.explain import robustness
+
+    found = robustness(model, rows, levels=(0.0, 1.0))
+    assert "photo" in json.dumps(found.to_json())

@@ -98,7 +98,7 @@ def _built(
     heads = {target.name: _head(plan, target, fusion.stacks, config, encoded) for target in targets}
     _reseed(config, "voices")  # which the model makes itself
     model = Model(
-        streams=plan.reads,
+        streams=plan.streams,
         encoders=encoders,
         fusion=fusion,
         heads=heads,

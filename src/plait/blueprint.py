@@ -19,7 +19,6 @@ from plait.encoders.registry import (
 )
 from plait.errors import ConfigError, suggest, unknown
 from plait.features import Features
-from plait.frozen import tokens_of
 from plait.fusion.registry import FUSIONS, option_problems
 from plait.heads.decoders import decoder_class
 from plait.pretrained.packaged import packaged_names
@@ -80,15 +79,6 @@ class Blueprint:
             self.streams[stream][0]: record
             for stream, record in self.records.items()
             if record.frozen and stream in self.streams
-        }
-
-    @property
-    def reads(self) -> dict[str, list[str]]:
-        """Stream → the prepared columns that its encoder reads: a frozen one's are its tokens."""
-        frozen = self.frozen
-        return {
-            stream: [tokens_of(name) if name in frozen else name for name in columns]
-            for stream, columns in self.streams.items()
         }
 
     def to_json(self) -> dict[str, Any]:

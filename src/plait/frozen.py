@@ -1,7 +1,7 @@
 """Pretrained encoders that do not learn: run once a cell, between preparing and training.
 
 A frozen encoder is preprocessing. Its tokens take the place of the column for everything that comes
-after, under a name of their own, so that training touches only fusion and heads; in use the same code
+after, so that training touches only fusion and heads; in use the same code
 runs on the rows that are asked about. They are standardised first, so that half precision holds those of
 any checkpoint.
 """
@@ -27,10 +27,7 @@ from plait.modalities.base import Problem, State
 from plait.pretrained.base import Backbone
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn, Store
-from plait.tokens import ColumnBatch, Tokens
-
-SUFFIX = "\0tokens"
-"""After a column's name; no column of a table has such a name."""
+from plait.tokens import CELLS, ColumnBatch, Tokens
 
 BATCH = 32
 """Cells a step of a frozen encoder."""
@@ -59,16 +56,11 @@ class FrozenEncoder:
     embedded: bool = False
 
 
-def tokens_of(column: str) -> str:
-    """The name under which a column's tokens travel."""
-    return column + SUFFIX
-
-
 class Frozen:
     """The frozen encoders of a model, by column."""
 
     def __init__(self, encoders: Mapping[str, FrozenEncoder], *, keep_cells: bool = False) -> None:
-        """``keep_cells``: leave the columns themselves there too, for decoders to rebuild."""
+        """``keep_cells``: keep the cells too, under a name of their own, for decoders to rebuild."""
         self.encoders = dict(encoders)
         self.keep_cells = keep_cells
         for encoder in self.encoders.values():
@@ -94,9 +86,11 @@ class Frozen:
             return prepared
         columns = dict(prepared.columns)
         for name, encoder in self.encoders.items():
-            raw = columns[name] if self.keep_cells else columns.pop(name)
+            raw = columns[name]
             found = _encode(name, encoder, raw, store, reporter or Silent(), torch.device(device))
-            columns[tokens_of(name)] = found
+            columns[name] = found
+            if self.keep_cells:
+                columns[name + CELLS] = raw
             prepared.quarantine.add(name, _lost(raw, found))
         return replace(prepared, columns=columns)
 

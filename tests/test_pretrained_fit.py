@@ -184,8 +184,15 @@ def test_a_checkpoint_that_went_away_or_changed_is_said(place, tmp_path):
     assert f"{copy} is not the checkpoint that the model was made with" in str(caught.value)
     assert "--embed-weights makes a bundle that needs no checkpoint" in str(caught.value)
     shutil.rmtree(copy)
-    with pytest.raises(CheckpointError, match=f"'{copy}' does not exist"):
+    with pytest.raises(CheckpointError) as caught:
         plait.load(tmp_path / "run")
+    assert str(caught.value).startswith(
+        f"this model reads image with {copy}, which is not at hand: "
+    )
+    assert str(caught.value).endswith(
+        "Put it back where it was, or fit again with --embed-weights, which makes a model that needs no "
+        "checkpoint."
+    )
 
 
 def test_two_columns_of_one_checkpoint_share_a_frozen_encoder(place, tmp_path):
@@ -271,7 +278,7 @@ def test_comparing_takes_frozen_encoders(place, tmp_path):
     [
         (
             {"tune": {"photo": "loro"}},
-            "tune: 'loro' is no way to tune a pretrained encoder; take frozen, full",
+            "tune: 'loro' is no way to tune a pretrained encoder. Did you mean 'lora'?",
         ),
         ({"tune": {"price": "lora"}}, "tune: 'price' has no pretrained encoder to tune. Name one"),
         ({"tune": {"photo": "last-9"}}, "tune: last-9 asks for more blocks than the"),
@@ -350,10 +357,35 @@ def test_answers_that_rest_on_frozen_encoders_are_explained(place):
     rows = place / "train.csv"
     shares = model.contributions(rows).targets["label"]
     np.testing.assert_allclose(shares.values.sum(axis=1), shares.fused - shares.empty, atol=1e-5)
-    told = json.dumps(model.explain(rows, row=0).to_json())
-    assert "photo" in told and "\\u0000" not in told
+    found = model.explain(rows, row=0)
+    assert "\\u0000" not in json.dumps(found.to_json())
+    pieces = found.words["note"][0]
+    assert "".join(pieces).split() == ["a", "red", "bird", "sings"]  # without the marks around it
+    assert len(pieces) == len(found.within["label"].maps["note"][0])
     assert len(model.predict_set(rows, coverage=0.8).targets["label"].sets) == ROWS
-    from plait.explain import robustness
+    from plait.explain.robustness import robustness
 
     found = robustness(model, rows, levels=(0.0, 1.0))
     assert "photo" in json.dumps(found.to_json())
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("label", "encoders: 'label' is no input, it is target: the column to predict"),
+        ("empty", "encoders: 'empty' is no input, it is ignored: "),
+        ("empty", "to read it: --column empty=text (or another modality)"),
+    ],
+)
+def test_an_encoder_for_a_column_that_is_no_input(place, name, words):
+    lines = (place / "train.csv").read_text().splitlines()
+    table = [f"{lines[0]},empty"] + [f"{line}," for line in lines[1:]]
+    (place / "empty.csv").write_text("\n".join(table) + "\n")
+    with pytest.raises(ConfigError) as caught:
+        plait.fit(
+            place / "empty.csv",
+            "label",
+            columns=COLUMNS,
+            encoders={name: str(place / "bert")},
+        )
+    assert words in str(caught.value)

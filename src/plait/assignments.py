@@ -7,11 +7,17 @@ from typing import Any
 
 from plait.errors import ConfigError
 
+EXAMPLES = {
+    "--encoder": ", for instance --encoder text=pip:all-minilm-l6-v2",
+    "--tune": ", for instance --tune text=lora",
+    "--column": ", for instance --column photo=image",
+}
+
 
 def pairs_of(given: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     """The ``name=value`` arguments of some options, each as a dict."""
     wrong = [
-        f"{option} {text}: write it as name=value."
+        f"{option} {text}: write it as name=value{EXAMPLES.get(option, '')}."
         for option, texts in given.items()
         for text in texts
         if "=" not in text

@@ -246,10 +246,11 @@ def predict(
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
-    from plait.explain.abstain import withhold
+    from plait.explain.abstain import check_threshold, withhold
     from plait.predict import load
     from plait.table.answers import check_output, write_table
 
+    check_threshold(abstain_below)
     if output is not None:
         check_output(output, table)
     answers = withhold(

@@ -151,7 +151,8 @@ def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> N
             word, style=f"black on {colour}" if weight > 0.5 else colour if weight > 0.2 else ""
         )
     console.print(text)
-    strongest = sorted(zip(values.tolist(), words, strict=True), key=lambda one: -abs(one[0]))[:5]
+    spoken = [one for one in zip(values.tolist(), words, strict=True) if one[1]]
+    strongest = sorted(spoken, key=lambda one: -abs(one[0]))[:5]
     say(
         console,
         ", ".join(f"{_named(word)} {value:+.2g}" for value, word in strongest),

@@ -19,7 +19,7 @@ WORDS = 0.3
 PARTS = 0.5
 """Share of the patches of an image or video, and of a sound's or signal's stretches."""
 
-CELLS = 0.3
+FIELDS = 0.3
 """Share of the numbers, categories and dates."""
 
 PATCHES = 8
@@ -100,7 +100,7 @@ def _stretches(mask: Bool[Tensor, "batch steps"]) -> Bool[Tensor, "batch steps"]
 
 def hide_cell(column: ColumnBatch) -> ColumnBatch:
     """Some cells go missing."""
-    shown = column.mask & (torch.rand(column.mask.shape, device=column.mask.device) >= CELLS)
+    shown = column.mask & (torch.rand(column.mask.shape, device=column.mask.device) >= FIELDS)
     return ColumnBatch(column.values, shown)
 
 

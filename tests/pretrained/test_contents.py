@@ -310,3 +310,20 @@ def test_licences(tmp_path: Path, text: str, expected: str) -> None:
     assert licence(tmp_path) == ""
     (tmp_path / "README.md").write_bytes(text.encode())
     assert licence(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"num_hidden_layers": 100_000},
+        {"vision_config": {"num_hidden_layers": 100_000}},
+        {"n_layer": 100_000},
+    ],
+)
+def test_more_layers_than_there_are_tensors(folder: Path, config: dict[str, Any]) -> None:
+    """Building such a model would take minutes before anything was found wrong."""
+    write(folder / "config.json", {"model_type": "bert", **config})
+    assert refused(folder) == (
+        "mine: config.json asks for 100000 layers, and the weights hold 1 tensors in all. The two files "
+        "should be of one checkpoint; fetch both again."
+    )

@@ -88,6 +88,16 @@ def confidence_of(
     return scores.max(axis=1, initial=0)
 
 
+def check_threshold(below: float | None) -> None:
+    """Refuse a threshold that is no probability, before any row is answered.
+
+    Raises:
+        ConfigError: saying what is expected.
+    """
+    if below is not None and not 0 <= below <= 1:
+        raise ConfigError([f"abstain_below={below}: a probability between 0 and 1, such as 0.7."])
+
+
 def withhold(answers: Answers, below: float | None) -> Answers:
     """The same answers, None where the confidence is below a threshold; with None, as they are.
 
@@ -96,10 +106,9 @@ def withhold(answers: Answers, below: float | None) -> Answers:
     Raises:
         ConfigError: the threshold is no probability, or every target is a number.
     """
+    check_threshold(below)
     if below is None:
         return answers
-    if not 0 <= below <= 1:
-        raise ConfigError([f"abstain_below={below}: a probability between 0 and 1, such as 0.7."])
     asked = [target for target in answers.targets if target.kind != "regression"]
     values, abstained = dict(answers.values), {}
     for target in asked or answers.targets:

@@ -1,7 +1,7 @@
 """Rows' answers, what each rests on, and how unusual the rows are."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -18,7 +18,7 @@ from plait.explain.contributions import Contributions
 from plait.explain.held import Held
 from plait.explain.plain import plain
 from plait.explain.within import STEPS, Within, attribute, joined
-from plait.features import Features, PreparedTable
+from plait.features import Features, PreparedTable, settings_for
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn
@@ -121,12 +121,13 @@ def explain(
     words: dict[str, Words] = {}
     vectors = []
     with torch_threads(self.config.threads or compute_threads()):
-        for _, rows, prepared in self._chunks(table, Silent()):
+        for start, rows, prepared in self._chunks(table, Silent()):
             every = np.arange(rows)
             for target in self.targets:
                 given = (self.model, prepared.columns, every, target, self.features)
                 maps[target.name].append(attribute(*given, steps=steps))
-            for name, pieces in _words(self.features, prepared).items():
+            read = _texts(self, table.slice(start, start + rows), prepared)
+            for name, pieces in _words(self.features, read).items():
                 words.setdefault(name, []).extend(pieces)
             vectors.append(self._vectors(prepared, rows))
     where = self.held.outlier
@@ -139,10 +140,34 @@ def explain(
     )
 
 
-def _words(features: Features, prepared: PreparedTable) -> dict[str, Words]:
+def _texts(fitted: _Fitted, part: Table, prepared: PreparedTable) -> dict[str, PreparedColumn]:
+    """The texts' subwords; where a frozen encoder's tokens took their place, prepared once more.
+
+    Left out where an encoder has fewer tokens than a text has subwords, or more.
+    """
+    found = {
+        name: prepared.columns[name]
+        for name, kind in fitted.features.modalities.items()
+        if kind == "text"
+    }
+    behind = [name for name, column in found.items() if column.values.ndim > 1]
+    states = {name: fitted.features.states[name] for name in behind}
+    again = Features(dict.fromkeys(behind, "text"), states).prepare(
+        part, settings_for(part, fitted.config)
+    )
+    for name in behind:
+        raw, tokens = again.columns[name].lengths, found[name].lengths
+        if raw is not None and tokens is not None and np.array_equal(raw, tokens):
+            found[name] = again.columns[name]
+        else:
+            del found[name]
+    return found
+
+
+def _words(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[str, Words]:
     """The pieces of every text column that a tokenizer of its own cut up."""
     found = {}
-    for name, column in prepared.columns.items():
+    for name, column in columns.items():
         state = features.states[name].get("tokenizer")
         if features.modalities[name] == "text" and state and column.values.ndim == 1:
             found[name] = pieces(column, _tokenizer(state))
@@ -156,12 +181,32 @@ def _tokenizer(state: Any) -> Tokenizer:
 def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
     """Each cell's subwords as text, a leading space where a word begins; None for a missing cell.
 
-    A character that was cut within its bytes shows as one replacement mark a piece.
+    Marks that a pretrained tokenizer puts around a text are empty. A character that was cut within its
+    bytes shows as one replacement mark a piece.
     """
-    decoder = decoders.ByteLevel()
+    added = tokenizer.get_added_tokens_decoder()
+    marks = {one.content for one in added.values() if one.special}
+    kind = type(tokenizer.model).__name__
     ids, mask = column.batch(np.arange(len(column)))
     told: Words = []
     for own, real in zip(ids, mask, strict=True):
         tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
-        told.append([decoder.decode([token]) for token in tokens] if tokens else None)
+        shown = ["" if token in marks else _piece(token, kind) for token in tokens]
+        # A word's end is marked in some vocabularies; the space belongs to the next word's beginning.
+        ended = [" " if one.endswith("</w>") else "" for one in ["", *tokens[:-1]]]
+        told.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
     return told
+
+
+def _piece(token: str, kind: str) -> str:
+    """A subword as text, by the way its kind of vocabulary marks where words begin."""
+    if kind == "WordPiece":
+        return token.removeprefix("##") if token.startswith("##") else f" {token}"
+    if token.endswith("</w>"):
+        return token.removesuffix("</w>")
+    if "\u2581" in token:
+        return token.replace("\u2581", " ")
+    return _BYTES.decode([token])
+
+
+_BYTES = decoders.ByteLevel()

@@ -17,6 +17,7 @@ from plait.explain.plain import plain
 from plait.explain.shapley import EXACT
 from plait.explain.subsets import score_subsets
 from plait.features import Features, settings_for
+from plait.frozen import Frozen
 from plait.metrics import METRICS, PRIMARY, Metrics
 from plait.model import Model
 from plait.progress import Reporter, Silent
@@ -113,6 +114,7 @@ class _Fitted(Protocol):
     config: Config
     features: Features
     model: Model
+    frozen: Frozen
     targets: list[Target]
 
 
@@ -149,7 +151,8 @@ def robustness(
         table = table.take(np.unique(np.linspace(0, table.rows - 1, MOST).astype(np.int64)))
     truths = _truths(fitted.targets, table)
     with torch_threads(fitted.config.threads or compute_threads()):
-        prepared = fitted.features.prepare(table, settings_for(table, fitted.config))
+        cells = fitted.features.prepare(table, settings_for(table, fitted.config))
+        prepared = fitted.frozen.encode(cells)
         notes += prepared.quarantine.summary()
         present = _present(fitted, prepared.columns, truths, table.rows)
         told = reporter or Silent()

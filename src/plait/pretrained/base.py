@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
+from plait.devices import channels_last
 from plait.modalities.base import State
 from plait.tokens import ColumnBatch, Tokens
 
@@ -40,8 +40,7 @@ class Backbone(nn.Module):
     def settle(self) -> None:
         """Get ready to run often and never learn; a subclass may do once what each run would do."""
         self.eval().requires_grad_(False)
-        # Convolutions on a processor are quickest with channels last.
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        channels_last(self)
 
     def weights(self) -> dict[str, Tensor]:
         """What a bundle holds of it, as the checkpoint has it, settled or not."""

@@ -52,8 +52,26 @@ def check_folder(folder: Path, name: str) -> dict[str, Any]:
     if "model_type" not in config and "architecture" not in config:  # the latter is timm's
         raise CheckpointError(f"{name}: {CONFIG} names no model_type, so no model can be built.")
     _check_plain(_keys(config), name)
-    _check_weights(folder, name)
+    tensors = _check_weights(folder, name)
+    layers = _layers(config)
+    if layers > max(tensors, 1):
+        raise CheckpointError(
+            f"{name}: {CONFIG} asks for {layers} layers, and the weights hold {tensors} tensors in all. "
+            "The two files should be of one checkpoint; fetch both again."
+        )
     return config
+
+
+def _layers(config: Any) -> int:
+    """The largest number of layers that a configuration names, at any depth."""
+    if not isinstance(config, dict):
+        return 0
+    own = [
+        value
+        for key, value in config.items()
+        if isinstance(value, int) and ("layers" in key or key in ("n_layer", "depth"))
+    ]
+    return max([*own, *map(_layers, config.values())], default=0)
 
 
 def _check_plain(keys: set[str], name: str) -> None:
@@ -103,13 +121,12 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def _check_weights(folder: Path, name: str) -> None:
+def _check_weights(folder: Path, name: str) -> int:
+    """How many tensors the weights hold, after a look at whether they are whole."""
     files = weight_files(folder)
     missing = [path.name for path in files if not path.is_file()]
     if not missing and files:
-        for path in files:
-            _check_whole(path, name)
-        return
+        return sum(_check_whole(path, name) for path in files)
     if any(path.is_file() for path in files) or (folder / INDEX).is_file():
         raise CheckpointError(
             f"{name} is incomplete: {', '.join(missing) or 'every shard'} is not there, though {INDEX} "
@@ -125,8 +142,8 @@ def _check_weights(folder: Path, name: str) -> None:
     raise CheckpointError(f"{name} has no weights: there is no {WEIGHTS}.")
 
 
-def _check_whole(path: Path, name: str) -> None:
-    """A safetensors file says in its head how long it is; a broken download is shorter."""
+def _check_whole(path: Path, name: str) -> int:
+    """How many tensors a file holds. Its head says how long it is; a broken download is shorter."""
     broken = CheckpointError(
         f"{name}: {path.name} is damaged or was not downloaded whole. Delete it and fetch it again."
     )
@@ -143,6 +160,7 @@ def _check_whole(path: Path, name: str) -> None:
             raise broken from None
     if size != told:
         raise broken
+    return len(ends)
 
 
 def read_json(path: Path, name: str = "") -> dict[str, Any]:

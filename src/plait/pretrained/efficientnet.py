@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from plait.errors import CheckpointError
 from plait.modalities.base import State
@@ -86,17 +85,11 @@ class EfficientNetLite0(Backbone):
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """``bn(W x) = (g / s) W x + (b - g m / s)``, with the norm's g, b, mean m and deviation s."""
-    weight, bias = fuse_conv_bn_weights(
-        convolution.weight,
-        convolution.bias,
-        norm.running_mean,
-        norm.running_var,
-        norm.eps,
-        norm.weight,
-        norm.bias,
-    )
+    assert norm.running_var is not None and norm.running_mean is not None  # an EfficientNet's are
+    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    weight = convolution.weight * factor[:, None, None, None]
     convolution.weight = nn.Parameter(weight, requires_grad=False)
-    convolution.bias = nn.Parameter(bias, requires_grad=False)
+    convolution.bias = nn.Parameter(norm.bias - factor * norm.running_mean, requires_grad=False)
 
 
 def _state(folder: Path) -> State:

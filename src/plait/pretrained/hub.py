@@ -73,7 +73,9 @@ def find_in_hub(reference: str, note: Note) -> tuple[str, Path]:
     from huggingface_hub.errors import HFValidationError
 
     tools: Any = utils
-    name, _, revision = reference.removeprefix(HUB).partition("@")
+    name, at, revision = reference.removeprefix(HUB).partition("@")
+    if at and not revision:
+        raise CheckpointError(f"'{reference}' names no revision after the @; write one, or no @.")
     try:
         tools.validate_repo_id(name)
     except HFValidationError:

@@ -27,7 +27,7 @@ from benchmarks.whole_fit import TIMES, cache
 from plait.devices import compute_threads, cores, torch_threads
 from plait.encoders.pretrained import standardised
 from plait.features import PreparedTable
-from plait.frozen import Frozen, FrozenEncoder, capped, tokens_of
+from plait.frozen import Frozen, FrozenEncoder, capped
 from plait.loader import Batch, Loader
 from plait.pretrained.packaged import PACKAGED, installed
 from plait.progress import Silent
@@ -180,7 +180,7 @@ class Live(Loader):
             columns = dict(batch.columns)
             with torch.no_grad(), torch_threads(cores()):
                 for name, encoder in self.frozen.encoders.items():
-                    columns[tokens_of(name)] = tokens(encoder, columns.pop(name))
+                    columns[name] = tokens(encoder, columns[name])
             yield batch._replace(columns=columns)
 
 

@@ -60,11 +60,21 @@ def test_ways_of_tuning(how):
     assert tuning_problem(how) is None
 
 
-@pytest.mark.parametrize("how", ["", "last", "last-0", "loro", "last--1", "FULL"])
-def test_other_words_are_told_what_there_is(how):
+@pytest.mark.parametrize(
+    ("how", "meant"),
+    [
+        ("", ""),
+        ("last", " Did you mean 'last-2'?"),
+        ("last-0", " Did you mean 'last-2'?"),
+        ("loro", " Did you mean 'lora'?"),
+        ("last--1", " Did you mean 'last-2'?"),
+        ("FULL", " Did you mean 'full'?"),
+    ],
+)
+def test_other_words_are_told_what_there_is(how, meant):
     assert tuning_problem(how) == (
-        f"'{how}' is no way to tune a pretrained encoder; take frozen, full, last-2 (the last two blocks) "
-        "or one of lora, dora, rslora, ia3."
+        f"'{how}' is no way to tune a pretrained encoder.{meant} Take frozen, full, last-2 (the last two "
+        "blocks) or one of lora, dora, rslora, ia3."
     )
 
 

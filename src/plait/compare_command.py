@@ -22,6 +22,7 @@ from plait.commands import (
     Root,
     TableArg,
     Targets,
+    Tune,
     _print_json,
     _reporter,
     app,

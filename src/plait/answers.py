@@ -1,6 +1,6 @@
 """One answer for every row, in the user's own terms."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,24 @@ class Answers:
     scores: dict[str, np.ndarray]
     quarantine: Quarantine
     absent: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(
+        cls,
+        targets: list[Target],
+        scores: Mapping[str, np.ndarray],
+        quarantine: Quarantine,
+        absent: list[str],
+    ) -> "Answers":
+        """From what a model's heads scored, target by target."""
+        decoded = {target.name: decode(target, scores[target.name]) for target in targets}
+        return cls(
+            targets,
+            values={name: values for name, (values, _) in decoded.items()},
+            scores={name: told for name, (_, told) in decoded.items()},
+            quarantine=quarantine,
+            absent=absent,
+        )
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))

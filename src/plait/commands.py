@@ -372,7 +372,8 @@ def say(console: Console, text: str) -> None:
 
 
 def _reporter(quiet: bool) -> Any:
-    from plait.progress import Bars, Silent
+    from plait.bars import Bars
+    from plait.progress import Silent
 
     return Silent() if quiet else Bars(err)
 

@@ -49,6 +49,10 @@ class BundleError(PlaitError):
     """A bundle cannot be saved, or is damaged, too new, or holds what it must not."""
 
 
+class ExportError(PlaitError):
+    """A model cannot be exported, or what was exported answers otherwise."""
+
+
 class ConfigError(PlaitError):
     """Options that do not exist or do not fit, all of them reported together."""
 

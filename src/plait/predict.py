@@ -1,6 +1,5 @@
 """The object a user holds: a fitted model that predicts, evaluates, embeds and saves."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,8 @@ import numpy as np
 import torch
 
 from plait import golden
-from plait.answers import Answers, decode
+from plait.answering import Answerer, chunks, note, warn
+from plait.answers import Answers
 from plait.assemble import build
 from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint
@@ -25,26 +25,20 @@ from plait.errors import (
     ConfigError,
     MissingExtra,
     PlaitError,
-    PlaitWarning,
     TableError,
-    UnreadableCellsWarning,
     unknown,
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
-from plait.features import Features, PreparedTable, settings_for
+from plait.features import Features, PreparedTable
 from plait.frozen import Frozen
 from plait.impute import impute
 from plait.loader import collate
-from plait.modalities.base import Problem
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.table.quarantine import Entry, Quarantine
 from plait.table.schema import Schema
 from plait.table.source import Table, open_table
 from plait.table.target import Target
-
-ROWS = 1024
-"""Rows answered at a time; memory stays flat however many there are."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ class _Seen:
     absent: list[str]
 
 
-class Predictor:
+class Predictor(Answerer):
     """A fitted model. Made by `plait.fit` or `plait.load`; never by hand.
 
     Attributes:
@@ -94,43 +88,6 @@ class Predictor:
         self.quarantine = quarantine or Quarantine()
         self.frozen = frozen or Frozen({})
 
-    @property
-    def classes_(self) -> list[Any]:
-        """The classes in the order of `predict_proba`'s columns, for a single target."""
-        target = self._only()
-        return target.natural(range(len(target.classes)))
-
-    def predict(self, source: Any, *, root: Path | str | None = None) -> Any:
-        """Answers for every row, in order; an array, or a dict of arrays with several targets.
-
-        Args:
-            source: anything `plait.fit` takes; the target may be absent.
-            root: the folder media paths are relative to; default: the table's own.
-
-        Warns:
-            UnreadableCellsWarning: cells were unreadable and counted as missing.
-        """
-        answers = _warned(self.answer(source, root=root))
-        if len(self.targets) == 1:
-            return answers.values[self.targets[0].name]
-        return answers.values
-
-    def predict_proba(self, source: Any, *, root: Path | str | None = None) -> Any:
-        """Probabilities ``[rows, classes]``, in the order of `classes_`; a dict with several targets.
-
-        Raises:
-            TableError: the only target is a number, which has no probabilities.
-        """
-        named = [target.name for target in self.targets if target.kind != "regression"]
-        if not named:
-            raise TableError(
-                f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
-            )
-        answers = _warned(self.answer(source, root=root))
-        if len(self.targets) == 1:
-            return answers.scores[self.targets[0].name]
-        return {name: answers.scores[name] for name in named}
-
     def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
         """The fused vector of every row, ``[rows, width]`` float32.
 
@@ -144,9 +101,9 @@ class Predictor:
                 open_table(source, root=root, empty=True), Silent()
             ):
                 parts.append(self._vectors(prepared, rows))
-                _add(quarantine, prepared, start)
+                note(quarantine, prepared, start)
                 absent = prepared.absent
-        _warn(quarantine, absent)
+        warn(quarantine, absent)
         return np.concatenate(parts)
 
     impute = impute
@@ -174,16 +131,7 @@ class Predictor:
             )
         shown = {ALL: list(streams) if streams is not None else None}
         seen = self._infer(open_table(source, root=root, empty=True), shown, reporter or Silent())
-        decoded = {
-            target.name: decode(target, seen.scores[ALL][target.name]) for target in self.targets
-        }
-        return Answers(
-            self.targets,
-            values={name: values for name, (values, _) in decoded.items()},
-            scores={name: told for name, (_, told) in decoded.items()},
-            quarantine=seen.quarantine,
-            absent=seen.absent,
-        )
+        return Answers.of(self.targets, seen.scores[ALL], seen.quarantine, seen.absent)
 
     def evaluate(
         self,
@@ -243,31 +191,6 @@ class Predictor:
         save_bundle(path, Contents(documents, {"README.md": card}, weights))
         return path
 
-    def verify(self) -> float:
-        """Answer the golden rows again; returns the largest difference from the saved answers.
-
-        Raises:
-            BundleError: the difference is over 1e-4.
-        """
-        worst = 0.0
-        for row in self.golden:
-            scores = self.answer([row.cells()]).scores
-            for name, expected in row.scores.items():
-                gap = float(np.abs(scores[name][0] - np.array(expected)).max())
-                worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
-        if worst > golden.TOLERANCE:
-            raise BundleError(
-                f"the bundle's golden rows now give answers that differ by {worst:.2g} from the saved "
-                f"ones, more than {golden.TOLERANCE}. The weights, plait or a library changed."
-            )
-        return worst
-
-    def _only(self) -> Target:
-        if len(self.targets) > 1:
-            names = ", ".join(target.name for target in self.targets)
-            raise TableError(f"the model has several targets ({names}); look at .targets instead.")
-        return self.targets[0]
-
     def _infer(
         self, table: Table, shown: Mapping[str, Sequence[str] | None], reporter: Reporter
     ) -> "_Seen":
@@ -280,27 +203,16 @@ class Predictor:
                 for name, by_target in scores.items():
                     for target, values in by_target.items():
                         found[name].setdefault(target, []).append(values)
-                _add(seen.quarantine, prepared, start)
+                note(seen.quarantine, prepared, start)
                 seen.absent[:] = prepared.absent
         for name, parts in found.items():
             seen.scores[name] = {target: np.concatenate(part) for target, part in parts.items()}
         return seen
 
     def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
-        """Start, length and prepared columns of each run of rows."""
-        if not set(self.features.modalities) & set(table.columns):
-            raise TableError(
-                f"{table.name} has none of the model's input columns "
-                f"({', '.join(self.features.modalities)}); it has {', '.join(table.columns)}. "
-                "Rename its columns, or pass the right table."
-            )
-        settings = settings_for(table, self.config)
-        with reporter.stage("predict", table.rows, "rows") as stage:
-            for start in range(0, max(table.rows, 1), ROWS):
-                part = table.slice(start, min(start + ROWS, table.rows))
-                prepared = self.features.prepare(part, settings)
-                yield start, part.rows, self.frozen.encode(prepared)
-                stage.advance(part.rows)
+        """Start, length and prepared columns of each run of rows, with frozen encoders' tokens."""
+        for start, rows, prepared in chunks(table, self.features, self.config, reporter):
+            yield start, rows, self.frozen.encode(prepared)
 
     @torch.no_grad()
     def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:
@@ -323,35 +235,6 @@ class Predictor:
                     f"row {problems[0].row}: {problems[0].reason}"
                 )
         return encoded, notes
-
-
-def _add(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
-    """Note the unreadable cells of a run of rows that begins at ``start``."""
-    for entry in prepared.quarantine.entries:
-        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
-
-
-def _warned(answers: Answers) -> Answers:
-    """The answers, after saying what must be known about them."""
-    _warn(answers.quarantine, answers.absent, level=4)
-    return answers
-
-
-def _warn(quarantine: Quarantine, absent: Sequence[str], level: int = 3) -> None:
-    """Warn the caller of a method of `Predictor`, so many calls up."""
-    for name in absent:
-        warnings.warn(
-            f"the table has no column '{name}'; it counted as missing in every row",
-            PlaitWarning,
-            stacklevel=level,
-        )
-    if len(quarantine):
-        lines = "\n  ".join(quarantine.summary())
-        warnings.warn(
-            f"unreadable cells counted as missing:\n  {lines}",
-            UnreadableCellsWarning,
-            stacklevel=level,
-        )
 
 
 _MISFITS = (

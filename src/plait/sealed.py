@@ -85,7 +85,7 @@ class Seal:
                 raise BundleError(
                     f"the {self.noun} {folder} holds '{path.name}'. {self.article.capitalize()} "
                     f"{self.noun} is {self.holds}; files of that kind can run code when opened, so "
-                    f"plait refuses the whole {self.noun}. Remove the file if you know where it came from."
+                    f"plait refuses the whole {self.noun}. Remove it if you know where it came from."
                 )
         return manifest, {
             name: self._checked(folder, name, digest) for name, digest in manifest["files"].items()

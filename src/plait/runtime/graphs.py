@@ -226,8 +226,8 @@ def _session(
     except failures as error:
         told = str(error).strip().split("\n")[0][:200]
         raise BundleError(
-            f"{folder}/{name} cannot be opened by onnxruntime {onnxruntime.__version__}: {told}. Upgrade "
-            "onnxruntime, or export the model again."
+            f"{folder}/{name} cannot be opened by onnxruntime {onnxruntime.__version__}: {told}. "
+            "Upgrade onnxruntime, or export the model again."
         ) from None
     found = [part.name for part in session.get_inputs()]
     given = [part.name for part in session.get_outputs()]

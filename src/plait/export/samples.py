@@ -75,7 +75,7 @@ def id_counts(model: Model, plan: Blueprint, backbones: Mapping[str, nn.Module])
         backbones: column → the frozen encoder that reads it.
     """
     counts = {}
-    for (stream, columns), encoder in zip(plan.streams.items(), model.encoders, strict=True):
+    for columns, encoder in zip(plan.streams.values(), model.encoders, strict=True):
         parts: dict[str, nn.Module] = dict.fromkeys(columns, encoder)
         parts |= {name: backbones[name] for name in columns if name in backbones}
         tabular = next(

@@ -252,12 +252,11 @@ def predict(
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
-    from plait.predict import load
     from plait.table.answers import check_output, write_table
 
     if output is not None:
         check_output(output, table)
-    answers = load(bundle).answer(table, root=root, reporter=_reporter(quiet))
+    answers = _answerer(bundle).answer(table, root=root, reporter=_reporter(quiet))
     columns = answers.to_columns()
     for note in answers.notes():
         say(err, f"! {note}")
@@ -296,9 +295,7 @@ def checks(
 
     facts = gather()
     if bundle is not None:
-        from plait.predict import load
-
-        model = load(bundle)
+        model = _answerer(bundle)
         facts["Model"] = {
             "folder": bundle,
             "golden rows": f"{len(model.golden)}, answered alike to {model.verify():.1e}",
@@ -369,6 +366,19 @@ def demo(
 def say(console: Console, text: str) -> None:
     """Print a line whose names are the user's: not wrapped, no markup."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _answerer(folder: str) -> Any:
+    """The model in a folder: a fitted one, or an exported one, for which torch need not be there."""
+    from plait.sealed import EXPORTED
+
+    if EXPORTED.is_in(Path(folder)):
+        from plait.runtime import Runtime
+
+        return Runtime(folder)
+    from plait.predict import load
+
+    return load(folder)
 
 
 def _reporter(quiet: bool) -> Any:

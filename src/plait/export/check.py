@@ -1,13 +1,15 @@
 """Whether an exported model answers as the fitted one does, from raw cells and from random arrays."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 
 import numpy as np
 
 from plait.errors import ExportError, PlaitWarning
 from plait.evaluate import infer
+from plait.export.convert import reason
 from plait.features import PreparedTable
 from plait.golden import TOLERANCE
 from plait.predict import Predictor
@@ -58,8 +60,9 @@ def check_golden(model: Predictor, runtime: Runtime) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
         want = model.answer(rows).scores
-        many = runtime.answer(rows).scores
-        few = [runtime.answer([cells]).scores for cells in rows]
+        with _told():
+            many = runtime.answer(rows).scores
+            few = [runtime.answer([cells]).scores for cells in rows]
     worst = 0.0
     for name, expected in want.items():
         alone = np.concatenate([scores[name] for scores in few])
@@ -96,13 +99,28 @@ def check_random(
     want = infer(model.model, encoded, np.arange(rows), shown=shown)
     worst = 0.0
     for pattern, some in shown.items():
-        got = runtime.graphs.run(columns, rows, some)
+        with _told():
+            got = runtime.graphs.run(columns, rows, some)
         for name, expected in want[pattern].items():
             gaps = _gaps(got[name], expected)
             worst = max(worst, float(gaps.max()))
             if worst > TOLERANCE:
                 raise _unlike(name, worst, f"random row {int(gaps.argmax())}", some)
     return worst
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Put into words where onnxruntime cannot run a graph."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    try:
+        yield
+    except (state.Fail, state.InvalidArgument, state.RuntimeException) as error:
+        raise ExportError(
+            f"onnxruntime cannot run a graph of the exported model: {reason(error)}. Nothing was exported. "
+            "Please report it with the fusion and encoders of the model; others may do."
+        ) from None
 
 
 def _gaps(got: np.ndarray, want: np.ndarray) -> np.ndarray:

@@ -41,6 +41,11 @@ def to_onnx(
         MissingExtra: onnx or onnxscript is not installed.
     """
     check_extra()
+    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        raise ExportError(
+            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number of "
+            f"steps, and cells have many. {instead} Nothing was exported."
+        )
     shapes = tuple(dict.fromkeys(range(count), torch.export.Dim.DYNAMIC) for count in axes)
     try:
         with quiet(), torch.no_grad():

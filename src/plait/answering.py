@@ -91,13 +91,14 @@ class Answerer(ABC):
         """Answer the golden rows again; returns the largest difference from the saved answers.
 
         Raises:
-            BundleError: the difference is over 1e-4.
+            BundleError: the difference is over 1e-4; of numbers, in standard deviations.
         """
         worst = 0.0
+        scales = {target.name: target.scale for target in self.targets}
         for row in self.golden:
             scores = self.answer([row.cells()]).scores
             for name, expected in row.scores.items():
-                gap = float(np.abs(scores[name][0] - np.array(expected)).max())
+                gap = float(np.abs(scores[name][0] - np.array(expected)).max()) / scales[name]
                 worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
         if worst > golden.TOLERANCE:
             raise BundleError(

@@ -8,7 +8,7 @@ import typer
 import plait.compare_command  # noqa: F401 - adds its command
 from plait import commands_encoders, commands_export, commands_impute  # noqa: F401 - add theirs
 from plait.commands import INTERRUPTED, app, err, say
-from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest
+from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
 
 
 def misspelt(arguments: list[str]) -> list[str]:
@@ -74,6 +74,9 @@ def main() -> None:
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}.")
         raise SystemExit(1) from None
     except Exception as error:
+        if isinstance(error, ImportError) and (missing := training_extra(error)):
+            _fail(str(missing))
+            raise SystemExit(1) from None
         if os.environ.get("PLAIT_DEBUG"):
             raise
         err.print(

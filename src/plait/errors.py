@@ -73,6 +73,15 @@ class MissingExtra(PlaitError):
         )
 
 
+_TRAINING = frozenset({"torch", "accelerate", "safetensors", "sklearn", "tensorboard"})
+
+
+def training_extra(error: ImportError) -> MissingExtra | None:
+    """What to install where a package that only fitted models need is absent; None for any other."""
+    name = (error.name or "").partition(".")[0]
+    return MissingExtra("a model that is fitted here", "train", name) if name in _TRAINING else None
+
+
 class PlaitWarning(UserWarning):
     """The base of every warning plait gives."""
 

@@ -63,11 +63,12 @@ def check_golden(model: Predictor, runtime: Runtime) -> float:
         with _told():
             many = runtime.answer(rows).scores
             few = [runtime.answer([cells]).scores for cells in rows]
+    scales = {target.name: target.scale for target in model.targets}
     worst = 0.0
     for name, expected in want.items():
         alone = np.concatenate([scores[name] for scores in few])
         for got in (many[name], alone):
-            gaps = _gaps(got, expected)
+            gaps = _gaps(got, expected) / scales[name]
             worst = max(worst, float(gaps.max()))
             if worst > TOLERANCE:
                 number, pattern, _ = cases[int(gaps.argmax())]
@@ -118,14 +119,14 @@ def _told() -> Iterator[None]:
         yield
     except (state.Fail, state.InvalidArgument, state.RuntimeException) as error:
         raise ExportError(
-            f"onnxruntime cannot run a graph of the exported model: {reason(error)}. Nothing was exported. "
-            "Please report it with the fusion and encoders of the model; others may do."
+            f"onnxruntime cannot run a graph of the exported model: {reason(error)}. Nothing was "
+            "exported. Please report it with the fusion and encoders of the model; others may do."
         ) from None
 
 
 def _gaps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     """The largest difference of each row; NaN, which would compare as well, counts as infinite."""
-    gaps = np.abs(got - want).max(axis=1)
+    gaps = np.abs(got - want).reshape(len(want), -1).max(axis=1)
     return np.where(np.isnan(gaps), np.inf, gaps)
 
 

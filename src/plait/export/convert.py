@@ -43,8 +43,8 @@ def to_onnx(
     check_extra()
     if any(isinstance(part, nn.RNNBase) for part in module.modules()):
         raise ExportError(
-            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number of "
-            f"steps, and cells have many. {instead} Nothing was exported."
+            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number "
+            f"of steps, and cells have many. {instead} Nothing was exported."
         )
     shapes = tuple(dict.fromkeys(range(count), torch.export.Dim.DYNAMIC) for count in axes)
     try:

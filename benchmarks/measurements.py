@@ -30,6 +30,7 @@ class Measurement:
 MEASUREMENTS: dict[str, Measurement] = {
     "startup": Measurement("startup:measure", "import plait; plait --help", 0.3),
     "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
+    "runtime": Measurement("runtime:measure", "an exported model against bare sessions", 3),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(
         "fusion_speed:measure", "each fusion against its formula by hand", 6

@@ -211,7 +211,7 @@ class _Wide(torch.nn.Module):
 
 @pytest.mark.parametrize(
     ("part", "why"),
-    [(_Odd(), "data-dependent"), (_Unknown(), "No ONNX function found for .*eigvals")],
+    [(_Odd(), "data-dependent"), (_Unknown(), "No ONNX function found for .*linalg_eig")],
     ids=["values", "operation"],
 )
 def test_a_part_that_does_not_export_is_named_with_what_can_be_done(part, why, unwatched):

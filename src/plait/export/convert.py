@@ -41,11 +41,7 @@ def to_onnx(
         MissingExtra: onnx or onnxscript is not installed.
     """
     check_extra()
-    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
-        raise ExportError(
-            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number "
-            f"of steps, and cells have many. {instead} Nothing was exported."
-        )
+    _refuse_recurrent(module, what, instead)
     shapes = tuple(dict.fromkeys(range(count), torch.export.Dim.DYNAMIC) for count in axes)
     try:
         with quiet(), torch.no_grad():
@@ -79,6 +75,14 @@ def to_onnx(
         )
     data: bytes = model.SerializeToString()
     return data
+
+
+def _refuse_recurrent(module: nn.Module, what: str, instead: str) -> None:
+    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        raise ExportError(
+            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number "
+            f"of steps, and cells have many. {instead} Nothing was exported."
+        )
 
 
 def stamped(data: bytes, stamp: str) -> bytes:

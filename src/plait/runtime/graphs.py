@@ -172,6 +172,9 @@ class Graphs:
             feed[f"values_{index}"] = values if whole else values[some]
             feed[f"mask_{index}"] = mask if whole else mask[some]
         found, real = self.sessions[encoder].run(ENCODER_OUTPUTS, feed)
+        if not real[:, -1].any():  # padding of a graph whose tokens have a fixed number
+            last = int(np.flatnonzero(real.any(axis=0)).max(initial=0)) + 1
+            found, real = found[:, :last], real[:, :last]
         if whole:
             return found, real
         tokens = np.zeros((rows, *found.shape[1:]), np.float32)

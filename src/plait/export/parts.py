@@ -32,10 +32,7 @@ class EncoderPart(nn.Module):
         self, *cells: Shaped[Tensor, "batch ..."]
     ) -> tuple[Float[Tensor, "batch tokens width"], Bool[Tensor, "batch tokens"]]:
         """Encode one batch."""
-        columns = [
-            ColumnBatch(*cells[start : start + 2])  # type: ignore[arg-type]
-            for start in range(0, len(cells), 2)
-        ]
+        columns = [ColumnBatch(*cells[start : start + 2]) for start in range(0, len(cells), 2)]
         if self.backbone is not None:
             columns = [self._frozen(self.backbone(columns[0]))]
         values, mask = self.encoder(*columns)
@@ -57,7 +54,7 @@ def capped_always(tokens: Tokens, most: int) -> Tokens:
     there are ``most`` of them, those that a shorter sample does not have being masked; the runtime cuts
     off what no row of a batch has.
     """
-    count = tokens.mask.shape[1]
+    count: object = tokens.mask.shape[1]  # no int while an axis is dynamic
     if isinstance(count, int) and count <= most:
         return tokens
     rows, _, hidden = tokens.values.shape
@@ -80,7 +77,7 @@ class FusionPart(nn.Module):
         self.heads = nn.ModuleList(heads)
 
     def forward(
-        self, *parts: Shaped[Tensor, "batch tokens ..."]
+        self, *parts: Shaped[Tensor, "batch ..."]
     ) -> tuple[Float[Tensor, "batch outputs"], ...]:
         """Answer one batch."""
         tokens = {

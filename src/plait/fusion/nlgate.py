@@ -71,7 +71,9 @@ class NlGate(Fusion):
             seen = torch.cat([real[other] for other in others], dim=1)
             # With an axis of one head: ONNX has no attention without one.
             taken = functional.scaled_dot_product_attention(
-                *(part.unsqueeze(1) for part in (embedded[index][0], key, value)),
+                embedded[index][0].unsqueeze(1),
+                key.unsqueeze(1),
+                value.unsqueeze(1),
                 attn_mask=attendable(seen)[:, None, None, :],
             ).squeeze(1)
             some = seen.any(dim=1)[:, None, None].to(taken.dtype)

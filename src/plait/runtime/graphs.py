@@ -222,8 +222,14 @@ def _session(
     # Threads that spin while they wait take the time of those that decode the next cells.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    failures = (state.Fail, state.InvalidArgument, state.InvalidGraph, state.InvalidProtobuf)
-    failures += (state.NotImplemented, state.RuntimeException)
+    failures = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except failures as error:

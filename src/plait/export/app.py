@@ -208,10 +208,9 @@ def _graphs(model: Predictor, reporter: Reporter) -> dict[str, bytes]:
         for name, stream in owners.items():
             cells = [part for column in stream.columns for part in batch[column]]
             axes = [batch[column].mask.ndim for column in stream.columns for _ in range(2)]
+            encoder: Any = encoders[stream.name]
             graphs[name] = to_onnx(
-                EncoderPart(
-                    encoders[stream.name], model.frozen.encoders.get(stream.columns[0])
-                ).eval(),  # type: ignore[arg-type]
+                EncoderPart(encoder, model.frozen.encoders.get(stream.columns[0])).eval(),
                 cells,
                 axes,
                 inputs=encoder_inputs(len(stream.columns)),

@@ -208,7 +208,7 @@ BLOCKED = textwrap.dedent(
     class Blocked:
         def find_spec(self, name, path=None, target=None):
             if name.partition(".")[0] in {names}:
-                raise ImportError(f"{{name}} is blocked")
+                raise ModuleNotFoundError(f"{{name}} is blocked", name=name)
 
     sys.meta_path.insert(0, Blocked())
     """
@@ -291,3 +291,25 @@ def test_caps_are_the_lower_of_the_folders_and_the_callers(full_app, braid):
     assert "more than the cap of 400 bytes (max_image_megapixels" in answers.quarantine.summary()[0]
     with pytest.raises(ConfigError, match="max_image is no cap"):
         Runtime(full_app[1], max_image=3)
+
+
+def test_fitting_without_torch_says_what_to_install(plain_run, tmp_path):
+    told = (
+        "a model that is fitted here needs the package torch, which is not installed.\n"
+        'Install it with:  pip install "plait[train]"'
+    )
+    code = "from plait.cli import main; sys.argv[0] = 'plait'; main()"
+    done = run_blocked({"torch"}, code, "evaluate", plain_run[1], "test.csv")
+    assert done.returncode == 1
+    assert done.stderr == f"error: {told}\n"
+    code = """
+    import plait
+    from plait.errors import MissingExtra
+    try:
+        plait.fit
+    except MissingExtra as error:
+        print(error)
+    plait.open_table
+    """
+    done = run_blocked({"torch"}, code)
+    assert done.stdout == told + "\n", done.stderr

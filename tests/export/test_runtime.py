@@ -194,7 +194,7 @@ def test_several_targets_of_every_kind(maker, unwatched_export, tmp_path):
         got, want = runtime.answer(some), model.answer(some)
         for name in ("label", "tags", "size"):
             np.testing.assert_allclose(got.scores[name], want.scores[name], atol=1e-4, rtol=1e-4)
-        assert [list(tags) for tags in got.values["tags"]] == list(want.values["tags"])
+        assert got.values["tags"].tolist() == want.values["tags"].tolist()
     assert set(runtime.predict(rows)) == {"label", "size", "tags"}
     assert set(runtime.predict_proba(rows)) == {"label", "tags"}
     with pytest.raises(TableError, match="several targets"):

@@ -186,7 +186,9 @@ def test_several_targets_of_every_kind(maker, unwatched_export, tmp_path):
     rows = maker.plain(40)
     for number, row in enumerate(rows):
         row |= {"size": number / 3, "tags": "a;b" if number % 2 else "a"}
-    model = maker.fit(rows, ["label", "size", "tags"], golden_rows=2)
+    kinds = {"tags": "multilabel", "size": "regression"}
+    model = maker.fit(rows, ["label", "size", "tags"], golden_rows=2, target_kinds=kinds)
+    assert [target.kind for target in model.targets] == ["binary", "regression", "multilabel"]
     found = unwatched_export(model, tmp_path / "app")
     assert max(found.golden, found.random) < 1e-4
     runtime = Runtime(tmp_path / "app")

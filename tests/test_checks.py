@@ -24,6 +24,14 @@ def test_the_facts(monkeypatch, tmp_path):
     assert all(isinstance(value, str) for group in facts.values() for value in group.values())
 
 
+def test_without_torch(monkeypatch):
+    def absent(asked):
+        raise ImportError("No module named 'torch'")
+
+    monkeypatch.setattr(checks, "choose_device", absent)
+    assert checks.gather()["Machine"]["device"] == "cpu (torch is not installed)"
+
+
 def test_what_is_missing_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(checks, "CORE", ("torch", "no-such-package"))
     monkeypatch.setattr(

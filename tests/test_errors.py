@@ -3,7 +3,7 @@
 import pytest
 
 from plait import errors
-from plait.errors import ConfigError, MissingExtra, PlaitError, suggest, unknown
+from plait.errors import ConfigError, MissingExtra, PlaitError, suggest, training_extra, unknown
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,13 @@ def test_every_error_is_plaits():
     assert len(kinds) >= 10
     assert all(issubclass(kind, PlaitError | errors.PlaitWarning) for kind in kinds)
     assert all(kind.__doc__ for kind in kinds)
+
+
+def test_what_only_fitted_models_need_names_its_extra():
+    told = training_extra(ImportError("No module named 'torch'", name="torch.nn"))
+    assert str(told) == (
+        "a model that is fitted here needs the package torch, which is not installed.\n"
+        'Install it with:  pip install "plait[train]"'
+    )
+    assert training_extra(ImportError("another", name="elsewhere")) is None
+    assert training_extra(ImportError("nameless")) is None

@@ -5,7 +5,8 @@ import time
 
 from rich.console import Console
 
-from plait.progress import Bars, Reporter, Silent, Stage, metrics_text
+from plait.bars import Bars
+from plait.progress import Reporter, Silent, Stage, metrics_text
 
 
 def shown():

@@ -56,7 +56,12 @@ def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return import_module(f"plait.{name}")
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        try:
+            return getattr(import_module(_HOMES[name]), name)
+        except ImportError as error:
+            from plait.errors import training_extra
+
+            raise training_extra(error) or error from None
     raise AttributeError(f"module 'plait' has no attribute '{name}'")
 
 

@@ -1,15 +1,11 @@
 """One answer for every row, in the user's own terms."""
 
-import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from plait.errors import PlaitWarning, UnreadableCellsWarning
-from plait.features import PreparedTable
-from plait.modalities.base import Problem
 from plait.table.quarantine import Quarantine
 from plait.table.target import Target
 
@@ -33,6 +29,24 @@ class Answers:
     quarantine: Quarantine
     absent: list[str] = field(default_factory=list)
     abstained: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        targets: list[Target],
+        scores: Mapping[str, np.ndarray],
+        quarantine: Quarantine,
+        absent: list[str],
+    ) -> "Answers":
+        """From what a model's heads scored, target by target."""
+        decoded = {target.name: decode(target, scores[target.name]) for target in targets}
+        return cls(
+            targets,
+            values={name: values for name, (values, _) in decoded.items()},
+            scores={name: told for name, (_, told) in decoded.items()},
+            quarantine=quarantine,
+            absent=absent,
+        )
 
     def __len__(self) -> int:
         return len(next(iter(self.values.values())))
@@ -87,32 +101,3 @@ def decode(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return answers, scores
     answers = np.array(target.natural(scores.argmax(axis=1).tolist()))
     return answers.astype(object) if target.cells == "text" else answers, scores
-
-
-def add_entries(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
-    """Note the unreadable cells of a run of rows that begins at ``start``."""
-    for entry in prepared.quarantine.entries:
-        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
-
-
-def warned(answers: Answers) -> Answers:
-    """The answers, after saying what must be known about them."""
-    warn(answers.quarantine, answers.absent, level=4)
-    return answers
-
-
-def warn(quarantine: Quarantine, absent: Sequence[str], level: int = 3) -> None:
-    """Warn the caller of a method of `Predictor`, so many calls up."""
-    for name in absent:
-        warnings.warn(
-            f"the table has no column '{name}'; it counted as missing in every row",
-            PlaitWarning,
-            stacklevel=level,
-        )
-    if len(quarantine):
-        lines = "\n  ".join(quarantine.summary())
-        warnings.warn(
-            f"unreadable cells counted as missing:\n  {lines}",
-            UnreadableCellsWarning,
-            stacklevel=level,
-        )

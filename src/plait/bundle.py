@@ -16,38 +16,38 @@ held_out.safetensors   conformal scores and a neighbourhood; bundles without the
 README.md              the model card
 """
 
-import hashlib
 import json
-import os
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from plait.errors import BundleError
+from plait.sealed import EXPORTED, Seal, document
 
-FORMAT = 1
-MANIFEST = "bundle.json"
 WEIGHTS = "model.safetensors"
-REQUIRED = (
-    "config.json",
-    "schema.json",
-    "preprocessing.json",
-    "architecture.json",
-    "targets.json",
-    WEIGHTS,
+BUNDLE = Seal(
+    noun="bundle",
+    article="a",
+    done="saved",
+    manifest="bundle.json",
+    format=1,
+    required=(
+        "config.json",
+        "schema.json",
+        "preprocessing.json",
+        "architecture.json",
+        "targets.json",
+        WEIGHTS,
+    ),
+    endings=frozenset({".json", ".safetensors", ".md", ".csv"}),
+    holds="JSON and safetensors",
 )
 TRAINING = "training"
 """The subfolder with checkpoints and TensorBoard logs; no part of the bundle, may be deleted."""
-
-_PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".dill", ".npy", ".npz"}
 
 
 @dataclass(frozen=True)
@@ -68,51 +68,28 @@ def save_bundle(folder: Path, contents: Contents) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise BundleError(f"the bundle could not be saved: '{folder}' is a file; name a folder.")
-    draft = folder / f".new-{uuid4().hex}"
+    files = {
+        name: json.dumps(value, ensure_ascii=False, indent=1).encode()
+        for name, value in contents.documents.items()
+    }
+    files |= {name: text.encode() for name, text in contents.texts.items()}
+    for file, tensors in {WEIGHTS: contents.weights, **contents.arrays}.items():
+        files[file] = save(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        )
     try:
-        draft.mkdir(parents=True)
-        files = _write(draft, contents)
-        manifest = {"format": FORMAT, "plait": version("plait"), "files": files}
-        _put(draft / MANIFEST, json.dumps(manifest, indent=1).encode())
-        (folder / MANIFEST).unlink(missing_ok=True)
-        for name in [*files, MANIFEST]:
-            (draft / name).replace(folder / name)
+        BUNDLE.write(folder, files)
     except OSError as error:
         raise BundleError(
             f"the bundle could not be saved to {folder}: {error.strerror or error}. Nothing of it was "
             "kept. Free some space or name another folder; a fit continues from its last checkpoint "
             "with --resume."
         ) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _write(draft: Path, contents: Contents) -> dict[str, str]:
-    """Write every file but the manifest; returns their hashes."""
-    files: dict[str, bytes] = {}
-    for name, value in contents.documents.items():
-        files[name] = json.dumps(value, ensure_ascii=False, indent=1).encode()
-    for name, text in contents.texts.items():
-        files[name] = text.encode()
-    for file, tensors in {WEIGHTS: contents.weights, **contents.arrays}.items():
-        files[file] = save(
-            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        )
-    for name, data in files.items():
-        _put(draft / name, data)
-    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
-
-
-def _put(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def holds_bundle(folder: Path) -> bool:
     """Whether a folder holds a bundle."""
-    return (folder / MANIFEST).is_file()
+    return BUNDLE.is_in(folder)
 
 
 def load_bundle(folder: Path) -> Contents:
@@ -121,80 +98,32 @@ def load_bundle(folder: Path) -> Contents:
     Raises:
         BundleError: no bundle there; a newer format; a changed, missing or foreign file.
     """
-    files = _manifest(folder)
-    for path in folder.iterdir():
-        if path.suffix.lower() in _PICKLES:
-            raise BundleError(
-                f"the bundle {folder} holds '{path.name}'. A bundle is JSON and safetensors; files of "
-                "that kind can run code when opened, so plait refuses the whole bundle. Remove the file "
-                "if you know where it came from."
-            )
+    _expect(folder)
     documents, texts, arrays = {}, {}, {}
-    for name, digest in files.items():
-        data = _checked(folder, name, digest)
+    for name, data in BUNDLE.read(folder)[1].items():
         if name.endswith(".safetensors"):
             arrays[name] = _tensors(folder, name, data)
         elif name.endswith(".json"):
-            documents[name] = _json(folder, name, data)
+            documents[name] = document(folder, name, data)
         else:
             texts[name] = data.decode(errors="replace")
     return Contents(documents, texts, arrays.pop(WEIGHTS), arrays)
 
 
-def _manifest(folder: Path) -> Mapping[str, str]:
-    """The files a bundle must hold, by name, with their hashes."""
-    path = folder / MANIFEST
-    if not path.is_file():
-        hint = ""
-        if (folder / TRAINING).is_dir():
-            hint = " A fit was started there and has not finished; continue it with --resume."
-        elif not folder.exists():
-            hint = " There is no such folder."
-        raise BundleError(f"{folder} is no plait bundle: it has no {MANIFEST}.{hint}")
-    manifest = _json(folder, MANIFEST, path.read_bytes())
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
-        raise BundleError(f"{folder}/{MANIFEST} is damaged: it names no format version.")
-    if manifest["format"] > FORMAT:
-        raise BundleError(
-            f"the bundle {folder} has format {manifest['format']}, made by plait "
-            f"{manifest.get('plait', '?')}; this plait reads up to format {FORMAT}. Upgrade plait: "
-            "pip install --upgrade plait"
+def _expect(folder: Path) -> None:
+    """Say what there is instead of a bundle, where that helps."""
+    if holds_bundle(folder):
+        return
+    hint = ""
+    if (folder / TRAINING).is_dir():
+        hint = "A fit was started there and has not finished; continue it with --resume."
+    elif EXPORTED.is_in(folder):
+        hint = (
+            "It holds an exported model, which `plait predict` and plait.runtime.Runtime answer with; "
+            "for all else name the bundle that it was exported from."
         )
-    files = manifest.get("files")
-    if not isinstance(files, dict):
-        raise BundleError(f"{folder}/{MANIFEST} is damaged: it lists no files.")
-    for name in files:
-        if Path(name).name != name or Path(name).suffix not in {
-            ".json",
-            ".safetensors",
-            ".md",
-            ".csv",
-        }:
-            raise BundleError(f"the bundle {folder} lists '{name}', which no bundle may hold.")
-    missing = [name for name in REQUIRED if name not in files]
-    if missing:
-        raise BundleError(f"the bundle {folder} lacks {', '.join(missing)}.")
-    return files
-
-
-def _checked(folder: Path, name: str, digest: str) -> bytes:
-    path = folder / name
-    if path.is_symlink() or not path.is_file():
-        raise BundleError(f"the bundle {folder} lacks the file {name}, or it is a link.")
-    data = path.read_bytes()
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise BundleError(
-            f"{folder}/{name} was changed or damaged after the bundle was saved: its SHA-256 is not the "
-            f"one in {MANIFEST}. Copy the bundle again from where it came from."
-        )
-    return data
-
-
-def _json(folder: Path, name: str, data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{folder}/{name} is no JSON: {error}.") from error
+    if hint:
+        raise BundleError(f"{folder} is no plait bundle: it has no {BUNDLE.manifest}. {hint}")
 
 
 def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:

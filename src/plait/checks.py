@@ -9,22 +9,21 @@ from plait.devices import choose_device, cores
 
 CORE = (
     "plait",
-    "torch",
     "numpy",
     "pyarrow",
     "pillow",
     "soundfile",
     "soxr",
     "tokenizers",
-    "safetensors",
-    "scikit-learn",
     "pydantic",
-    "accelerate",
     "typer",
     "rich",
 )
 
 EXTRAS = {
+    "train": ("torch", "fitting models"),
+    "export": ("onnx", "exporting models"),
+    "runtime": ("onnxruntime", "answering with exported models"),
     "demo": ("espeakng-loader", "the demo's spoken digits"),
     "hf": ("datasets", "Hugging Face datasets as tables"),
     "pretrained": ("transformers", "pretrained encoders"),
@@ -35,7 +34,10 @@ EXTRAS = {
 
 def gather() -> dict[str, dict[str, str]]:
     """Groups of facts, for people and for ``--json``."""
-    device, why = choose_device("auto")
+    try:
+        device, why = choose_device("auto")
+    except ImportError:
+        device, why = "cpu", "torch is not installed"
     found = cache.entries()
     size = sum(entry.size for entry in found)
     return {

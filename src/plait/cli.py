@@ -9,10 +9,11 @@ import plait.compare_command  # noqa: F401 - adds its command
 from plait import (  # noqa: F401 - add their commands
     commands_encoders,
     commands_explain,
+    commands_export,
     commands_impute,
 )
 from plait.commands import INTERRUPTED, app, err, say
-from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest
+from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
 
 
 def misspelt(arguments: list[str]) -> list[str]:
@@ -78,6 +79,9 @@ def main() -> None:
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}.")
         raise SystemExit(1) from None
     except Exception as error:
+        if isinstance(error, ImportError) and (missing := training_extra(error)):
+            _fail(str(missing))
+            raise SystemExit(1) from None
         if os.environ.get("PLAIT_DEBUG"):
             raise
         err.print(

@@ -246,15 +246,14 @@ def predict(
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
-    from plait.explain.abstain import check_threshold, withhold
-    from plait.predict import load
+    from plait.abstain import check_threshold, withhold
     from plait.table.answers import check_output, write_table
 
     check_threshold(abstain_below)
     if output is not None:
         check_output(output, table)
     answers = withhold(
-        load(bundle).answer(table, root=root, reporter=_reporter(quiet)), abstain_below
+        _answerer(bundle).answer(table, root=root, reporter=_reporter(quiet)), abstain_below
     )
     columns = answers.to_columns()
     for note in answers.notes():
@@ -294,9 +293,7 @@ def checks(
 
     facts = gather()
     if bundle is not None:
-        from plait.predict import load
-
-        model = load(bundle)
+        model = _answerer(bundle)
         facts["Model"] = {
             "folder": bundle,
             "golden rows": f"{len(model.golden)}, answered alike to {model.verify():.1e}",
@@ -369,8 +366,22 @@ def say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def _answerer(folder: str) -> Any:
+    """The model in a folder: a fitted one, or an exported one, for which torch need not be there."""
+    from plait.sealed import EXPORTED
+
+    if EXPORTED.is_in(Path(folder)):
+        from plait.runtime import Runtime
+
+        return Runtime(folder)
+    from plait.predict import load
+
+    return load(folder)
+
+
 def _reporter(quiet: bool) -> Any:
-    from plait.progress import Bars, Silent
+    from plait.bars import Bars
+    from plait.progress import Silent
 
     return Silent() if quiet else Bars(err)
 

@@ -49,6 +49,10 @@ class BundleError(PlaitError):
     """A bundle cannot be saved, or is damaged, too new, or holds what it must not."""
 
 
+class ExportError(PlaitError):
+    """A model cannot be exported, or what was exported answers otherwise."""
+
+
 class ConfigError(PlaitError):
     """Options that do not exist or do not fit, all of them reported together."""
 
@@ -67,6 +71,15 @@ class MissingExtra(PlaitError):
             f"{feature} needs the package {package}, which is not installed.\n"
             f'Install it with:  pip install "plait[{extra}]"'
         )
+
+
+_TRAINING = frozenset({"torch", "accelerate", "safetensors", "sklearn", "tensorboard"})
+
+
+def training_extra(error: ImportError) -> MissingExtra | None:
+    """What to install where a package that only fitted models need is absent; None for any other."""
+    name = (error.name or "").partition(".")[0]
+    return MissingExtra("a model that is fitted here", "train", name) if name in _TRAINING else None
 
 
 class PlaitWarning(UserWarning):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from plait import golden
+from plait.bars import Bars
 from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
@@ -21,7 +22,7 @@ from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.prefit import check_classes
-from plait.progress import Bars, Reporter, Silent
+from plait.progress import Reporter, Silent
 from plait.rebuild import measure_rebuilt
 from plait.run_folder import check_folder, claim
 from plait.store import Store

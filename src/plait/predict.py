@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from plait import golden
-from plait.answers import Answers, add_entries, decode, warn, warned
+from plait.answering import Answerer, chunks, note, warn
+from plait.answers import Answers
 from plait.assemble import build
 from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint
@@ -28,12 +29,11 @@ from plait.errors import (
     unknown,
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
-from plait.explain.abstain import withhold
 from plait.explain.contributions import contributions
 from plait.explain.explanation import explain
 from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
 from plait.explain.sets import predict_set
-from plait.features import Features, PreparedTable, settings_for
+from plait.features import Features, PreparedTable
 from plait.frozen import Frozen
 from plait.impute import impute
 from plait.loader import collate
@@ -43,9 +43,6 @@ from plait.table.quarantine import Entry, Quarantine
 from plait.table.schema import Schema
 from plait.table.source import Table, open_table
 from plait.table.target import Target
-
-ROWS = 1024
-"""Rows answered at a time; memory stays flat however many there are."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class _Seen:
     absent: list[str]
 
 
-class Predictor:
+class Predictor(Answerer):
     """A fitted model. Made by `plait.fit` or `plait.load`; never by hand.
 
     Attributes:
@@ -99,46 +96,6 @@ class Predictor:
         self.held = held or Held()
         apply_temperatures(self.model, self.held.calibration)
 
-    @property
-    def classes_(self) -> list[Any]:
-        """The classes in the order of `predict_proba`'s columns, for a single target."""
-        target = self._only()
-        return target.natural(range(len(target.classes)))
-
-    def predict(
-        self, source: Any, *, root: Path | str | None = None, abstain_below: float | None = None
-    ) -> Any:
-        """Answers for every row, in order; an array, or a dict of arrays with several targets.
-
-        Args:
-            source: anything `plait.fit` takes; the target may be absent.
-            root: the folder media paths are relative to; default: the table's own.
-            abstain_below: answer None where the confidence is lower.
-
-        Warns:
-            UnreadableCellsWarning: cells were unreadable and counted as missing.
-        """
-        answers = warned(withhold(self.answer(source, root=root), abstain_below))
-        if len(self.targets) == 1:
-            return answers.values[self.targets[0].name]
-        return answers.values
-
-    def predict_proba(self, source: Any, *, root: Path | str | None = None) -> Any:
-        """Probabilities ``[rows, classes]``, in the order of `classes_`; a dict with several targets.
-
-        Raises:
-            TableError: the only target is a number, which has no probabilities.
-        """
-        named = [target.name for target in self.targets if target.kind != "regression"]
-        if not named:
-            raise TableError(
-                f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
-            )
-        answers = warned(self.answer(source, root=root))
-        if len(self.targets) == 1:
-            return answers.scores[self.targets[0].name]
-        return {name: answers.scores[name] for name in named}
-
     def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
         """The fused vector of every row, ``[rows, width]`` float32.
 
@@ -152,7 +109,7 @@ class Predictor:
                 open_table(source, root=root, empty=True), Silent()
             ):
                 parts.append(self._vectors(prepared, rows))
-                add_entries(quarantine, prepared, start)
+                note(quarantine, prepared, start)
                 absent = prepared.absent
         warn(quarantine, absent)
         return np.concatenate(parts)
@@ -185,16 +142,7 @@ class Predictor:
             )
         shown = {ALL: list(streams) if streams is not None else None}
         seen = self._infer(open_table(source, root=root, empty=True), shown, reporter or Silent())
-        decoded = {
-            target.name: decode(target, seen.scores[ALL][target.name]) for target in self.targets
-        }
-        return Answers(
-            self.targets,
-            values={name: values for name, (values, _) in decoded.items()},
-            scores={name: told for name, (_, told) in decoded.items()},
-            quarantine=seen.quarantine,
-            absent=seen.absent,
-        )
+        return Answers.of(self.targets, seen.scores[ALL], seen.quarantine, seen.absent)
 
     def evaluate(
         self,
@@ -256,31 +204,6 @@ class Predictor:
         save_bundle(path, Contents(documents, {"README.md": card}, weights, arrays))
         return path
 
-    def verify(self) -> float:
-        """Answer the golden rows again; returns the largest difference from the saved answers.
-
-        Raises:
-            BundleError: the difference is over 1e-4.
-        """
-        worst = 0.0
-        for row in self.golden:
-            scores = self.answer([row.cells()]).scores
-            for name, expected in row.scores.items():
-                gap = float(np.abs(scores[name][0] - np.array(expected)).max())
-                worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
-        if worst > golden.TOLERANCE:
-            raise BundleError(
-                f"the bundle's golden rows now give answers that differ by {worst:.2g} from the saved "
-                f"ones, more than {golden.TOLERANCE}. The weights, plait or a library changed."
-            )
-        return worst
-
-    def _only(self) -> Target:
-        if len(self.targets) > 1:
-            names = ", ".join(target.name for target in self.targets)
-            raise TableError(f"the model has several targets ({names}); look at .targets instead.")
-        return self.targets[0]
-
     def _infer(
         self, table: Table, shown: Mapping[str, Sequence[str] | None], reporter: Reporter
     ) -> "_Seen":
@@ -293,27 +216,16 @@ class Predictor:
                 for name, by_target in scores.items():
                     for target, values in by_target.items():
                         found[name].setdefault(target, []).append(values)
-                add_entries(seen.quarantine, prepared, start)
+                note(seen.quarantine, prepared, start)
                 seen.absent[:] = prepared.absent
         for name, parts in found.items():
             seen.scores[name] = {target: np.concatenate(part) for target, part in parts.items()}
         return seen
 
     def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
-        """Start, length and prepared columns of each run of rows."""
-        if not set(self.features.modalities) & set(table.columns):
-            raise TableError(
-                f"{table.name} has none of the model's input columns "
-                f"({', '.join(self.features.modalities)}); it has {', '.join(table.columns)}. "
-                "Rename its columns, or pass the right table."
-            )
-        settings = settings_for(table, self.config)
-        with reporter.stage("predict", table.rows, "rows") as stage:
-            for start in range(0, max(table.rows, 1), ROWS):
-                part = table.slice(start, min(start + ROWS, table.rows))
-                prepared = self.features.prepare(part, settings)
-                yield start, part.rows, self.frozen.encode(prepared)
-                stage.advance(part.rows)
+        """Start, length and prepared columns of each run of rows, with frozen encoders' tokens."""
+        for start, rows, prepared in chunks(table, self.features, self.config, reporter):
+            yield start, rows, self.frozen.encode(prepared)
 
     @torch.no_grad()
     def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:

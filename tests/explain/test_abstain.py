@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from plait.abstain import confidence_of, risk_coverage, withhold
 from plait.errors import ConfigError
-from plait.explain.abstain import confidence_of, risk_coverage, withhold
 from plait.table.target import Target
 
 

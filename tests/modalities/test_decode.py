@@ -98,3 +98,32 @@ def test_a_hanging_codec_does_not_keep_the_process() -> None:
         [sys.executable, "-c", code], capture_output=True, timeout=30, text=True, env=os.environ
     )
     assert done.returncode == 0 and "took longer than 0.05 s" in done.stdout
+
+
+def test_a_single_cell_is_decoded_on_a_thread_that_is_kept():
+    names = [
+        decode_all(lambda cell: threading.current_thread().name, [None, "a"], 4, 5.0)
+        for _ in range(3)
+    ]
+    assert names == [[None, "plait-decode-kept"]] * 3
+    before = threading.active_count()
+    for _ in range(20):
+        decode_all(len, ["a"], 4, 5.0)
+    assert threading.active_count() <= before
+
+
+def test_a_single_cell_that_takes_too_long_is_left_behind():
+    release = threading.Event()
+    (late,) = decode_all(lambda cell: release.wait(20), ["slow.png"], 1, 0.05)
+    assert str(late) == "'slow.png': took longer than 0.05 s to decode (max_decode_seconds)"
+    assert decode_all(str.upper, ["b"], 1, 5.0) == ["B"]  # on another thread
+    release.set()
+
+
+def test_what_is_no_exception_of_a_codec_reaches_the_caller_of_a_single_cell():
+    def stop(cell):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        decode_all(stop, ["a"], 1, 5.0)
+    assert decode_all(str.upper, ["b"], 1, 5.0) == ["B"]

@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table as Screen
 
 import plait
+from plait.bars import Bars
 from plait.blueprint import check_choices
 from plait.comparison import about, data
 from plait.comparison.jobs import run_all, time_rows
@@ -26,7 +27,7 @@ from plait.fitting import length
 from plait.fusion.registry import FUSIONS
 from plait.metrics import PRIMARY
 from plait.optim import DEFAULT_LR
-from plait.progress import Bars, Reporter, Silent
+from plait.progress import Reporter, Silent
 from plait.run_folder import check_folder, claim
 from plait.table.answers import write_table
 from plait.table.source import open_table

@@ -53,5 +53,8 @@ class Mcb(Pairwise):
         signed = vectors * self.signs
         zeros = signed.new_zeros(*signed.shape[:2], self.size)
         sketches = zeros.scatter_add(2, self.places.expand_as(signed), signed)
-        left, right = self.sides(torch.fft.rfft(sketches))
+        if torch.compiler.is_exporting():  # ONNX cannot choose among complex numbers
+            left, right = (torch.fft.rfft(side) for side in self.sides(sketches))
+        else:
+            left, right = self.sides(torch.fft.rfft(sketches))
         return torch.fft.irfft(left * right, n=self.size)

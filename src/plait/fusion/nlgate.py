@@ -69,9 +69,13 @@ class NlGate(Fusion):
                 torch.cat([embedded[other][part] for other in others], dim=1) for part in (1, 2)
             )
             seen = torch.cat([real[other] for other in others], dim=1)
+            # With an axis of one head: ONNX has no attention without one.
             taken = functional.scaled_dot_product_attention(
-                embedded[index][0], key, value, attn_mask=attendable(seen).unsqueeze(1)
-            )
+                embedded[index][0].unsqueeze(1),
+                key.unsqueeze(1),
+                value.unsqueeze(1),
+                attn_mask=attendable(seen)[:, None, None, :],
+            ).squeeze(1)
             some = seen.any(dim=1)[:, None, None].to(taken.dtype)
             gated.append(Tokens(values + self.back(taken * some), mask))
         return gated

@@ -10,6 +10,7 @@ the encoder's business.
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from io import BytesIO
 from math import ceil
 from time import monotonic
@@ -249,13 +250,15 @@ def mel_centres(mels: int, fmin: float, fmax: float) -> np.ndarray:
     return hertz
 
 
+@lru_cache(16)
 def mel_bank(mels: int, rate: int, size: int, fmin: float, fmax: float) -> np.ndarray:
-    """Triangular filters ``[size // 2 + 1, mels]`` of height 1."""
+    """Triangular filters ``[size // 2 + 1, mels]`` of height 1; do not change them, they are kept."""
     hertz = mel_centres(mels, fmin, fmax)
     bins = np.linspace(0, rate / 2, size // 2 + 1)[:, None]
     rising = (bins - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
     falling = (hertz[2:] - bins) / (hertz[2:] - hertz[1:-1])
     bank: np.ndarray = np.maximum(0, np.minimum(rising, falling))
+    bank.flags.writeable = False
     return bank
 
 

@@ -5,9 +5,12 @@ from a counter: the cost a cell is about a microsecond, and a codec that hangs c
 without keeping the process from ending.
 """
 
+import os
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from time import monotonic
 from typing import TypeVar
@@ -40,6 +43,9 @@ def decode_all(
     wanted = [index for index, cell in enumerate(cells) if not is_missing(cell)]
     if not wanted:
         return results
+    if len(wanted) == 1:
+        results[wanted[0]] = _decode_one(decode, cells[wanted[0]], seconds)
+        return results
     claims = iter(wanted)
     finished = Event()
     crew = _Crew(decode, cells, results, claims, finished, seconds)
@@ -52,6 +58,74 @@ def decode_all(
     if crew.fatal is not None:
         raise crew.fatal
     return results
+
+
+class _Kept:
+    """A thread that waits for single cells: starting one for each would take longer than most do."""
+
+    def __init__(self) -> None:
+        self.jobs: SimpleQueue[_Single | None] = SimpleQueue()
+        Thread(target=self._work, name="plait-decode-kept", daemon=True).start()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            job.run()
+
+
+class _Single:
+    """One cell to decode, and what came of it."""
+
+    __slots__ = ("cell", "decode", "done", "fatal", "result")
+
+    def __init__(self, decode: Callable[[object], object], cell: object) -> None:
+        self.decode = decode
+        self.cell = cell
+        self.result: object = None
+        self.fatal: BaseException | None = None
+        self.done = Lock()
+        self.done.acquire()
+
+    def run(self) -> None:
+        try:
+            self.result = self.decode(self.cell)
+        except Exception as error:  # codecs raise anything on hostile bytes
+            self.result = CellError(named(self.cell, reason_of(error)))
+        except BaseException as error:
+            self.fatal = error
+        self.done.release()
+
+
+_idle: deque[_Kept] = deque()
+"""Kept threads without work: as many as there ever were callers at one time."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)  # a child has none of its parent's threads
+
+
+def _decode_one(decode: Callable[[object], T], cell: object, seconds: float) -> T | CellError:
+    """`decode_all` for one cell, on a thread that is kept."""
+    try:
+        worker = _idle.pop()
+    except IndexError:
+        worker = _Kept()
+    job = _Single(decode, cell)
+    worker.jobs.put(job)
+    finished = False
+    try:
+        finished = job.done.acquire(timeout=seconds)
+    finally:
+        if finished:
+            _idle.append(worker)
+        else:
+            worker.jobs.put(None)  # left behind, to end with what it is at
+    if job.fatal is not None:
+        raise job.fatal
+    return job.result if finished else _late(cell, seconds)  # type: ignore[return-value]
+
+
+def _late(cell: object, seconds: float) -> CellError:
+    reason = f"took longer than {seconds:g} s to decode (max_decode_seconds)"
+    return CellError(named(cell, reason))
 
 
 class _Worker:
@@ -111,8 +185,7 @@ class _Crew:
             late = [w for w in self.workers if w.index >= 0 and now - w.since > self.seconds]
             for worker in late:
                 worker.abandoned = True
-                reason = f"took longer than {self.seconds:g} s to decode (max_decode_seconds)"
-                self.results[worker.index] = CellError(named(self.cells[worker.index], reason))
+                self.results[worker.index] = _late(self.cells[worker.index], self.seconds)
                 self.workers.remove(worker)
         if late:
             self.start(len(late))

@@ -1,0 +1,169 @@
+"""What every model that answers has in common, a fitted one in torch and an exported one without it."""
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait import golden
+from plait.abstain import withhold
+from plait.answers import Answers
+from plait.config import Config
+from plait.errors import (
+    BundleError,
+    PlaitWarning,
+    TableError,
+    UnreadableCellsWarning,
+)
+from plait.features import Features, PreparedTable, settings_for
+from plait.modalities.base import Problem
+from plait.progress import Reporter
+from plait.table.quarantine import Quarantine
+from plait.table.source import Table
+from plait.table.target import Target
+
+ROWS = 1024
+"""Rows answered at a time; memory stays flat however many there are."""
+
+
+class Answerer(ABC):
+    """A model that answers tables: a row in, a row out.
+
+    Attributes:
+        targets: what is predicted.
+        golden: rows with the answers they must give.
+    """
+
+    targets: list[Target]
+    golden: list[golden.Row]
+
+    @abstractmethod
+    def answer(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        streams: Sequence[str] | None = None,
+        reporter: Reporter | None = None,
+    ) -> Answers:
+        """Answers with scores and with what went wrong on the way."""
+
+    @property
+    def classes_(self) -> list[Any]:
+        """The classes in the order of `predict_proba`'s columns, for a single target."""
+        target = self._only()
+        return target.natural(range(len(target.classes)))
+
+    def predict(
+        self, source: Any, *, root: Path | str | None = None, abstain_below: float | None = None
+    ) -> Any:
+        """Answers for every row, in order; an array, or a dict of arrays with several targets.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+            abstain_below: answer None where the confidence is lower.
+
+        Warns:
+            UnreadableCellsWarning: cells were unreadable and counted as missing.
+        """
+        answers = _warned(withhold(self.answer(source, root=root), abstain_below))
+        if len(self.targets) == 1:
+            return answers.values[self.targets[0].name]
+        return answers.values
+
+    def predict_proba(self, source: Any, *, root: Path | str | None = None) -> Any:
+        """Probabilities ``[rows, classes]``, in the order of `classes_`; a dict with several targets.
+
+        Raises:
+            TableError: the only target is a number, which has no probabilities.
+        """
+        named = [target.name for target in self.targets if target.kind != "regression"]
+        if not named:
+            raise TableError(
+                f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
+            )
+        answers = _warned(self.answer(source, root=root))
+        if len(self.targets) == 1:
+            return answers.scores[self.targets[0].name]
+        return {name: answers.scores[name] for name in named}
+
+    def verify(self) -> float:
+        """Answer the golden rows again; returns the largest difference from the saved answers.
+
+        Raises:
+            BundleError: the difference is over 1e-4; of numbers, in standard deviations.
+        """
+        worst = 0.0
+        scales = {target.name: target.scale for target in self.targets}
+        for row in self.golden:
+            scores = self.answer([row.cells()]).scores
+            for name, expected in row.scores.items():
+                gap = float(np.abs(scores[name][0] - np.array(expected)).max()) / scales[name]
+                worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
+        if worst > golden.TOLERANCE:
+            raise BundleError(
+                f"the model's golden rows now give answers that differ by {worst:.2g} from the saved "
+                f"ones, more than {golden.TOLERANCE}. The weights, plait or a library changed."
+            )
+        return worst
+
+    def _only(self) -> Target:
+        if len(self.targets) > 1:
+            names = ", ".join(target.name for target in self.targets)
+            raise TableError(f"the model has several targets ({names}); look at .targets instead.")
+        return self.targets[0]
+
+
+def chunks(
+    table: Table, features: Features, config: Config, reporter: Reporter
+) -> Iterator[tuple[int, int, PreparedTable]]:
+    """Start, length and prepared columns of each run of `ROWS` rows.
+
+    Raises:
+        TableError: the table has none of the model's columns.
+    """
+    if not set(features.modalities) & set(table.columns):
+        raise TableError(
+            f"{table.name} has none of the model's input columns "
+            f"({', '.join(features.modalities)}); it has {', '.join(table.columns)}. "
+            "Rename its columns, or pass the right table."
+        )
+    settings = settings_for(table, config)
+    with reporter.stage("predict", table.rows, "rows") as stage:
+        for start in range(0, max(table.rows, 1), ROWS):
+            part = table.slice(start, min(start + ROWS, table.rows))
+            yield start, part.rows, features.prepare(part, settings)
+            stage.advance(part.rows)
+
+
+def note(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
+    """Note the unreadable cells of a run of rows that begins at ``start``."""
+    for entry in prepared.quarantine.entries:
+        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
+
+
+def _warned(answers: Answers) -> Answers:
+    """The answers, after saying what must be known about them."""
+    warn(answers.quarantine, answers.absent, level=4)
+    return answers
+
+
+def warn(quarantine: Quarantine, absent: Sequence[str], level: int = 3) -> None:
+    """Warn the caller of a method of a model, so many calls up."""
+    for name in absent:
+        warnings.warn(
+            f"the table has no column '{name}'; it counted as missing in every row",
+            PlaitWarning,
+            stacklevel=level,
+        )
+    if len(quarantine):
+        lines = "\n  ".join(quarantine.summary())
+        warnings.warn(
+            f"unreadable cells counted as missing:\n  {lines}",
+            UnreadableCellsWarning,
+            stacklevel=level,
+        )

@@ -1,0 +1,140 @@
+"""Whether an exported model answers as the fitted one does, from raw cells and from random arrays."""
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import combinations
+
+import numpy as np
+
+from plait.errors import ExportError, PlaitWarning
+from plait.evaluate import infer
+from plait.export.convert import reason
+from plait.features import PreparedTable
+from plait.golden import TOLERANCE
+from plait.predict import Predictor
+from plait.runtime import Runtime
+from plait.store import PreparedColumn
+from plait.table.quarantine import Quarantine
+
+MANY = 4
+"""Streams from which on not every pattern of missing ones is tried, but a sample."""
+
+SAMPLED = 8
+"""Patterns tried beyond all, none, each alone and each missing, where there are more than `MANY`."""
+
+
+def patterns(streams: Sequence[str], seed: int = 0) -> list[list[str]]:
+    """Which streams are there: every subset of up to `MANY`, a sample of the subsets of more."""
+    if len(streams) <= MANY:
+        sizes = range(len(streams) + 1)
+        return [list(some) for size in sizes for some in combinations(streams, size)]
+    found = [list(streams), []]
+    found += [[name] for name in streams]
+    found += [[other for other in streams if other != name] for name in streams]
+    generator = np.random.default_rng(seed)
+    for _ in range(SAMPLED):
+        kept = generator.random(len(streams)) < 0.5
+        found.append([name for name, keep in zip(streams, kept, strict=True) if keep])
+    return found
+
+
+def check_golden(model: Predictor, runtime: Runtime) -> float:
+    """Both models on the golden rows from their raw cells, under every pattern of missing streams.
+
+    Returns:
+        the largest difference between any two scores.
+
+    Raises:
+        ExportError: it is over 1e-4; names target, row and pattern.
+    """
+    columns = model.blueprint.streams
+    cases = [
+        (number, pattern, _without(row.cells(), columns, pattern))
+        for number, row in enumerate(model.golden)
+        for pattern in patterns(list(columns))
+    ]
+    if not cases:
+        return 0.0
+    rows = [cells for _, _, cells in cases]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PlaitWarning)
+        want = model.answer(rows).scores
+        with _told():
+            many = runtime.answer(rows).scores
+            few = [runtime.answer([cells]).scores for cells in rows]
+    scales = {target.name: target.scale for target in model.targets}
+    worst = 0.0
+    for name, expected in want.items():
+        alone = np.concatenate([scores[name] for scores in few])
+        for got in (many[name], alone):
+            gaps = _gaps(got, expected) / scales[name]
+            worst = max(worst, float(gaps.max()))
+            if worst > TOLERANCE:
+                number, pattern, _ = cases[int(gaps.argmax())]
+                raise _unlike(name, worst, f"golden row {number}", pattern)
+    return worst
+
+
+def _without(
+    cells: Mapping[str, object], columns: Mapping[str, Sequence[str]], pattern: Sequence[str]
+) -> dict[str, object]:
+    """A row whose cells of other streams than those of the pattern are empty."""
+    kept = {name for stream in pattern for name in columns[stream]}
+    return {name: cell if name in kept else None for name, cell in cells.items()}
+
+
+def check_random(
+    model: Predictor, runtime: Runtime, columns: Mapping[str, PreparedColumn], rows: int
+) -> float:
+    """Both models on random prepared arrays, under every pattern of missing streams.
+
+    Returns:
+        the largest difference between any two scores.
+
+    Raises:
+        ExportError: it is over 1e-4; names target, row and pattern.
+    """
+    shown = {", ".join(some): some for some in patterns(list(model.blueprint.streams))}
+    encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine())).columns
+    want = infer(model.model, encoded, np.arange(rows), shown=shown)
+    worst = 0.0
+    for pattern, some in shown.items():
+        with _told():
+            got = runtime.graphs.run(columns, rows, some)
+        for name, expected in want[pattern].items():
+            gaps = _gaps(got[name], expected)
+            worst = max(worst, float(gaps.max()))
+            if worst > TOLERANCE:
+                raise _unlike(name, worst, f"random row {int(gaps.argmax())}", some)
+    return worst
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Put into words where onnxruntime cannot run a graph."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    try:
+        yield
+    except (state.Fail, state.InvalidArgument, state.RuntimeException) as error:
+        raise ExportError(
+            f"onnxruntime cannot run a graph of the exported model: {reason(error)}. Nothing was "
+            "exported. Please report it with the fusion and encoders of the model; others may do."
+        ) from None
+
+
+def _gaps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """The largest difference of each row; NaN, which would compare as well, counts as infinite."""
+    gaps = np.abs(got - want).reshape(len(want), -1).max(axis=1)
+    return np.where(np.isnan(gaps), np.inf, gaps)
+
+
+def _unlike(target: str, gap: float, where: str, pattern: Sequence[str]) -> ExportError:
+    there = ", ".join(pattern) or "nothing"
+    return ExportError(
+        f"the exported model does not answer as the fitted one: its scores for '{target}' differ by "
+        f"{gap:.2g}, more than {TOLERANCE}, in {where} with {there} given. Nothing was exported. Please "
+        "report it with the fusion and encoders of the model; another version of torch or onnxruntime, "
+        "or another fusion, may do."
+    )

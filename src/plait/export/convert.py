@@ -1,0 +1,135 @@
+"""A module of plain tensors to the bytes of an ONNX file, weights inside."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from plait.errors import ExportError, MissingExtra
+from plait.runtime.graphs import STAMP
+
+OPSET = 20
+LARGEST = 2_000_000_000
+"""Bytes that one ONNX file can hold; protobuf has no larger messages."""
+
+
+def to_onnx(
+    module: nn.Module,
+    example: Sequence[Tensor],
+    axes: Sequence[int],
+    *,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    what: str,
+    instead: str,
+) -> bytes:
+    """One part of a model as an ONNX file.
+
+    Args:
+        example: tensors to trace with, every dynamic axis at least 2 long.
+        axes: how many leading axes of each are dynamic: 1 is the batch, 2 the tokens or steps too.
+        what: the part, for the message: ``the fusion 'mult'``.
+        instead: what can be done where it does not export.
+
+    Raises:
+        ExportError: the part has an operation that ONNX has not, or depends on values.
+        MissingExtra: onnx or onnxscript is not installed.
+    """
+    check_extra()
+    _refuse_recurrent(module, what, instead)
+    shapes = tuple(dict.fromkeys(range(count), torch.export.Dim.DYNAMIC) for count in axes)
+    try:
+        with quiet(), torch.no_grad():
+            program = torch.export.export(module, tuple(example), dynamic_shapes=(shapes,))
+            onnx = torch.onnx.export(
+                program,
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                optimize=True,
+                verbose=False,
+            )
+    except (
+        torch.onnx.OnnxExporterError,
+        torch._dynamo.exc.TorchDynamoException,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        NotImplementedError,
+    ) as error:
+        raise ExportError(
+            f"{what} cannot be exported to ONNX: {reason(error)}. {instead} Nothing was exported."
+        ) from error
+    assert onnx is not None
+    model = onnx.model_proto
+    if model.ByteSize() > LARGEST:
+        raise ExportError(
+            f"{what} has {model.ByteSize() / 1e9:.1f} GB of weights, and an ONNX file without others "
+            f"beside it holds {LARGEST / 1e9:.0f} GB. Fit with a smaller encoder. Nothing was exported."
+        )
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _refuse_recurrent(module: nn.Module, what: str, instead: str) -> None:
+    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        raise ExportError(
+            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number "
+            f"of steps, and cells have many. {instead} Nothing was exported."
+        )
+
+
+def stamped(data: bytes, stamp: str) -> bytes:
+    """The file with the name of the exported model that it is a part of."""
+    import onnx
+
+    model = onnx.load_from_string(data)
+    onnx.helper.set_model_props(model, {STAMP: stamp})
+    marked: bytes = model.SerializeToString()
+    return marked
+
+
+def check_extra() -> None:
+    """Check that what export needs is installed.
+
+    Raises:
+        MissingExtra: naming what is not.
+    """
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            __import__(name)
+        except ImportError:
+            raise MissingExtra("export", "export", name) from None
+
+
+def reason(error: BaseException) -> str:
+    """What torch says in its last and innermost error, in one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = lines[0] if lines else type(error).__name__
+    return (told if len(told) <= 200 else told[:199] + "…").rstrip(".")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to ourselves what the exporter says of operations of packages that are not installed."""
+    loggers: list[Any] = [
+        logging.getLogger(name) for name in ("torch.onnx", "torch.export", "onnxscript")
+    ]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,249 @@
+"""The ONNX graphs of an exported model: one an encoder, and one for fusion and heads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from plait.errors import BundleError, MissingExtra
+from plait.runtime.contained import is_contained
+from plait.store import PreparedColumn
+
+FUSION = "fusion.onnx"
+STAMP = "plait.model"
+"""The key in a graph's metadata that says which exported model it is a part of."""
+
+STEP = 128
+"""Rows a step; memory stays flat however many there are."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One token stream.
+
+    Attributes:
+        name: of the stream.
+        encoder: the file of its encoder's graph; streams that share an encoder share it.
+        columns: the prepared columns that it reads, in order.
+    """
+
+    name: str
+    encoder: str
+    columns: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {"name": self.name, "encoder": self.encoder, "columns": list(self.columns)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Stream":
+        """What `to_json` gave."""
+        return cls(str(data["name"]), str(data["encoder"]), tuple(data["columns"]))
+
+
+def encoder_inputs(columns: int) -> list[str]:
+    """The names of an encoder's inputs: values and mask of each column."""
+    return [f"{what}_{index}" for index in range(columns) for what in ("values", "mask")]
+
+
+def fusion_inputs(streams: int) -> list[str]:
+    """The names of the fusion's inputs: tokens and mask of each stream."""
+    return [f"{what}_{index}" for index in range(streams) for what in ("tokens", "mask")]
+
+
+def fusion_outputs(targets: int) -> list[str]:
+    """The names of the fusion's outputs: the scores of each target."""
+    return [f"scores_{index}" for index in range(targets)]
+
+
+ENCODER_OUTPUTS = ["tokens", "mask"]
+
+
+class Graphs:
+    """Prepared columns in, scores out.
+
+    Only the encoders of streams that a row has are run on it, so a missing modality costs nothing but
+    its place in the fusion.
+
+    Args:
+        folder: for messages.
+        files: the ONNX files by name.
+        stamp: what each must bear.
+        threads: of each graph.
+
+    Raises:
+        BundleError: a file is no ONNX graph, names files outside itself, or belongs to another model.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        files: Mapping[str, bytes],
+        streams: Sequence[Stream],
+        targets: Sequence[str],
+        *,
+        stamp: str,
+        threads: int = 1,
+    ) -> None:
+        self.streams = list(streams)
+        self.targets = list(targets)
+        expected = {
+            stream.encoder: (encoder_inputs(len(stream.columns)), ENCODER_OUTPUTS)
+            for stream in streams
+        }
+        expected[FUSION] = (fusion_inputs(len(streams)), fusion_outputs(len(targets)))
+        self.sessions: dict[str, Any] = {}
+        for name, (inputs, outputs) in expected.items():
+            if name not in files:
+                raise BundleError(f"the exported model {folder} lacks {name}.")
+            self.sessions[name] = _session(
+                folder, name, files[name], inputs, outputs, stamp, threads
+            )
+        self.outputs = expected[FUSION][1]
+        self.widths = [
+            int(part.shape[2]) for part in self.sessions[FUSION].get_inputs() if part.name[0] == "t"
+        ]
+
+    def run(
+        self,
+        columns: Mapping[str, PreparedColumn],
+        rows: int,
+        shown: Sequence[str] | None = None,
+    ) -> dict[str, Float[np.ndarray, "rows outputs"]]:
+        """Every target's scores, rows in order.
+
+        Args:
+            columns: prepared columns; a stream without any of its columns is missing in every row.
+            shown: the only streams to look at; None: all.
+        """
+        every = np.arange(rows)
+        if rows <= STEP:
+            return dict(zip(self.targets, self._step(columns, every, shown), strict=True))
+        size = _steps(columns, rows)
+        order = every if size is None else np.argsort(size, kind="stable")
+        parts = [
+            self._step(columns, order[start : start + STEP], shown)
+            for start in range(0, rows, STEP)
+        ]
+        back = np.argsort(order)
+        return {
+            target: np.concatenate([part[index] for part in parts])[back]
+            for index, target in enumerate(self.targets)
+        }
+
+    def _step(
+        self,
+        columns: Mapping[str, PreparedColumn],
+        rows: Int64[np.ndarray, " batch"],
+        shown: Sequence[str] | None,
+    ) -> list[Float[np.ndarray, "batch outputs"]]:
+        feed = {}
+        for index, stream in enumerate(self.streams):
+            width = self.widths[index]
+            seen = (shown is None or stream.name in shown) and all(
+                name in columns for name in stream.columns
+            )
+            cells = [columns[name].batch(rows) for name in stream.columns] if seen else []
+            tokens, mask = self._encode(stream.encoder, cells, len(rows), width)
+            feed[f"tokens_{index}"], feed[f"mask_{index}"] = tokens, mask
+        scores: list[np.ndarray] = self.sessions[FUSION].run(self.outputs, feed)
+        return scores
+
+    def _encode(
+        self,
+        encoder: str,
+        cells: Sequence[tuple[np.ndarray, np.ndarray]],
+        rows: int,
+        width: int,
+    ) -> tuple[Float[np.ndarray, "batch tokens width"], Bool[np.ndarray, "batch tokens"]]:
+        """One stream's tokens; its encoder sees only the rows that have the stream."""
+        present = np.zeros(rows, bool)
+        for _, mask in cells:
+            present |= mask if mask.ndim == 1 else mask.any(axis=1)
+        some = np.flatnonzero(present)
+        if not len(some):
+            return np.zeros((rows, 1, width), np.float32), np.zeros((rows, 1), bool)
+        whole = len(some) == rows
+        feed = {}
+        for index, (values, mask) in enumerate(cells):
+            feed[f"values_{index}"] = values if whole else values[some]
+            feed[f"mask_{index}"] = mask if whole else mask[some]
+        found, real = self.sessions[encoder].run(ENCODER_OUTPUTS, feed)
+        if not real[:, -1].any():  # padding of a graph whose tokens have a fixed number
+            last = int(np.flatnonzero(real.any(axis=0)).max(initial=0)) + 1
+            found, real = found[:, :last], real[:, :last]
+        if whole:
+            return found, real
+        tokens = np.zeros((rows, *found.shape[1:]), np.float32)
+        mask = np.zeros((rows, found.shape[1]), bool)
+        tokens[some], mask[some] = found, real
+        return tokens, mask
+
+
+def _steps(columns: Mapping[str, PreparedColumn], rows: int) -> np.ndarray | None:
+    """Steps of each row in ragged columns, so that rows of like length travel together."""
+    lengths = [column.lengths for column in columns.values() if column.lengths is not None]
+    total: np.ndarray = sum(lengths, start=np.zeros(rows, np.int64))
+    return total if lengths else None
+
+
+def _session(
+    folder: Path,
+    name: str,
+    data: bytes,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    stamp: str,
+    threads: int,
+) -> Any:
+    """One graph, loaded from bytes that hold all of it."""
+    try:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+    except ImportError:
+        raise MissingExtra("an exported model", "runtime", "onnxruntime") from None
+
+    try:
+        contained = is_contained(data)
+    except ValueError as error:
+        raise BundleError(f"{folder}/{name} is no ONNX file: it holds {error}.") from None
+    if not contained:
+        raise BundleError(
+            f"{folder}/{name} names a file outside itself for its weights. plait exports no such graph "
+            "and opens none; export the model again."
+        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # what goes wrong is raised, and said once
+    # Threads that spin while they wait take the time of those that decode the next cells.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    failures = (
+        state.Fail,
+        state.InvalidArgument,
+        state.InvalidGraph,
+        state.InvalidProtobuf,
+        state.NotImplemented,
+        state.RuntimeException,
+    )
+    try:
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except failures as error:
+        told = str(error).strip().split("\n")[0][:200]
+        raise BundleError(
+            f"{folder}/{name} cannot be opened by onnxruntime {onnxruntime.__version__}: {told}. "
+            "Upgrade onnxruntime, or export the model again."
+        ) from None
+    found = [part.name for part in session.get_inputs()]
+    given = [part.name for part in session.get_outputs()]
+    borne = session.get_modelmeta().custom_metadata_map.get(STAMP, "none")
+    if borne != stamp or not set(found) <= set(inputs) or not set(outputs) <= set(given):
+        raise BundleError(
+            f"{folder}/{name} is a part of another model: its stamp is {borne[:12]}, that of app.json "
+            f"{stamp[:12]}. Copy the whole folder from where it came from, and mix no two."
+        )
+    return session

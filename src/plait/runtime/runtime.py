@@ -1,0 +1,163 @@
+"""The object a user holds where there is no torch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait import golden
+from plait.answering import Answerer, chunks, note
+from plait.answers import Answers
+from plait.config import Config, within_caps
+from plait.devices import compute_threads, cores
+from plait.errors import BundleError, ConfigError, PlaitError, unknown
+from plait.features import Features, PreparedTable
+from plait.media import Limits, Media
+from plait.modalities import registry
+from plait.modalities.base import Settings
+from plait.progress import Reporter, Silent
+from plait.runtime.graphs import Graphs, Stream
+from plait.runtime.rows import plain_columns
+from plait.sealed import EXPORTED, document
+from plait.store import PreparedColumn
+from plait.table.quarantine import Quarantine
+from plait.table.schema import Schema
+from plait.table.source import open_table
+from plait.table.target import Target
+
+_MISFITS = (PlaitError, AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What is raised when an exported model's documents are well-formed and make no sense."""
+
+
+class Runtime(Answerer):
+    """An exported model. Answers as the model that it was exported from does, to 1e-4.
+
+    Args:
+        folder: what ``plait export`` wrote. Nothing inside it is executed but the ONNX graphs, which
+            hold all of their weights and can name no code.
+        threads: of onnxruntime; None: half the cores.
+        caps: ``max_image_megapixels`` and the like, where the caller wants others than the default. The
+            folder's own are taken only where they are lower.
+
+    Raises:
+        BundleError: no exported model there, damaged, of a newer format, or holding what it must not.
+        MissingExtra: onnxruntime is not installed.
+
+    Attributes:
+        schema: columns, roles and reasons.
+        targets: what is predicted.
+    """
+
+    def __init__(self, folder: Path | str, *, threads: int | None = None, **caps: float) -> None:
+        path = Path(folder)
+        about, files = EXPORTED.read(path)
+        documents: Mapping[str, Any] = {
+            name: document(path, name, data)
+            for name, data in files.items()
+            if name.endswith(".json")
+        }
+        try:
+            self.config = within_caps(Config(**documents["config.json"]), caps)
+            self.schema = Schema.from_json(documents["schema.json"])
+            self.features = Features.from_json(documents["preprocessing.json"])
+            self.targets = [Target.from_json(part) for part in documents["targets.json"]]
+            self.golden = golden.from_json(documents["golden.json"])
+            self.streams = [Stream.from_json(part) for part in documents["graphs.json"]["streams"]]
+            stamp = str(about["model"])
+            read = {name for stream in self.streams for name in stream.columns}
+            if not self.targets or not self.streams or read != set(self.features.modalities):
+                raise ValueError("its streams do not read the columns that it prepares")
+        except _MISFITS as error:
+            if isinstance(error, ConfigError) and caps:
+                raise
+            raise BundleError(
+                f"the exported model {path} does not fit together: {error}"
+            ) from error
+        self.graphs = Graphs(
+            path,
+            files,
+            self.streams,
+            [target.name for target in self.targets],
+            stamp=stamp,
+            threads=threads or compute_threads(),
+        )
+        self._limits = Limits.from_config(self.config)
+        self._cores = cores()
+        self._alone = {stream.columns[0] for stream in self.streams if len(stream.columns) == 1}
+
+    def answer(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        streams: Sequence[str] | None = None,
+        reporter: Reporter | None = None,
+    ) -> Answers:
+        """Answers with scores and with what went wrong on the way.
+
+        A list of a few dicts of plain cells goes the short way: no table, no pool, a millisecond or two
+        besides decoding.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+            streams: the only streams to look at; None: all.
+
+        Raises:
+            ConfigError: the model has no stream of such a name.
+        """
+        names = [stream.name for stream in self.streams]
+        wrong = [name for name in streams or () if name not in names]
+        if wrong:
+            raise ConfigError([f"streams: {unknown('stream', name, names)}" for name in wrong])
+        quarantine, absent = Quarantine(), list[str]()
+        parts = []
+        for start, rows, prepared in self._prepared(source, root, reporter or Silent()):
+            parts.append(self.graphs.run(prepared.columns, rows, streams))
+            note(quarantine, prepared, start)
+            absent = prepared.absent
+        scores = {
+            name: parts[0][name]
+            if len(parts) == 1
+            else np.concatenate([part[name] for part in parts])
+            for name in parts[0]
+        }
+        return Answers.of(self.targets, scores, quarantine, absent)
+
+    def _prepared(
+        self, source: Any, root: Path | str | None, reporter: Reporter
+    ) -> Iterator[tuple[int, int, PreparedTable]]:
+        """Start, length and prepared columns of each run of rows."""
+        cells = None
+        if root is None or Path(root).is_dir():
+            cells = plain_columns(source, self.features.modalities)
+        if cells is not None:
+            yield (
+                0,
+                len(source),
+                self._few(cells, len(source), None if root is None else Path(root)),
+            )
+            return
+        table = open_table(source, root=root, empty=True)
+        yield from chunks(table, self.features, self.config, reporter)
+
+    def _few(
+        self, columns: Mapping[str, list[object]], rows: int, root: Path | None
+    ) -> PreparedTable:
+        """A few rows' columns; one that is missing throughout is left out where it is a stream alone."""
+        media = Media(root, self._limits, named=root is not None)
+        settings = Settings(media=media, preset=self.config.preset, threads=self._cores)
+        prepared = PreparedTable({}, Quarantine())
+        for name, kind in self.features.modalities.items():
+            cells = columns.get(name)
+            if cells is None:
+                prepared.absent.append(name)
+                cells = [None] * rows
+            if name in self._alone and all(cell is None for cell in cells):
+                continue
+            found = registry.get(kind).prepare(cells, self.features.states[name], settings)
+            prepared.columns[name] = PreparedColumn.from_prepared(found)
+            if found.problems:
+                prepared.quarantine.add(name, found.problems)
+        return prepared

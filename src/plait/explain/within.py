@@ -134,11 +134,11 @@ def _slopes(
     scores = answer_score(target, wide.scores(at, place), again)
     total = (scores.unflatten(0, (many, -1)) * weights[:, None]).sum()
     found = torch.autograd.grad(total, list(at.values()), allow_unused=True)
-    return {
-        name: slope.unflatten(0, (many, -1)).sum(dim=0)
-        for name, slope in zip(at, found, strict=True)
-        if slope is not None
-    }
+    slopes = {}
+    for name, slope in zip(at, found, strict=True):
+        if slope is not None:
+            slopes[name] = slope.unflatten(0, (many, -1)).sum(dim=0)
+    return slopes
 
 
 def pooled(values: Tensor, kind: Kind) -> Tensor:

@@ -73,7 +73,7 @@ def compress(
         bundle,
         table,
         to=to,
-        way=way,  # type: ignore[arg-type]
+        way=way,
         streams=stream or None,
         test=test,
         max_drop=max_drop,

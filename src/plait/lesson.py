@@ -28,7 +28,7 @@ class Taught(Trainable):
     """A student, whose losses are partly those of answering as its teacher does.
 
     ``(1 - s) L(y, z) + s T² KL(p_T ‖ softmax(z / T))`` with the teacher's probabilities p at temperature
-    T (Hinton et al. 2015, section 2); labels one by one; for a number the squared difference. The teacher
+    T (Hinton et al. 2015, section 2); labels one by one; of a number the squared difference. Its teacher
     saw the whole row, the student what modality dropout leaves it.
     """
 

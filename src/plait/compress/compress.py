@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +31,7 @@ from plait.table.source import Table, open_table
 from plait.table.target import Target
 from plait.task import Data, goal, understand
 
-Way = Literal["prune", "distil", "both"]
-WAYS: tuple[str, ...] = get_args(Way)
+WAYS = ("prune", "distil", "both")
 """Start from the teacher's weights that matter most; learn from its answers; or both."""
 
 _FREE = frozenset(
@@ -46,9 +45,9 @@ _FREE = frozenset(
         "max_minutes",
         "modality_dropout",
     }
-    | {"optimizer", "patience", "seed", "threads", "validation"}
+    | {"optimizer", "patience", "threads"}
 )
-"""Options of the training that may be others than the fitted model's."""
+"""Options that may be others than the fitted model's. Another seed would hold out rows that it knows."""
 
 _PLAIN: dict[str, Any] = {
     "pretrain": "none",
@@ -68,7 +67,7 @@ def compress(
     source: Any,
     *,
     to: float = 0.25,
-    way: Way = "both",
+    way: str = "both",
     streams: Sequence[str] | None = None,
     test: Any = None,
     max_drop: float | None = None,
@@ -240,10 +239,12 @@ def _inherited(
 ) -> Callable[[Model], None]:
     """A start from the weights of the fitted model that matter most."""
     matters = importance(teacher.model, data, prepared, config)
-    width = teacher.blueprint.width
+    width, every = teacher.blueprint.width, list(teacher.model.streams)
 
     def start(student: Model) -> None:
-        inherit(student, teacher.model, matters, width=width)
+        kept = list(student.streams)
+        encoders = None if kept == every else [every.index(name) for name in kept]
+        inherit(student, teacher.model, matters, width=width, encoders=encoders)
 
     return start
 

@@ -11,7 +11,7 @@ it is smaller and quicker everywhere, not sparse.
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -65,33 +65,38 @@ class Inherited:
 
 
 def inherit(
-    narrow: nn.Module, wide: nn.Module, importance: Mapping[str, Tensor], *, width: int
+    narrow: nn.Module,
+    wide: nn.Module,
+    importance: Mapping[str, Tensor],
+    *,
+    width: int,
+    encoders: Sequence[int] | None = None,
 ) -> Inherited:
     """Fill the narrow model, in place, with what matters most of the wide one.
 
     Args:
         importance: weight → ``|w ∂L/∂w|``, in its shape; what has none counts nothing.
         width: of the wide model's tokens.
+        encoders: which of the wide model's encoders each of the narrow one's is, where it has fewer; the
+            fusion, which then has other streams, starts anew. None: the same.
     """
-    large, small = wide.state_dict(), narrow.state_dict()
+    small = narrow.state_dict()
+    home = {name: _home_of(name, encoders) for name in small}
+    whole = wide.state_dict()
+    large = {name: whole[origin] for name, origin in home.items() if origin in whole}
+    counts = {name: importance[home[name]] for name in large if home[name] in importance}
     found, axes = Inherited(), dict[str, list[Axis]]()
-    heads = {
-        name: (part.heads, _heads(narrow, name))
-        for name, part in wide.named_modules()
-        if isinstance(part, Attention)
-    }
     narrow_width = int(getattr(getattr(narrow, "fusion", narrow), "width", 0))
     sizes = _channels(large, small, width)
     for name, values in small.items():
-        if name not in large or values.ndim != large[name].ndim:
-            found.fresh.append(name)
-            continue
-        told = _axes(name, large[name], values, (width, narrow_width), sizes)
+        told = None
+        if name in large and values.ndim == large[name].ndim:
+            told = _axes(name, large[name], values, (width, narrow_width), sizes)
         if told is None:
             found.fresh.append(name)
         else:
             axes[name] = told
-    chosen = _choose(axes, large, importance, heads)
+    chosen = _choose(axes, large, counts, _heads(narrow, wide, encoders))
     with torch.no_grad():
         for name, told in axes.items():
             part = large[name]
@@ -102,10 +107,27 @@ def inherit(
     return found
 
 
-def _heads(narrow: nn.Module, name: str) -> int:
-    part = narrow.get_submodule(name)
-    assert isinstance(part, Attention)
-    return part.heads
+def _home_of(name: str, encoders: Sequence[int] | None) -> str:
+    """The name of a weight or part in the wide model; "" where it has none there."""
+    first, _, rest = name.partition(".")
+    if encoders is None or first == "heads":
+        return name
+    if first != "encoders":
+        return ""
+    number, _, inner = rest.partition(".")
+    return f"encoders.{encoders[int(number)]}.{inner}"
+
+
+def _heads(
+    narrow: nn.Module, wide: nn.Module, encoders: Sequence[int] | None
+) -> dict[str, tuple[int, int]]:
+    """Attention, by its name in the narrow model → heads before and after."""
+    before = {name: p.heads for name, p in wide.named_modules() if isinstance(p, Attention)}
+    return {
+        name: (before[_home_of(name, encoders)], part.heads)
+        for name, part in narrow.named_modules()
+        if isinstance(part, Attention) and _home_of(name, encoders) in before
+    }
 
 
 def _channels(

@@ -191,11 +191,14 @@ def build_encoder(
 def sized(preset: str, width: int, scale: float = 1.0) -> Size:
     """What the preset means at a scale: fewer channels and heads, and as many blocks.
 
-    An attention has as many heads as its width can be parted into.
+    A head is no wider than it was.
     """
-    size, heads = SIZES[preset], max(1, round(HEADS * scale))
-    while width % heads and heads > 1:
-        heads -= 1
+    size, heads = SIZES[preset], HEADS
+    if scale < 1:
+        most = round(width / scale) / HEADS
+        heads = next(
+            count for count in range(1, width + 1) if width % count == 0 and width / count <= most
+        )
     return {**size, "base": max(4, round(size["base"] * scale)), "heads": heads}
 
 

@@ -1,6 +1,6 @@
 """`plait compress`: a fitted model made smaller, from the command line."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,35 +21,39 @@ from plait.commands import (
 )
 from plait.commands import out as console
 
+Output = Annotated[str, typer.Option("--out", "-o", help="Folder for the smaller model.")]
+To = Annotated[
+    float, typer.Option("--to", help="Share of the learnt weights that may stay, 0 to 1.")
+]
+Way = Annotated[
+    str,
+    typer.Option(
+        help="prune (keep the channels and heads that matter most), distil (learn from the model's "
+        "answers) or both."
+    ),
+]
+Streams = Annotated[
+    list[str],
+    typer.Option("--stream", help="Only stream of the smaller model; repeatable. Default: all."),
+]
+Test = Annotated[
+    str | None, typer.Option(help="Table to measure both on. Default: the held-out rows.")
+]
+MaxDrop = Annotated[
+    float | None, typer.Option(help="Save nothing where the score falls by more, as 0.02.")
+]
+
 
 @app.command()
 def compress(
     bundle: BundleArg,
     table: TableArg,
-    output: Annotated[str, typer.Option("--out", "-o", help="Folder for the smaller model.")],
-    to: Annotated[
-        float, typer.Option("--to", help="Share of the learnt weights that may stay, 0 to 1.")
-    ] = 0.25,
-    way: Annotated[
-        str,
-        typer.Option(
-            help="prune (keep the channels and heads that matter most), distil (learn from the model's "
-            "answers) or both."
-        ),
-    ] = "both",
-    stream: Annotated[
-        list[str],
-        typer.Option(
-            "--stream", help="Only stream of the smaller model; repeatable. Default: all."
-        ),
-    ] = [],  # noqa: B006 - typer copies it
-    test: Annotated[
-        str | None, typer.Option(help="Table to measure both on. Default: the held-out rows.")
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(help="Save nothing where the score falls by more, as 0.02."),
-    ] = None,
+    output: Output,
+    to: To = 0.25,
+    way: Way = "both",
+    stream: Streams = [],  # noqa: B006 - typer copies it
+    test: Test = None,
+    max_drop: MaxDrop = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -86,15 +90,16 @@ def compress(
     if as_json:
         _print_json(found.to_json())
         return
-    rows = [
-        [
-            name,
-            f"{one.weights:,}",
-            f"{one.megabytes:.2f}",
-            f"{one.latency_ms:.1f}",
-            f"{one.score:.4f}",
-        ]
-        for name, one in (("before", found.before), ("after", found.after))
-    ]
-    console.print(grid(["", "weights", "MB", "ms a row", "score"], rows))
+    head = ["", "weights", "MB", "ms a row", "score"]
+    console.print(grid(head, [["before", *_cells(found.before)], ["after", *_cells(found.after)]]))
     say(console, f"Score: the targets' main metric, on {found.rows}. Saved to {output}")
+
+
+def _cells(one: Any) -> list[str]:
+    """A model's figures as a row shows them."""
+    return [
+        f"{one.weights:,}",
+        f"{one.megabytes:.2f}",
+        f"{one.latency_ms:.1f}",
+        f"{one.score:.4f}",
+    ]

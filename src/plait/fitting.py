@@ -58,10 +58,7 @@ def train_model(
     known = {name: values[data.train] for name, values in goals.items()}
     model = build(plan, features, data.targets, config=config, encoded=known, backbones=backbones)
     _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
-    learner: Trainable = model
-    if lesson is not None:
-        lesson.start(model)
-        learner, goals = lesson.learner(model), {**goals, **lesson.goals()}
+    learner, goals = lesson.begin(model, goals) if lesson else (model, goals)
     held_out = {
         name: (values[data.validation], present[data.validation])
         for name, (values, present) in data.encoded.items()

@@ -87,6 +87,13 @@ class Lesson:
     start: Callable[[Model], None]
     answers: Mapping[str, Float[np.ndarray, "rows outputs"]]
 
+    def begin(
+        self, student: Model, goals: dict[str, np.ndarray]
+    ) -> tuple[Trainable, dict[str, np.ndarray]]:
+        """Fill the student; gives back what is to be trained, and all its targets."""
+        self.start(student)
+        return self.learner(student), {**goals, **self.goals()}
+
     def learner(self, student: Model) -> Trainable:
         """What is to be trained."""
         return Taught(student, self.targets) if self.answers else student

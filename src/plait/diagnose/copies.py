@@ -93,8 +93,8 @@ def near(
 
     Euclidean distance after scaling each dimension by its deviation among the others. A distance
     counts as near below ``NEAR`` times the median distance of the others to their own nearest
-    neighbour, leaving out exact copies among them. Vectors that a model has squeezed together by class make neighbours of
-    rows that are only alike: look at them, do not delete them unseen.
+    neighbour, leaving out exact copies among them. Vectors that a model has squeezed together by class
+    make neighbours of rows that are only alike: look at them, do not delete them unseen.
 
     Cost: ``rows · others · width`` products; `ROWS` of each at most, evenly spaced.
     """

@@ -118,9 +118,9 @@ def vectors(
 
     A linear discriminant with a ridge, ``w = (X'X / n + λ I)⁻¹ X'y / n`` on standardised vectors and
     labels ±1 weighed to balance, λ = 0.1; five folds, each row scored by a discriminant that has not
-    seen it. One half is what the same source gives. Encoders know the rows they were trained on by heart, so
-    compare rows they have not seen, of a validation split say. The chance is that of the Mann-Whitney
-    test on the scores.
+    seen it. One half is what the same source gives. Encoders know the rows they were trained on by
+    heart, so compare rows they have not seen, of a validation split say. The chance is that of the
+    Mann-Whitney test on the scores.
     """
     before, after = _some(before), _some(after)
     if min(len(before), len(after)) < FEWEST:

@@ -39,6 +39,7 @@ from plait.impute import impute
 from plait.loader import collate
 from plait.model import Model
 from plait.progress import Reporter, Silent
+from plait.report.report import report
 from plait.table.quarantine import Entry, Quarantine
 from plait.table.schema import Schema
 from plait.table.source import Table, open_table
@@ -161,6 +162,7 @@ class Predictor:
     explain = explain
     impute = impute
     predict_set = predict_set
+    report = report
 
     def answer(
         self,

@@ -1,0 +1,182 @@
+"""`Predictor.report`: the page, section by section, to a file."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+
+from plait.errors import ConfigError, TableError, unknown
+from plait.progress import Reporter, Silent
+from plait.report import summary
+from plait.report.context import Context, Fitted, Limits
+from plait.report.markup import Html, join, named
+from plait.report.page import document
+from plait.report.section import LANGUAGES, Language, Section
+from plait.table.source import Table, open_table
+
+Make = Callable[[Context], Section | None]
+
+SECTIONS: tuple[Make, ...] = (summary.section,)
+"""The parts of a report, in order."""
+
+
+def report(
+    self: Fitted,
+    source: Any,
+    path: Path | str,
+    *,
+    root: Path | str | None = None,
+    language: Language = "en",
+    train: Any = None,
+    run: Path | str | None = None,
+    limits: Limits | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Write what a model does on a table, what it rests on and how far to trust it, as one HTML file.
+
+    The file needs nothing beside it, holds no script and asks for nothing from elsewhere. Parts that
+    need true answers are left out where the table has none.
+
+    Args:
+        source: anything `plait.fit` takes; the targets may be absent.
+        path: the file to write; one that is there is replaced.
+        root: the folder media paths are relative to; default: the table's own.
+        language: ``en`` or ``zh``.
+        train: the table the model was fitted to, to compare with; None: such parts are left out.
+        run: the folder of the run, for what training wrote down; None: what the model keeps.
+        limits: how many rows are looked at.
+        seed: of everything drawn.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: there is no such language, or the file cannot be written.
+        TableError: the table has none of the model's columns, or no rows.
+
+    Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
+    """
+    check_language(language)
+    place = check_path(path)
+    table = open_table(source, root=root)
+    most = (limits or Limits()).rows
+    rows = np.unique(np.linspace(0, table.rows - 1, most).astype(np.int64))
+    if table.rows <= most:
+        rows = np.arange(table.rows)
+    context = Context(
+        self,
+        table if len(rows) == table.rows else table.take(rows),
+        rows,
+        table.rows,
+        language=language,
+        limits=limits or Limits(),
+        seed=seed,
+        run=None if run is None else Path(run),
+        train=None if train is None else open_table(train),
+        about=table.name,
+        reporter=reporter or Silent(),
+    )
+    _check_columns(self, table)
+    return write(context, place)
+
+
+def write(context: Context, place: Path) -> Path:
+    """Make the page and write it, so that a kill leaves no half of it."""
+    text = page_of(context)
+    draft = place.with_name(f".{place.name}-{uuid4().hex}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(place)
+    except OSError as error:
+        raise ConfigError(
+            [f"the report could not be written to {place}: {error.strerror or error}."]
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return place
+
+
+def page_of(context: Context) -> str:
+    """The page as text."""
+    made = _sections(context)
+    names = ", ".join(target.name for target in context.model.targets)
+    title = context.say(f"Report on {names}", f"{names} 的报告")
+    lead = context.say(f"{len(context):,} rows of ", f"{len(context):,} 行，来自 ")
+    return document(
+        title,
+        join([lead, named(context.about)]),
+        made,
+        language=context.language,
+        footer=_footer(context),
+    )
+
+
+def _sections(context: Context) -> list[Section]:
+    found = []
+    with context.reporter.stage("report", len(SECTIONS), "parts") as stage:
+        for make in SECTIONS:
+            section = make(context)
+            if section is not None:
+                found.append(section)
+            stage.advance(1)
+    return found
+
+
+def _footer(context: Context) -> Html:
+    made = context.say(
+        f"Made by plait {version('plait')}, seed {context.seed}. This page is one file: no script, "
+        "nothing loaded from elsewhere.",
+        f"由 plait {version('plait')} 生成，随机种子 {context.seed}。"
+        "本页为单个文件：无脚本，不从别处加载任何内容。",
+    )
+    if not context.album.left_out:
+        return join([made])
+    return join(
+        [
+            made,
+            " ",
+            context.say(
+                f"{context.album.left_out} pictures or sounds were left out to keep it small.",
+                f"为控制大小，省略了 {context.album.left_out} 个图片或声音。",
+            ),
+        ]
+    )
+
+
+def check_language(language: str) -> None:
+    """Refuse a language that reports are not in.
+
+    Raises:
+        ConfigError: naming those they are in.
+    """
+    if language not in LANGUAGES:
+        raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
+
+
+def check_path(path: Path | str) -> Path:
+    """The file to write, refused before any work where it cannot be one.
+
+    Raises:
+        ConfigError: it is a folder, or its folder is not there.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise ConfigError(
+            [f"output: '{place}' is a folder; name a file, such as {place / 'report.html'}."]
+        )
+    if not place.parent.is_dir():
+        raise ConfigError([f"output: there is no folder '{place.parent}' to write to."])
+    return place
+
+
+def _check_columns(model: Fitted, table: Table) -> None:
+    known: Sequence[str] = list(model.features.modalities)
+    if not set(known) & set(table.columns):
+        raise TableError(
+            f"{table.name} has none of the model's input columns ({', '.join(known)}); it has "
+            f"{', '.join(table.columns)}. Rename its columns, or pass the right table."
+        )

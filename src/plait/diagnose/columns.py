@@ -136,7 +136,9 @@ def describe(
                 examples=[example(cell) for cell in table.cells(name, np.asarray(some, int))],
                 example_rows=[int(row) for row in some],
                 distribution=_distribution(table, name, own, old),
-                drift=_drift(own, old, (streams or {}).get(name)),
+                drift=[]
+                if plan and plan.role == "group"  # whose values are meant to be new
+                else _drift(own, old, (streams or {}).get(name)),
             )
         )
     return _adjusted(found)

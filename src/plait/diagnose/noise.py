@@ -36,8 +36,8 @@ def suspects(
     A class's threshold is its mean probability among the rows given it, ``t_j = mean p_j`` (their
     eq. 2). A row counts as the likeliest class among those whose threshold it reaches (eq. 1); where
     that is not the class it was given, it is a suspect (their ``C_confusion`` off the diagonal), ranked
-    by the normalised margin. A class that is never given has no threshold and accuses nobody. A suspect whose
-    given class is the likeliest after all is let go.
+    by the normalised margin. A class that is never given has no threshold and accuses nobody. A suspect
+    whose given class is the likeliest after all is let go.
 
     The probabilities must come from a model that has not learnt from these rows. A weak model, or rows
     of another source, accuses many that are right: read the rows before any is changed.

@@ -126,8 +126,8 @@ def explain(
             for target in self.targets:
                 given = (self.model, prepared.columns, every, target, self.features)
                 maps[target.name].append(attribute(*given, steps=steps))
-            read = _texts(self, table.slice(start, start + rows), prepared)
-            for name, pieces in _words(self.features, read).items():
+            part = table.slice(start, start + rows)
+            for name, pieces in spelt(self.features, self.config, part, prepared).items():
                 words.setdefault(name, []).extend(pieces)
             vectors.append(self._vectors(prepared, rows))
     where = self.held.outlier
@@ -140,20 +140,33 @@ def explain(
     )
 
 
-def _texts(fitted: _Fitted, part: Table, prepared: PreparedTable) -> dict[str, PreparedColumn]:
+def spelt(
+    features: Features, config: Config, part: Table, prepared: PreparedTable
+) -> dict[str, Words]:
+    """Text column → each row's pieces, as many as its maps have steps.
+
+    Args:
+        part: the rows that were prepared.
+    """
+    return _words(features, _texts(features, config, part, prepared))
+
+
+def _texts(
+    features: Features, config: Config, part: Table, prepared: PreparedTable
+) -> dict[str, PreparedColumn]:
     """The texts' subwords; where a frozen encoder's tokens took their place, prepared once more.
 
     Left out where an encoder has fewer tokens than a text has subwords, or more.
     """
     found = {
         name: prepared.columns[name]
-        for name, kind in fitted.features.modalities.items()
+        for name, kind in features.modalities.items()
         if kind == "text"
     }
     behind = [name for name, column in found.items() if column.values.ndim > 1]
-    states = {name: fitted.features.states[name] for name in behind}
+    states = {name: features.states[name] for name in behind}
     again = Features(dict.fromkeys(behind, "text"), states).prepare(
-        part, settings_for(part, fitted.config)
+        part, settings_for(part, config)
     )
     for name in behind:
         raw, tokens = again.columns[name].lengths, found[name].lengths

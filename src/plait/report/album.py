@@ -100,13 +100,19 @@ class Album:
             return tag("span", f"{told}: ", named(_short(str(error))), class_="chip")
         return named(_short(cell))
 
-    def picture(self, pixels: UInt8[np.ndarray, "height width channels"], alt: str) -> Html:
-        """An array as an ``img`` of at most the album's side; its name where there is no room."""
+    def picture(
+        self, pixels: UInt8[np.ndarray, "height width channels"], alt: str, *, wide: bool = False
+    ) -> Html:
+        """An array as an ``img``; its name where there is no room.
+
+        Args:
+            wide: as large as it is; else of at most the album's side, small ones enlarged.
+        """
         from PIL import Image
 
         shown = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
         picture = Image.fromarray(np.ascontiguousarray(shown))
-        if max(picture.size) > self.side:
+        if max(picture.size) > self.side and not wide:
             picture.thumbnail((self.side, self.side))
         data = BytesIO()
         picture.save(data, "JPEG", quality=82)
@@ -135,7 +141,7 @@ class Album:
         source = self._packed("audio/mpeg", data.getvalue())
         if source is None:
             return self._named_only(name)
-        return tag("audio", controls=True, preload="none", src=source, aria_label=shortened(name))
+        return tag("audio", controls=True, preload="metadata", src=source, aria_label=shortened(name))
 
     def wave(self, column: str, row: int) -> tuple[np.ndarray, int] | None:
         """A sound's samples and rate; None where it cannot be read."""

@@ -184,3 +184,25 @@ def details(summary: Child, *children: Child, open_: bool = False) -> Html:
 def cards(items: Iterable[Html]) -> Html:
     """Examples side by side."""
     return tag("div", *(tag("article", item, class_="card") for item in items), class_="cards")
+
+
+def levels(values: Sequence[tuple[Child, float | None, str]]) -> Html:
+    """Bars from a common zero, a line each: a name, a value, the value in words.
+
+    Values below zero go to the left in the colour of what speaks against. None has no bar.
+    """
+    known = [value for _, value, _ in values if value is not None and math.isfinite(value)]
+    low, high = min([0.0, *known]), max([0.0, *known])
+    span = (high - low) or 1.0
+
+    def track(value: float | None) -> Html:
+        if value is None or not math.isfinite(value) or not known:
+            return tag("span", class_="track")
+        start, end = sorted((0.0, value))
+        style = f"left:{100 * (start - low) / span:.1f}%;width:{100 * (end - start) / span:.1f}%"
+        return tag("span", tag("i", style=style, class_="less" if value < 0 else None), class_="track")
+
+    lines = [
+        join([tag("span", name), track(value), tag("span", told)]) for name, value, told in values
+    ]
+    return tag("div", *lines, class_="bars")

@@ -21,6 +21,9 @@ from plait.report.section import Section
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""
 
+FIRST = ("accuracy", "auroc", "macro_f1", "mae", "rmse", "calibration_error", "exact_match")
+"""Which come first, behind the primary one."""
+
 
 def section(context: Context) -> Section | None:
     """Metrics with intervals, the streams compared, the model and the data."""
@@ -42,9 +45,9 @@ def section(context: Context) -> Section | None:
 def _target(context: Context, name: str, result: Result) -> Html:
     """One target's key figures, then the table of streams."""
     say = context.say
-    first = [result.primary, *(key for key in result.metrics if key != result.primary)]
+    first = (result.primary, *FIRST)
     figures = []
-    for key in first[:SHOWN]:
+    for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
         told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
         figures.append((context.metric(key), number(result.metrics[key]), told))

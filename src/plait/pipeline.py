@@ -7,11 +7,15 @@ from typing import Any
 
 from plait import golden
 from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
+from plait.bundle import TRAINING
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
+from plait.diagnose import board
+from plait.diagnose.brief import brief
+from plait.diagnose.origin import remember
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import Evaluation, infer, measure, subsets
-from plait.explain.held import learn
+from plait.explain.held import Held, learn
 from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
 from plait.fusion.registry import FUSIONS
@@ -67,7 +71,10 @@ def fit(
     table = open_table(source, root=root)
     names = _names(target)
     with claim(folder), torch_threads(config.threads or compute_threads()):
-        return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
+        where = (source, root)
+        return _fit(
+            table, names, config, folder, resume, reporter, f"device {device}: {why}", where
+        )
 
 
 def _names(target: Any) -> list[str]:
@@ -101,6 +108,7 @@ def _fit(
     resume: bool,
     reporter: Reporter,
     device_note: str,
+    where: tuple[Any, Path | str | None],
 ) -> Predictor:
     data = understand(table, names, config)
     settings = settings_for(table, config)
@@ -125,7 +133,7 @@ def _fit(
     held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
     for note in held.notes():
         reporter.note(note)
-    metrics = _measure(model, data, prepared, config).to_json()
+    metrics = _measure(model, data, prepared, config, held)
     if plan.decoders:
         metrics["reconstruction"] = measure_rebuilt(
             model, prepared.columns, data.validation, features.modalities
@@ -147,6 +155,8 @@ def _fit(
     )
     _answer_golden(predictor)
     if folder is not None:
+        remember(folder / TRAINING, *where, table, data.validation)
+        board.write(folder / TRAINING, metrics["figures"], len(history))
         predictor.save(folder)
     return predictor
 
@@ -165,13 +175,22 @@ def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
     )
 
 
-def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:
+def _measure(
+    model: Model, data: Data, prepared: PreparedTable, config: Config, held: Held
+) -> dict[str, Any]:
+    """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
     rows = data.validation
     scores = infer(model, prepared.columns, rows, shown=subsets(list(model.streams)))
     encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
     results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
-    held = f"{data.table.name}, held out for validation with seed {config.seed}"
-    return Evaluation(held, len(rows), config.seed, results)
+    source = f"{data.table.name}, held out for validation with seed {config.seed}"
+    told = Evaluation(source, len(rows), config.seed, results).to_json()
+    found = brief(
+        *(model, prepared.columns, data.table, rows, data.targets, data.encoded),
+        data.schema.inputs,
+        held.calibration,
+    )
+    return {**told, "figures": found}
 
 
 def _golden(model: Model, data: Data, features: Features, config: Config) -> list[golden.Row]:

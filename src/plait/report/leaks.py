@@ -14,6 +14,7 @@ LISTED = 50
 
 
 def copies(context: Context, found: Look) -> Html:
+    """Rows that repeat others of this table, and rows of the training table."""
     say = context.say
     parts = [tag("h3", say("Copies and leaks", "重复与泄漏"))]
     if len(found.repeats):

@@ -39,8 +39,8 @@ def drifted(context: Context, found: Look) -> Html | None:
     caption = say(
         "PSI: population stability index of categories (JS: Jensen-Shannon divergence, bits). KS: the "
         "largest gap between two distributions of numbers, lengths of texts or sizes of files. AUC: how "
-        "well a classifier on the encoded cells tells these rows from held-out training rows; 0.5 is not "
-        "at all.",
+        "well a classifier on the encoded cells tells these rows from held-out training rows; 0.5 means "
+        "not at all.",
         "PSI：类别分布的群体稳定性指数（JS：Jensen-Shannon 散度，比特）。"
         "KS：数值、文本长度或文件大小两个分布之间的最大差距。"
         "AUC：分类器依据编码后的单元格区分这些行与训练时留出行的能力；0.5 表示完全无法区分。",

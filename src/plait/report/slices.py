@@ -1,10 +1,8 @@
 """Parts of the table on which the model does worse than on the rest."""
 
-import numpy as np
-
+from plait.diagnose.brief import errors
 from plait.diagnose.mistakes import MOST
 from plait.diagnose.slices import SMALLEST, Slice, Slices, slices
-from plait.evaluate import natural
 from plait.report.context import Context
 from plait.report.markup import Html, join, named, number, percent, table, tag
 from plait.table.columns import example
@@ -14,13 +12,7 @@ from plait.table.target import Target
 def worst_slices(context: Context, target: Target) -> Html:
     """Parts of the table that do worse than the rest."""
     values, known = context.truths[target.name]
-    scores = context.scores[target.name]
-    if target.kind == "regression":
-        error = np.abs(natural(target, values) - natural(target, scores))
-    elif target.kind == "multilabel":
-        error = ((values > 0.5) != (scores >= 0.5)).mean(axis=1).astype(np.float64)
-    else:
-        error = (scores.argmax(axis=1) != values).astype(np.float64)
+    error = errors(target, values, context.scores[target.name])
     goals = [one.name for one in context.model.targets]
     kinds = context.model.features.modalities
     found = slices(context.table, error, known, leave_out=goals, kinds=kinds)

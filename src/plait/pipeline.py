@@ -185,9 +185,10 @@ def _measure(
     results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
     source = f"{data.table.name}, held out for validation with seed {config.seed}"
     told = Evaluation(source, len(rows), config.seed, results).to_json()
+    kinds = data.schema.inputs | ({config.group: "categorical"} if config.group else {})
     found = brief(
         *(model, prepared.columns, data.table, rows, data.targets, data.encoded),
-        data.schema.inputs,
+        kinds,
         held.calibration,
     )
     return {**told, "figures": found}

@@ -210,8 +210,8 @@ def _histogram(own: Prints, old: Prints | None) -> Distribution | None:
     low, high = np.percentile(both, (1, 99))
     if low == high:
         low, high = float(both.min()), float(both.max())
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    if low == high:  # the same everywhere: nothing to draw
+        return None
     edges = np.linspace(low, high, BINS + 1)
     before = _binned(there, edges) if len(there) else None
     return Distribution([], edges.tolist(), _binned(here, edges), before, own.what)

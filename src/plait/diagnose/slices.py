@@ -17,7 +17,7 @@ SMALLEST = 10
 """Rows in a slice at least, and in the rest."""
 
 CATEGORIES = 50
-"""Columns with more values than this are cut by size where they are numbers, and else not at all."""
+"""Values of a column that are looked at, the commonest ones."""
 
 QUARTERS = 4
 
@@ -142,9 +142,10 @@ def _of_column(
     if kind != "categorical" and many and all(n is not None for n in numbers):
         values = np.array([*map(float, filter(lambda n: n is not None, numbers)), np.nan])[codes]
         yield from _ranges(blank, values)
-    elif kind in (None, "categorical") and len(facts.keys) <= CATEGORIES:
-        for code, key in enumerate(facts.keys):
-            yield replace(blank, how="value", value=example(key)), codes == code
+    elif kind in (None, "categorical"):
+        rows = np.bincount(codes[codes >= 0], minlength=len(facts.keys))
+        for code in np.argsort(-rows, kind="stable")[:CATEGORIES].tolist():
+            yield replace(blank, how="value", value=example(facts.keys[code])), codes == code
 
 
 def _ranges(

@@ -83,16 +83,15 @@ def _columns(context: Context, found: Look) -> Html:
         "group": say("group", "分组"), "ignored": say("ignored", "忽略"), "new": say("new", "新列"),
     }  # fmt: skip
     heads = [
-        say("column", "列"), say("role", "角色"), say("kind", "类型"), say("examples", "示例"),
+        say("column", "列"), say("examples", "示例"), say("read as", "用作"),
         say("missing", "缺失"), say("missing in training", "训练时缺失"),
         say("unreadable", "无法读取"), say("different", "不同值"),
     ]  # fmt: skip
     rows = [
         [
             named(one.name),
-            roles[one.role],
-            one.modality or "–",
             named(shortened("; ".join(one.examples[:2]), 90)),
+            roles[one.role] if one.modality is None else f"{roles[one.role]}, {one.modality}",
             percent(one.missing),
             percent(one.missing_before),
             f"{one.unread:,}",
@@ -115,7 +114,7 @@ def _columns(context: Context, found: Look) -> Html:
     if lacking:
         names = ", ".join(lacking)
         absent = note(say(f"Not in this table: {names}.", f"此表缺少的列：{names}。"), bad=True)
-    return join([table(heads, rows, caption=told, left=4), absent, reasons])
+    return join([table(heads, rows, caption=told, left=2), absent, reasons])
 
 
 # What could not be read.

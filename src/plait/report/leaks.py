@@ -19,8 +19,8 @@ def copies(context: Context, found: Look) -> Html:
     parts = [tag("h3", say("Copies and leaks", "重复与泄漏"))]
     if len(found.repeats):
         told = say(
-            f"{len(found.repeats)} rows repeat an earlier row of this table in every input column",
-            f"{len(found.repeats)} 行的全部输入与本表较早的某行相同",
+            f"Rows that repeat an earlier row of this table in every input column: {len(found.repeats)}",
+            f"全部输入与本表较早某行相同的行：{len(found.repeats)}",
         )
         parts.append(_pairs(context, told, found.repeats, found.disagree, context.rows))
     else:
@@ -46,12 +46,12 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     parts = []
     if len(leaks.rows):
         told = say(
-            f"{len(leaks.rows)} rows are among the {leaks.learnt:,} the model learnt from: figures on "
-            "them say nothing of new rows",
-            f"{len(leaks.rows)} 行就在模型学习过的 {leaks.learnt:,} 行之中："
-            "在它们上的指标不能说明新数据的表现",
+            f"Rows that are among the {leaks.learnt:,} the model learnt from: {len(leaks.rows)}. Figures on "
+            "them say nothing of new rows.",
+            f"出现在模型学习过的 {leaks.learnt:,} 行之中的行：{len(leaks.rows)}。"
+            "在它们上的指标不能说明新数据的表现。",
         )
-        parts.append(note(_strong(told), bad=True))
+        parts.append(note(tag("strong", told), bad=True))
         parts.append(_pairs(context, say("Which", "列表"), leaks.rows, leaks.disagree, None))
     else:
         told = say(
@@ -63,26 +63,27 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     for name, one in leaks.cells.items():
         if len(one) > len(leaks.rows):
             told = say(
-                f" holds {len(one)} cells that are in the training rows too",
-                f" 列有 {len(one)} 个单元格也出现在训练数据中",
+                f": cells that are in the training rows too: {len(one)}",
+                f"：也出现在训练数据中的单元格：{len(one)}",
             )
             parts.append(_pairs(context, join([named(name), told]), one, [], None))
     if leaks.near is not None:
         few = leaks.near.rows
         told = say(
-            f"{len(few)} further rows are nearly the same as one of {leaks.compared:,} training rows, "
-            "as the model's encoders see them",
-            f"另有 {len(few)} 行在编码器看来与 {leaks.compared:,} 行训练数据中的某行几乎相同",
+            f"Nearly the same as one of {leaks.compared:,} training rows, as the model's encoders see them: "
+            f"{len(few)}",
+            f"在编码器看来与 {leaks.compared:,} 行训练数据中的某行几乎相同：{len(few)} 行",
         )
         if len(few):
             parts.append(_pairs(context, told, Copies(few, leaks.near.twins), [], None))
         else:
-            parts.append(tag("p", told + say(".", "。"), class_="faint"))
+            told = say(
+                f"None is nearly the same as one of {leaks.compared:,} training rows either, as the model's "
+                "encoders see them.",
+                f"在编码器看来，也没有任何一行与 {leaks.compared:,} 行训练数据中的某行几乎相同。",
+            )
+            parts.append(tag("p", told, class_="faint"))
     return parts
-
-
-def _strong(told: str) -> Html:
-    return tag("strong", told)
 
 
 def _pairs(

@@ -231,9 +231,9 @@ def _suspects(
         shown.append(card(context, place, told))
     count = len(found.rows)
     told = say(
-        f"{count} rows whose given class the model confidently doubts (confident learning, Northcutt et "
-        "al. 2021). Each is either a wrong label or a mistake of the model: look before you change one.",
-        f"模型有把握地怀疑 {count} 行的标注（置信学习，Northcutt 等 2021）。"
+        "Rows whose given class the model confidently doubts (confident learning, Northcutt et al. 2021). "
+        "Each is either a wrong label or a mistake of the model: look before you change one.",
+        "模型有把握地怀疑其标注的行（置信学习，Northcutt 等 2021）。"
         "每一行要么标注有误，要么模型出错：请先查看再修改。",
     )
     places = [context.named_row(int(rows[row])) for row in found.rows[SHOWN : 5 * SHOWN]]

@@ -1,7 +1,9 @@
 """Columns that have moved since training."""
 
+from plait.diagnose.columns import Column
 from plait.diagnose.drift import Drift
 from plait.diagnose.look import Look
+from plait.diagnose.prints import LENGTH, SIZE
 from plait.report.context import Context
 from plait.report.markup import Html, bullets, details, join, named, number, percent, table, tag
 
@@ -18,8 +20,11 @@ def drifted(context: Context, found: Look) -> Html | None:
         return None
     say = context.say
     head = tag("h3", say("Drift since training", "与训练数据相比的漂移"))
-    moved = [(column.name, one) for column, one in tested if one.moved()]
-    words = [join([named(name), ": ", _drift_words(context, one)]) for name, one in moved]
+    words = [
+        join([named(column.name), ": ", _words(context, column, one)])
+        for column, one in tested
+        if one.moved()
+    ]
     told = (
         say(
             "These have moved by more than a little and beyond chance (false discovery rate 5 %):",
@@ -49,11 +54,20 @@ def drifted(context: Context, found: Look) -> Html | None:
         say(f"All {len(rows)} comparisons", f"全部 {len(rows)} 项比较"),
         table(heads, rows, caption=caption, left=2),
     )
-    joint = [join([named(stream), f": AUC {number(one.value)}"]) for stream, one in streams]
+    joint = [
+        join(
+            [
+                named(stream),
+                say(", its columns together: AUC ", "（多列合计）：AUC "),
+                number(one.value),
+            ]
+        )
+        for stream, one in streams
+    ]
     return join([head, tag("p", told), bullets(words), bullets(joint), whole])
 
 
-def _drift_words(context: Context, one: Drift) -> str:
+def _words(context: Context, column: Column, one: Drift) -> str:
     say = context.say
     value = number(one.value)
     return {
@@ -61,7 +75,7 @@ def _drift_words(context: Context, one: Drift) -> str:
             f"its categories come in other shares (PSI {value}, JS {number(one.further)} bit)",
             f"各类别的占比不同（PSI {value}，JS {number(one.further)} 比特）",
         ),
-        "ks": say(f"its values lie elsewhere (KS {value})", f"数值分布不同（KS {value}）"),
+        "ks": f"{_elsewhere(context, column)} (KS {value})",
         "auc": say(
             f"the model's encoder sees other content than it learnt from (AUC {value})",
             f"编码器看到的内容与训练时不同（AUC {value}）",
@@ -72,6 +86,16 @@ def _drift_words(context: Context, one: Drift) -> str:
             f"{percent(one.further)} 的单元格缺失，与训练时相差 {percent(one.value)}",
         ),
     }[one.measure]
+
+
+def _elsewhere(context: Context, column: Column) -> str:
+    """That a column's numbers, or those that stand for its cells, are distributed otherwise."""
+    say, what = context.say, column.distribution.what if column.distribution else None
+    if what == LENGTH:
+        return say("its texts are of other lengths", "文本长度分布不同")
+    if what == SIZE:
+        return say("its files are of other sizes", "文件大小分布不同")
+    return say("its values lie elsewhere", "数值分布不同")
 
 
 def _drift_row(context: Context, one: Drift) -> list[str]:

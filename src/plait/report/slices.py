@@ -5,7 +5,6 @@ from plait.diagnose.mistakes import MOST
 from plait.diagnose.slices import SMALLEST, Slice, Slices, slices
 from plait.report.context import Context
 from plait.report.markup import Html, join, named, number, percent, table, tag
-from plait.table.columns import example
 from plait.table.target import Target
 
 
@@ -14,7 +13,9 @@ def worst_slices(context: Context, target: Target) -> Html:
     values, known = context.truths[target.name]
     error = errors(target, values, context.scores[target.name])
     goals = [one.name for one in context.model.targets]
-    kinds = context.model.features.modalities
+    kinds = context.model.schema.inputs
+    if context.model.schema.group is not None:  # a number, such as a patient's, is a name here
+        kinds = {**kinds, context.model.schema.group: "categorical"}
     found = slices(context.table, error, known, leave_out=goals, kinds=kinds)
     say = context.say
     head = tag("h4", say("Slices that do worse", "表现较差的子集"))
@@ -25,15 +26,15 @@ def worst_slices(context: Context, target: Target) -> Html:
         )
         return join([head, tag("p", why)])
     told = say(
-        f"{found.looked_at} slices of single columns were tested against the rest of the rows; those "
-        "below do worse beyond chance (false discovery rate 5 %).",
+        f"Slices by single columns that do worse than the rest of the rows beyond chance (false discovery "
+        f"rate 5 %), of {found.looked_at} tested.",
         f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
         "下列子集的表现差于其余行，超出偶然（错误发现率 5 %）。",
     )
     if not found.found:
         told = say(
-            f"{found.looked_at} slices of single columns were tested against the rest of the rows; none "
-            "does worse beyond chance (false discovery rate 5 %).",
+            f"Of {found.looked_at} slices by single columns, tested against the rest of the rows, none does "
+            "worse beyond chance (false discovery rate 5 %).",
             f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
             "没有任何子集的表现超出偶然地更差（错误发现率 5 %）。",
         )
@@ -72,5 +73,5 @@ def slice_words(context: Context, one: Slice) -> Html:
     if one.how == "missing":
         return tag("span", say("missing", "缺失"), class_="chip")
     if one.how == "range":
-        return join([f"{example(float(f'{one.low:.4g}'))} – {example(float(f'{one.high:.4g}'))}"])
+        return join([f"{one.low:.4g} – {one.high:.4g}"])
     return named(one.value)

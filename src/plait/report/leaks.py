@@ -46,8 +46,8 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     parts = []
     if len(leaks.rows):
         told = say(
-            f"Rows that are among the {leaks.learnt:,} the model learnt from: {len(leaks.rows)}. Figures on "
-            "them say nothing of new rows.",
+            f"Rows that are among the {leaks.learnt:,} the model learnt from: {len(leaks.rows)}. Figures "
+            "on them say nothing of new rows.",
             f"出现在模型学习过的 {leaks.learnt:,} 行之中的行：{len(leaks.rows)}。"
             "在它们上的指标不能说明新数据的表现。",
         )
@@ -70,16 +70,16 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     if leaks.near is not None:
         few = leaks.near.rows
         told = say(
-            f"Nearly the same as one of {leaks.compared:,} training rows, as the model's encoders see them: "
-            f"{len(few)}",
+            f"Nearly the same as one of {leaks.compared:,} training rows, as the model's encoders see "
+            f"them: {len(few)}",
             f"在编码器看来与 {leaks.compared:,} 行训练数据中的某行几乎相同：{len(few)} 行",
         )
         if len(few):
             parts.append(_pairs(context, told, Copies(few, leaks.near.twins), [], None))
         else:
             told = say(
-                f"None is nearly the same as one of {leaks.compared:,} training rows either, as the model's "
-                "encoders see them.",
+                f"None is nearly the same as one of {leaks.compared:,} training rows either, as the "
+                "model's encoders see them.",
                 f"在编码器看来，也没有任何一行与 {leaks.compared:,} 行训练数据中的某行几乎相同。",
             )
             parts.append(tag("p", told, class_="faint"))

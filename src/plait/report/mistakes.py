@@ -231,8 +231,8 @@ def _suspects(
         shown.append(card(context, place, told))
     count = len(found.rows)
     told = say(
-        "Rows whose given class the model confidently doubts (confident learning, Northcutt et al. 2021). "
-        "Each is either a wrong label or a mistake of the model: look before you change one.",
+        "Rows whose given class the model confidently doubts (confident learning, Northcutt et al. "
+        "2021). Each is either a wrong label or a mistake of the model: look before you change one.",
         "模型有把握地怀疑其标注的行（置信学习，Northcutt 等 2021）。"
         "每一行要么标注有误，要么模型出错：请先查看再修改。",
     )

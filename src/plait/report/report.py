@@ -10,7 +10,7 @@ import numpy as np
 
 from plait.errors import ConfigError, TableError, unknown
 from plait.progress import Reporter, Silent
-from plait.report import contributions, summary, within
+from plait.report import contributions, robustness, summary, within
 from plait.report.context import Context, Fitted, Limits
 from plait.report.markup import Html, join, named
 from plait.report.page import document
@@ -19,7 +19,12 @@ from plait.table.source import Table, open_table
 
 Make = Callable[[Context], Section | None]
 
-SECTIONS: tuple[Make, ...] = (summary.section, contributions.section, within.section)
+SECTIONS: tuple[Make, ...] = (
+    summary.section,
+    contributions.section,
+    within.section,
+    robustness.section,
+)
 """The parts of a report, in order."""
 
 

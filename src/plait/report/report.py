@@ -10,7 +10,7 @@ import numpy as np
 
 from plait.errors import ConfigError, TableError, unknown
 from plait.progress import Reporter, Silent
-from plait.report import contributions, robustness, summary, within
+from plait.report import contributions, robustness, summary, trust, within
 from plait.report.context import Context, Fitted, Limits
 from plait.report.markup import Html, join, named
 from plait.report.page import document
@@ -24,6 +24,7 @@ SECTIONS: tuple[Make, ...] = (
     contributions.section,
     within.section,
     robustness.section,
+    trust.section,
 )
 """The parts of a report, in order."""
 

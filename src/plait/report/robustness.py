@@ -93,28 +93,26 @@ def _curves(context: Context, places: np.ndarray) -> list[Curve]:
 def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], Metrics]) -> Html:
     """The metrics for every subset of streams, the largest first."""
     say = context.say
-    streams = list(context.model.model.streams)
     keys = [key for key in next(iter(found.values())) if key != "micro_f1" or _many(target)]
     order = sorted(
         found, key=lambda names: (-len(names), -_worth(found[names], PRIMARY[target.kind]))
     )
-    heads: list[Child] = [
-        *(tag("abbr", shortened(name, 12), title=name) for name in streams),
+    heads = [
+        say("streams that are there", "存在的模态"),
         *(f"{context.metric(key)} {'↑' if HIGHER_IS_BETTER[key] else '↓'}" for key in keys),
     ]
     rows = [
         [
-            *("●" if name in names else "·" for name in streams),
+            join(map(named, names), ", ") if names else say("none", "无"),
             *(number(found[names][key]) for key in keys),
         ]
         for names in order
     ]
     caption = say(
-        f"Metrics for {len(found)} sets of present streams (● present, · absent), on "
-        f"{len(context):,} rows.",
-        f"{len(found)} 种模态组合下的指标（● 存在，· 缺失），{len(context):,} 行。",
+        f"Metrics on {len(context):,} rows for {len(found)} sets of streams, the others hidden.",
+        f"{len(found)} 种模态组合下的指标（隐藏其余模态），{len(context):,} 行。",
     )
-    told = table(heads, rows, caption=caption, left=len(streams), strong=[0])
+    told = table(heads, rows, caption=caption, strong=[0])
     title = tag("h3", say("Streams that are missing", "缺少某些模态"))
     if len(found) > MOST:
         told = details(say(f"All {len(found)} sets", f"全部 {len(found)} 种组合"), told)
@@ -142,7 +140,7 @@ def _degraded(context: Context, target: Target, curves: Sequence[Curve], rows: i
         f"they are, on {rows:,} rows.",
         f"逐列按程度劣化，从完好（0 %）到全失（100 %），其他列保持不变，共 {rows:,} 行。",
     )
-    shown = []
+    shown, reach = [], [value for one in own for value in one.values if np.isfinite(value)]
     for name in dict.fromkeys(one.column for one in own):
         series = [
             Series(say(*HOW[one.how]), one.levels, one.values) for one in own if one.column == name
@@ -155,6 +153,7 @@ def _degraded(context: Context, target: Target, curves: Sequence[Curve], rows: i
                     x_label=say("how much worse", "劣化程度"),
                     y_label=context.metric(own[0].metric),
                     percent_x=True,
+                    reach=reach,
                     width=WIDTH,
                     height=260,
                 )

@@ -8,8 +8,9 @@ import pytest
 import plait
 import plait.explain.robustness as module
 from plait.errors import TableError
+from plait.explain.curves import effective_robustness, relative_robustness
 from plait.explain.degrade import degradations, degrade
-from plait.explain.robustness import effective_robustness, relative_robustness, robustness
+from plait.explain.robustness import robustness
 from plait.store import PreparedColumn
 
 

@@ -159,9 +159,7 @@ def _texts(
     Left out where an encoder has fewer tokens than a text has subwords, or more.
     """
     found = {
-        name: prepared.columns[name]
-        for name, kind in features.modalities.items()
-        if kind == "text"
+        name: prepared.columns[name] for name, kind in features.modalities.items() if kind == "text"
     }
     behind = [name for name, column in found.items() if column.values.ndim > 1]
     states = {name: features.states[name] for name in behind}

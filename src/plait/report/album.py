@@ -141,7 +141,9 @@ class Album:
         source = self._packed("audio/mpeg", data.getvalue())
         if source is None:
             return self._named_only(name)
-        return tag("audio", controls=True, preload="metadata", src=source, aria_label=shortened(name))
+        return tag(
+            "audio", controls=True, preload="metadata", src=source, aria_label=shortened(name)
+        )
 
     def wave(self, column: str, row: int) -> tuple[np.ndarray, int] | None:
         """A sound's samples and rate; None where it cannot be read."""

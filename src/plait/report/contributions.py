@@ -56,7 +56,9 @@ def section(context: Context) -> Section | None:
             "模态超过八个，以下为随机顺序的估计值。",
         )
         told.append(note(sampled))
-    return Section("contributions", say("What each modality adds", "各模态的贡献"), join(told + parts))
+    return Section(
+        "contributions", say("What each modality adds", "各模态的贡献"), join(told + parts)
+    )
 
 
 def _target(context: Context, target: Target) -> Html:
@@ -157,7 +159,9 @@ def _every(context: Context, shares: TargetShares) -> Html:
         ]
         for name, one in shares.metrics.items()
     ]
-    caption = say("From nothing to everything, by what each stream adds.", "从全部不可见到全部可见。")
+    caption = say(
+        "From nothing to everything, by what each stream adds.", "从全部不可见到全部可见。"
+    )
     return details(
         say("Every metric, shared out", "全部指标的分摊"), table(heads, rows, caption=caption)
     )
@@ -170,9 +174,7 @@ def _examples(context: Context, target: Target, shares: TargetShares) -> Html:
     if not chosen:
         return Html("")
     title = say("Rows as examples", "示例行")
-    lead = say(
-        "Orange speaks for the answer, blue against it.", "橙色支持该答案，蓝色反对。"
-    )
+    lead = say("Orange speaks for the answer, blue against it.", "橙色支持该答案，蓝色反对。")
     shown = cards(_card(context, target, shares, why, row) for why, row in chosen)
     return join([tag("h3", title), tag("p", lead, class_="faint"), shown])
 
@@ -190,12 +192,12 @@ def _chosen(context: Context, target: Target, shares: TargetShares) -> list[tupl
     return [(why, place) for place, why in places.items()]
 
 
-def _card(
-    context: Context, target: Target, shares: TargetShares, why: str, place: int
-) -> Html:
+def _card(context: Context, target: Target, shares: TargetShares, why: str, place: int) -> Html:
     say, found = context.say, context.contributions
     answer = told_answer(target, shares.answers[place])
-    heading = tag("h4", f"{context.named_row(place)}: ", named(answer), " ", tag("span", why, class_="chip"))
+    heading = tag(
+        "h4", f"{context.named_row(place)}: ", named(answer), " ", tag("span", why, class_="chip")
+    )
     truth = context.true_answer(target, place)
     known = (
         tag("p", say("true answer: ", "真实答案："), named(told_answer(target, truth)))
@@ -216,7 +218,9 @@ def _card(
             found.streams, shares.values[place], found.present[place], strict=True
         )
     ]
-    return join([heading, known, tag("p", from_to, class_="faint"), levels(lines), cells(context, place)])
+    return join(
+        [heading, known, tag("p", from_to, class_="faint"), levels(lines), cells(context, place)]
+    )
 
 
 def cells(context: Context, place: int, most: int = 8) -> Html:

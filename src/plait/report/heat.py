@@ -156,6 +156,4 @@ def _line(values: Float[np.ndarray, " steps"], down: int, high: int) -> Html:
     xs = np.linspace(0, WIDE, len(shown))
     ys = down + high - 4 - (high - 8) * (shown - low) / span
     spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
-    return tag(
-        "polyline", points=spots, style="fill:none;stroke:var(--ink);stroke-width:1.2"
-    )
+    return tag("polyline", points=spots, style="fill:none;stroke:var(--ink);stroke-width:1.2")

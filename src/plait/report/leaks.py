@@ -46,8 +46,8 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     parts = []
     if len(leaks.rows):
         told = say(
-            f"Rows that are among the {leaks.learnt:,} the model learnt from: {len(leaks.rows)}. Figures "
-            "on them say nothing of new rows.",
+            f"Rows that are among the {leaks.learnt:,} the model learnt from: {len(leaks.rows)}. "
+            "Figures on them say nothing of new rows.",
             f"出现在模型学习过的 {leaks.learnt:,} 行之中的行：{len(leaks.rows)}。"
             "在它们上的指标不能说明新数据的表现。",
         )

@@ -94,7 +94,7 @@ def table(
     heads: Sequence[Child],
     rows: Iterable[Sequence[Child]],
     *,
-    caption: Child,
+    caption: str,
     left: int = 1,
     strong: Iterable[int] = (),
 ) -> Html:
@@ -125,15 +125,10 @@ def table(
         )
         for at, line in enumerate(rows)
     )
-    inner = tag(
-        "table",
-        tag("caption", caption),
-        tag("thead", tag("tr", head)),
-        tag("tbody", body),
-    )
+    inner = tag("table", tag("thead", tag("tr", head)), tag("tbody", body), aria_label=caption)
     # Focusable, so that it can be scrolled by keyboard (WCAG 2.1.1).
-    told = None if isinstance(caption, Html) else caption
-    return tag("div", inner, class_="scroll", tabindex=0, role="group", aria_label=told)
+    scrolled = tag("div", inner, class_="scroll", tabindex=0, role="group", aria_label=caption)
+    return join([tag("p", caption, class_="caption"), scrolled])
 
 
 def figure(svg: str, caption: Child = None, *, wide: bool = False) -> Html:
@@ -186,12 +181,19 @@ def cards(items: Iterable[Html]) -> Html:
     return tag("div", *(tag("article", item, class_="card") for item in items), class_="cards")
 
 
-def levels(values: Sequence[tuple[Child, float | None, str]]) -> Html:
+def levels(
+    values: Sequence[tuple[Child, float | None, str]], *, whole: float | None = None
+) -> Html:
     """Bars from a common zero, a line each: a name, a value, the value in words.
 
     Values below zero go to the left in the colour of what speaks against. None has no bar.
+
+    Args:
+        whole: the value that would fill its side; None: the largest shown.
     """
     known = [value for _, value, _ in values if value is not None and math.isfinite(value)]
+    if whole is not None:
+        known += [math.copysign(whole, value) for value in known]
     low, high = min([0.0, *known]), max([0.0, *known])
     span = (high - low) or 1.0
 
@@ -200,7 +202,9 @@ def levels(values: Sequence[tuple[Child, float | None, str]]) -> Html:
             return tag("span", class_="track")
         start, end = sorted((0.0, value))
         style = f"left:{100 * (start - low) / span:.1f}%;width:{100 * (end - start) / span:.1f}%"
-        return tag("span", tag("i", style=style, class_="less" if value < 0 else None), class_="track")
+        return tag(
+            "span", tag("i", style=style, class_="less" if value < 0 else None), class_="track"
+        )
 
     lines = [
         join([tag("span", name), track(value), tag("span", told)]) for name, value, told in values

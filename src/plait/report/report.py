@@ -10,7 +10,16 @@ import numpy as np
 
 from plait.errors import ConfigError, TableError, unknown
 from plait.progress import Reporter, Silent
-from plait.report import contributions, data, map, mistakes, summary, within
+from plait.report import (
+    contributions,
+    data,
+    map,
+    mistakes,
+    robustness,
+    summary,
+    trust,
+    within,
+)
 from plait.report.context import Context, Fitted, Limits
 from plait.report.markup import Html, join, named
 from plait.report.page import document
@@ -23,6 +32,8 @@ SECTIONS: tuple[Make, ...] = (
     summary.section,
     contributions.section,
     within.section,
+    robustness.section,
+    trust.section,
     mistakes.section,
     data.section,
     map.section,

@@ -60,7 +60,7 @@ h2{{font-size:1.28rem;line-height:1.3;margin:0 0 .6rem;letter-spacing:-.005em}}
 h3{{font-size:1.02rem;margin:1.7rem 0 .4rem}}h4{{font-size:.93rem;margin:1rem 0 .3rem}}
 p,li{{max-width:78ch;overflow-wrap:anywhere}}p{{margin:.5rem 0}}ul{{margin:.5rem 0;
 padding-left:1.25rem}}li{{margin:.2rem 0}}
-small,.faint,figcaption,caption{{color:var(--faint)}}
+small,.faint,figcaption,.caption{{color:var(--faint)}}
 .lead{{font-size:1.05rem}}
 .tiles{{display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:.75rem;
 margin:1rem 0}}
@@ -72,9 +72,9 @@ font-variant-numeric:tabular-nums;overflow-wrap:anywhere}}
 .facts{{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:.25rem 1.2rem;
 font-size:.93rem;margin:.6rem 0}}
 .facts dt{{color:var(--faint)}}.facts dd{{margin:0;overflow-wrap:anywhere}}
-.scroll{{overflow-x:auto;margin:.8rem 0;-webkit-overflow-scrolling:touch}}
+.scroll{{overflow-x:auto;margin:.35rem 0 1rem;-webkit-overflow-scrolling:touch}}
 table{{border-collapse:collapse;font-size:.86rem;font-variant-numeric:tabular-nums}}
-caption{{text-align:left;padding:0 0 .4rem;font-size:.86rem;caption-side:top}}
+p.caption{{font-size:.88rem;margin:1rem 0 0}}
 th,td{{padding:.32rem .7rem;text-align:right;white-space:nowrap;
 border-bottom:1px solid var(--rule);vertical-align:top}}
 thead th{{color:var(--faint);font-weight:600;border-bottom:2px solid var(--rule)}}
@@ -101,7 +101,8 @@ overflow-wrap:anywhere}}
 .card h4{{margin:0 0 .4rem}}.card img,.card svg{{max-width:100%;height:auto}}
 .card p{{margin:.35rem 0;font-size:.92rem}}
 img.cell{{border-radius:6px;background:var(--soft);image-rendering:auto;max-width:100%}}
-.pair{{display:flex;gap:.5rem;flex-wrap:wrap}}
+.pair{{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}}
+.pair img{{width:100%;max-width:12rem}}
 audio{{width:100%;max-width:20rem;height:2.2rem;display:block;margin:.4rem 0}}
 .words{{line-height:2;overflow-wrap:anywhere}}.words mark{{color:inherit;background:none;
 border-radius:4px;padding:.1em 0}}

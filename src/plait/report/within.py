@@ -12,8 +12,8 @@ from plait.explain.sanity import (
 )
 from plait.explain.within import Within, attribute
 from plait.features import PreparedTable
-from plait.report.contributions import told_answer
 from plait.report.context import Context, some_rows
+from plait.report.contributions import told_answer
 from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
 from plait.report.markup import (
     Child,
@@ -121,7 +121,8 @@ def _card(
             drawn = _drawn(context, found.kinds[name], name, place, values, spoken)
             parts.append(_named(name, drawn, signed(float(values.sum()))))
     if fields:
-        parts.append(levels(fields))
+        whole = max(map(abs, found.totals(at).values()))
+        parts.append(levels(fields, whole=whole))
     return join(parts)
 
 
@@ -158,7 +159,9 @@ def _drawn(
         heat = album.picture(over_picture(own[0], values, album.side), alt)
         return tag("div", album.cell(name, place), heat, class_="pair")
     if kind == "spectrum":
-        drawn = album.picture(over_spectrum(own[0][mask[0]].astype(np.float64), values), alt, wide=True)
+        drawn = album.picture(
+            over_spectrum(own[0][mask[0]].astype(np.float64), values), alt, wide=True
+        )
         below = say("time →, high notes above", "时间 →，上方为高音")
         return join([drawn, tag("small", below), _player(context, name, place)])
     if kind == "signal":

@@ -1,10 +1,11 @@
 """The model card: the README.md of a bundle, written from what the fit knows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from plait.blueprint import Blueprint
 from plait.features import Features
+from plait.notebook import block, grid
 from plait.table.target import Target
 
 
@@ -47,6 +48,32 @@ def model_card(
         if t.classes
     ]
     return "\n\n".join([*parts, *classes]) + "\n"
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What a notebook shows of a `plait.predict.Predictor`."""
+
+    targets: list[Target]
+    features: Features
+    blueprint: Blueprint
+    metrics: dict[str, Any]
+
+
+def model_html(self: _Fitted) -> str:
+    """What the model answers, from what, how well, for a notebook."""
+    plan = self.blueprint
+    told = self.features.describe()
+    inputs = [[name, kind, told[name]] for name, kind in self.features.modalities.items()]
+    parts = [grid(["input", "modality", "prepared as"], inputs, 200)]
+    for name, result in self.metrics.get("targets", {}).items():
+        head = [f"{name}, validation", *result["metrics"]]
+        rows = [["all streams", *result["metrics"].values()]]
+        rows += [[f"without {stream}", *one.values()] for stream, one in result["without"].items()]
+        parts.append(grid(head, rows))
+    names = ", ".join(f"{target.name} ({target.kind})" for target in self.targets)
+    size = f"fusion {plan.fusion}, width {plan.width}, streams {', '.join(plan.streams)}"
+    return block(f"plait model for {names}", *parts, notes=[size])
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:

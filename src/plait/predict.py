@@ -14,7 +14,7 @@ from plait.assemble import build
 from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint
 from plait.bundle import Contents, load_bundle, save_bundle
-from plait.card import model_card
+from plait.card import model_card, model_html
 from plait.config import Config, within_caps
 from plait.devices import compute_threads, torch_threads
 from plait.encoders.base import load_learnt
@@ -161,6 +161,7 @@ class Predictor:
     contributions = contributions
     explain = explain
     impute = impute
+    _repr_html_ = model_html
     predict_set = predict_set
     report = report
 

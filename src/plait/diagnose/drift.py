@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt64
 
+from plait.diagnose.chance import larger
 from plait.metrics import auroc
 
 FEWEST = 20
@@ -125,8 +126,6 @@ def vectors(
     before, after = _some(before), _some(after)
     if min(len(before), len(after)) < FEWEST:
         return None
-    from scipy.stats import mannwhitneyu
-
     whole = np.concatenate([before, after]).astype(np.float64)
     label = np.arange(len(whole)) >= len(before)
     fold = np.random.default_rng(seed).permutation(len(whole)) % FOLDS
@@ -134,7 +133,7 @@ def vectors(
     for number in range(FOLDS):
         held = fold == number
         scores[held] = _discriminant(whole[~held], label[~held], whole[held])
-    p = float(mannwhitneyu(scores[label], scores[~label], alternative="greater").pvalue)
+    p = larger(scores[label], scores[~label])
     return Drift("auc", auroc(label, scores), TOLD_APART, p)
 
 

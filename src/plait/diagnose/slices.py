@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from plait.diagnose.chance import LEVEL, adjusted
+from plait.diagnose.chance import LEVEL, adjusted, larger, too_many
 from plait.table.columns import LOOKED_AT, count, example
 from plait.table.source import Table
 from plait.table.target import as_number
@@ -114,15 +114,10 @@ def _tested(
 ) -> Slice:
     here, there = error[inside], error[rest]
     if np.isin(error, (0.0, 1.0)).all():
-        from scipy.stats import hypergeom
-
-        wrong = int(here.sum())
-        p = hypergeom.sf(wrong - 1, len(here) + len(there), wrong + int(there.sum()), len(here))
+        p = too_many(int(here.sum()), len(here), int(there.sum()), len(there))
     else:
-        from scipy.stats import mannwhitneyu
-
-        p = mannwhitneyu(here, there, alternative="greater", method="asymptotic").pvalue
-    told = {"error": float(here.mean()), "rest": float(there.mean()), "p": float(p)}
+        p = larger(here, there)
+    told = {"error": float(here.mean()), "rest": float(there.mean()), "p": p}
     return replace(one, rows=len(here), **told)
 
 

@@ -20,6 +20,7 @@ from plait.explain.plain import plain
 from plait.explain.within import STEPS, Within, attribute, joined
 from plait.features import Features, PreparedTable, settings_for
 from plait.model import Model
+from plait.notebook import block, grid
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn
 from plait.table.source import Table, open_table
@@ -49,6 +50,20 @@ class Explanation:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    def _repr_html_(self) -> str:
+        """The answers, and what each stream adds to each, for a notebook."""
+        parts, streams = [], self.contributions.streams
+        for name, shares in self.contributions.targets.items():
+            unusual = [None] * len(self) if self.unusual is None else self.unusual.tolist()
+            rows = [
+                [row, answer, float(shares.fused[row]), *shares.values[row].tolist(), unusual[row]]
+                for row, answer in enumerate(shares.answers)
+            ]
+            head = ["row", name, "score", *(f"adds: {stream}" for stream in streams)]
+            parts.append(grid([*head, "more unusual than, % of known rows"], rows))
+        title = f"{len(self):,} explained answers"
+        return block(title, *parts, notes=self.answers.notes())
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""

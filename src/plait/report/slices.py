@@ -26,8 +26,8 @@ def worst_slices(context: Context, target: Target) -> Html:
         )
         return join([head, tag("p", why)])
     told = say(
-        f"Slices by single columns, of {found.looked_at} tested, that do worse than the rest of the rows "
-        "beyond chance (false discovery rate 5 %).",
+        f"Slices by single columns, of {found.looked_at} tested, that do worse than the rest of the "
+        "rows beyond chance (false discovery rate 5 %).",
         f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
         "下列子集的表现差于其余行，超出偶然（错误发现率 5 %）。",
     )

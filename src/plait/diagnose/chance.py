@@ -1,5 +1,7 @@
 """Which of many findings may be chance; one-sided tests that spare the import of all of scipy.stats."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
@@ -33,7 +35,7 @@ def too_many(wrong: int, rows: int, others_wrong: int, others: int) -> float:
     whole, bad = rows + others, wrong + others_wrong
     counts = np.arange(wrong, min(rows, bad) + 1)
 
-    def choose(n: object, k: object) -> np.ndarray:
+    def choose(n: Any, k: Any) -> Any:
         return gammaln(np.add(n, 1)) - gammaln(np.add(k, 1)) - gammaln(np.subtract(n, k) + 1)
 
     logs = choose(bad, counts) + choose(whole - bad, rows - counts) - choose(whole, rows)

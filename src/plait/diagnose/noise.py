@@ -8,6 +8,9 @@ from jaxtyping import Bool, Float, Int64
 FEWEST = 20
 """Rows with a known answer below which nothing is said."""
 
+ROUNDING = 1e-6
+"""Probabilities that are all the same must reach their mean."""
+
 
 @dataclass(frozen=True)
 class Suspects:
@@ -49,7 +52,7 @@ def suspects(
     own = scores[np.arange(len(given)), given].astype(np.float64)
     with np.errstate(invalid="ignore"):
         threshold = np.bincount(given, own, classes) / count
-    reached = scores >= np.where(count > 0, threshold, np.inf)
+    reached = scores >= np.where(count > 0, threshold - ROUNDING, np.inf)
     likely = np.where(reached, scores, -1.0).argmax(axis=1)
     counted = reached.any(axis=1)
     joint = np.bincount(given[counted] * classes + likely[counted], minlength=classes**2)

@@ -21,7 +21,9 @@ def test_confusion_and_table_are_those_of_scikit_learn(rng):
     np.testing.assert_array_equal(matrix, confusion_matrix(truth, guess))
     found = per_class(matrix)
     right = precision_recall_fscore_support(truth, guess)
-    for own, theirs in zip((found.precision, found.recall, found.f1, found.support), right, strict=True):
+    for own, theirs in zip(
+        (found.precision, found.recall, found.f1, found.support), right, strict=True
+    ):
         np.testing.assert_allclose(own, theirs)
     np.testing.assert_array_equal(found.answered, np.bincount(guess, minlength=4))
 
@@ -30,7 +32,9 @@ def test_labels_are_those_of_scikit_learn(rng):
     truth, guess = rng.random((90, 3)) < 0.4, rng.random((90, 3)) < 0.6
     found = per_label(truth, guess)
     right = precision_recall_fscore_support(truth, guess, average=None)
-    for own, theirs in zip((found.precision, found.recall, found.f1, found.support), right, strict=True):
+    for own, theirs in zip(
+        (found.precision, found.recall, found.f1, found.support), right, strict=True
+    ):
         np.testing.assert_allclose(own, theirs)
 
 

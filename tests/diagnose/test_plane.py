@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA as Principal
+from sklearn.decomposition import PCA as Principal  # noqa: N811
 
 from plait.diagnose.plane import FEWEST, MOST, PCA, TSNE, flatten
 

@@ -23,7 +23,9 @@ def test_adjusted_is_scipys(rng):
     assert adjusted(np.zeros(0)).shape == (0,)
 
 
-@pytest.mark.parametrize("counts", [(3, 20, 10, 200), (20, 20, 3, 50), (0, 12, 5, 30), (5, 9, 0, 40)])
+@pytest.mark.parametrize(
+    "counts", [(3, 20, 10, 200), (20, 20, 3, 50), (0, 12, 5, 30), (5, 9, 0, 40)]
+)
 def test_too_many_is_fishers_exact_test(counts):
     wrong, rows, others_wrong, others = counts
     square = [[wrong, rows - wrong], [others_wrong, others - others_wrong]]
@@ -101,7 +103,8 @@ def test_kinds_decide_how_a_column_is_cut(rng):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "rows"), [(np.zeros(50), 50), (np.ones(50), 50), (np.eye(1, 15)[0], 15), (np.zeros(0), 0)]
+    ("wrong", "rows"),
+    [(np.zeros(50), 50), (np.ones(50), 50), (np.eye(1, 15)[0], 15), (np.zeros(0), 0)],
 )
 def test_nothing_to_tell_apart(wrong, rows):
     if rows == 0:
@@ -109,7 +112,9 @@ def test_nothing_to_tell_apart(wrong, rows):
         found = slices(empty, wrong, np.zeros(0, bool))
         assert np.isnan(found.overall)
     else:
-        found = slices(table(a=["x", "y"] * (rows // 2) + ["x"] * (rows % 2)), wrong, np.ones(rows, bool))
+        found = slices(
+            table(a=["x", "y"] * (rows // 2) + ["x"] * (rows % 2)), wrong, np.ones(rows, bool)
+        )
         assert found.overall == wrong.mean()
     assert (found.found, found.looked_at) == ([], 0)
 

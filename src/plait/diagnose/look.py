@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, UInt64
 
 from plait.blueprint import Blueprint
 from plait.config import Config
@@ -14,7 +14,7 @@ from plait.diagnose.columns import MOST, Column, describe, read
 from plait.diagnose.copies import Copies, Near
 from plait.diagnose.drift import Drift
 from plait.diagnose.origin import Gone, Origin
-from plait.diagnose.prints import Prints, row_hashes
+from plait.diagnose.prints import NOTHING, Prints, row_hashes
 from plait.diagnose.vectors import Vectors, vectors
 from plait.features import Features, settings_for
 from plait.frozen import Frozen
@@ -102,7 +102,7 @@ def look(model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone) -> L
     features = model.features
     own = _read(model, table)
     inputs = [name for name in features.modalities if name in own]
-    whole = row_hashes({name: own[name] for name in inputs})
+    whole = _whole(own, inputs)
     repeats = copies.repeats(whole)
     goals = _goals(model, table)
     disagree = _disagree(repeats, goals, goals)
@@ -112,8 +112,7 @@ def look(model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone) -> L
     before = _read(model, origin.table)
     learnt, held = _sides(origin)
     both = [name for name in inputs if name in before]
-    here = row_hashes({name: own[name] for name in both})
-    there = row_hashes({name: before[name] for name in both}) if both else here[:0]
+    here, there = (_whole(side, both) for side in (own, before))
     itself = len(copies.shared(here, there[held])) > ITSELF * len(here) if len(held) else False
     kept = {name: _of(one, learnt) for name, one in before.items()}
     streams, near, compared = _by_vectors(model, origin, seen, learnt, held, itself)
@@ -134,6 +133,13 @@ def _read(model: Fitted, table: Table) -> dict[str, Prints]:
     features = model.features
     settings = settings_for(table, model.config)
     return read(table, table.columns, features.modalities, settings, features.states)
+
+
+def _whole(side: Mapping[str, Prints], names: list[str]) -> UInt64[np.ndarray, " rows"]:
+    """Each row's hash over some columns; that of nothing where there is none of them."""
+    if names:
+        return row_hashes({name: side[name] for name in names})
+    return np.full(len(next(iter(side.values())).hashes), NOTHING, np.uint64)
 
 
 def _sides(origin: Origin) -> tuple[Int64[np.ndarray, " learnt"], Int64[np.ndarray, " held"]]:

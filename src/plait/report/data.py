@@ -108,7 +108,9 @@ def _columns(context: Context, found: Look) -> Html:
     )
     why = [join([named(one.name), ": ", one.reason]) for one in found.columns if one.reason]
     reasons = (
-        details(say("Why each column is read so", "各列判定的理由"), bullets(why)) if why else None
+        details(say("Why each column is read so", "各列判定的理由（英文）"), bullets(why))
+        if why
+        else None
     )
     absent = None
     if lacking:

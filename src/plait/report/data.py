@@ -107,11 +107,8 @@ def _columns(context: Context, found: Look) -> Html:
         f"所查看的 {found.looked_at:,} 行的各列。",
     )
     why = [join([named(one.name), ": ", one.reason]) for one in found.columns if one.reason]
-    reasons = (
-        details(say("Why each column is read so", "各列判定的理由（英文）"), bullets(why))
-        if why
-        else None
-    )
+    head = say("Why each column is read so", "各列判定的理由（英文）")
+    reasons = details(head, bullets(why)) if why else None
     absent = None
     if lacking:
         names = ", ".join(lacking)

@@ -21,8 +21,9 @@ from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.prefit import check_classes
-from plait.progress import Bars, Reporter, Silent
+from plait.progress import Bars, Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
+from plait.report.report import report_held_out
 from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
@@ -67,7 +68,8 @@ def fit(
     table = open_table(source, root=root)
     names = _names(target)
     with claim(folder), torch_threads(config.threads or compute_threads()):
-        return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
+        clock = Stopwatch(reporter)
+        return _fit(table, names, config, folder, resume, clock, f"device {device}: {why}")
 
 
 def _names(target: Any) -> list[str]:
@@ -99,7 +101,7 @@ def _fit(
     config: Config,
     folder: Path | None,
     resume: bool,
-    reporter: Reporter,
+    reporter: Stopwatch,
     device_note: str,
 ) -> Predictor:
     data = understand(table, names, config)
@@ -144,11 +146,23 @@ def _fit(
         quarantine=prepared.quarantine,
         frozen=frozen,
         held=held,
+        record=_record(reporter, data),
     )
     _answer_golden(predictor)
     if folder is not None:
         predictor.save(folder)
+        if config.report != "off":
+            report_held_out(predictor, table, data.validation, prepared, folder, reporter)
     return predictor
+
+
+def _record(reporter: Stopwatch, data: Data) -> dict[str, Any]:
+    """What there is to say about the fit itself."""
+    return {
+        "seconds": {**reporter.seconds, "all": reporter.total},
+        "rows": {"training": len(data.train), "validation": len(data.validation)},
+        "notes": reporter.notes,
+    }
 
 
 def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:

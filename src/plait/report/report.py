@@ -7,15 +7,21 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from jaxtyping import Int64
 
 from plait.errors import ConfigError, TableError, unknown
+from plait.features import PreparedTable
 from plait.progress import Reporter, Silent
-from plait.report import contributions, robustness, summary, trust, within
-from plait.report.context import Context, Fitted, Limits
+from plait.report import contributions, robustness, summary, training, trust, within
+from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
 from plait.report.markup import Html, join, named
 from plait.report.page import document
 from plait.report.section import LANGUAGES, Language, Section
+from plait.table.quarantine import Entry, Quarantine
 from plait.table.source import Table, open_table
+
+FILE = "report.html"
+"""What the report of a fit is called, in the run's folder."""
 
 Make = Callable[[Context], Section | None]
 
@@ -25,6 +31,7 @@ SECTIONS: tuple[Make, ...] = (
     within.section,
     robustness.section,
     trust.section,
+    training.section,
 )
 """The parts of a report, in order."""
 
@@ -88,6 +95,56 @@ def report(
     )
     _check_columns(self, table)
     return write(context, place)
+
+
+def report_held_out(
+    model: Fitted,
+    table: Table,
+    rows: Int64[np.ndarray, " rows"],
+    prepared: PreparedTable,
+    folder: Path,
+    reporter: Reporter,
+) -> Path | None:
+    """The report at the end of a fit, on its validation rows, to ``report.html`` in the run's folder.
+
+    It looks at few rows (`plait.report.context.BRIEF`). A file that cannot be written is noted: the
+    model is saved by then.
+
+    Args:
+        table, prepared: of the whole fit.
+        rows: the validation rows.
+    """
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, BRIEF.rows).astype(np.int64))]
+    places = {int(row): place for place, row in enumerate(some)}
+    quarantine = Quarantine(
+        Entry(places[entry.row], entry.column, entry.reason)
+        for entry in prepared.quarantine.entries
+        if entry.row in places
+    )
+    language = model.config.report
+    context = Context(
+        model,
+        table.take(some),
+        some,
+        len(rows),
+        language="zh" if language == "zh" else "en",
+        limits=BRIEF,
+        seed=model.config.seed,
+        run=folder,
+        train=table,
+        held=True,
+        reporter=reporter,
+        given=PreparedTable(some_rows(prepared.columns, some), quarantine, prepared.absent),
+    )
+    context.about = context.say(
+        f"{table.name}, held out for validation with seed {model.config.seed}",
+        f"{table.name}，以种子 {model.config.seed} 留出的验证集",
+    )
+    try:
+        return write(context, folder / FILE)
+    except ConfigError as error:
+        reporter.note(str(error))
+        return None
 
 
 def write(context: Context, place: Path) -> Path:

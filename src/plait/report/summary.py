@@ -129,6 +129,16 @@ def _rows(context: Context) -> str:
 def _notes(context: Context) -> Html:
     """What a reader must know: absent columns, unreadable cells, limits of what is said."""
     say, lines = context.say, []
+    if context.held:
+        lines.append(
+            say(
+                "These are validation rows of the fit. They chose the best epoch, and temperatures and "
+                "prediction sets were fitted to them, so every figure here is a little kind. Rows the "
+                "model has never seen: plait report FOLDER test.csv",
+                "这些是训练时的验证数据：最佳轮由它们选出，温度与预测集也由它们拟合，因此各项数字略偏乐观。"
+                "请用模型从未见过的数据：plait report 文件夹 test.csv",
+            )
+        )
     for name in context.prepared.absent:
         lines.append(
             say(

@@ -63,7 +63,9 @@ def chosen(context: Context, target: Target) -> np.ndarray:
 def maps(context: Context, target: Target, places: np.ndarray) -> Html:
     """Cards of rows with their marked cells."""
     found, words = explained(context, target, places)
-    items = [_card(context, target, found, words, at, place) for at, place in enumerate(places)]
+    items = [
+        _card(context, target, found, words, at, place) for at, place in enumerate(places.tolist())
+    ]
     left = [named(name) for name in found.left]
     told = None
     if left:

@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Int64
 
 from plait.errors import ConfigError, TableError, unknown
+from plait.explain.explanation import only
 from plait.features import PreparedTable
 from plait.progress import Reporter, Silent
 from plait.report import contributions, robustness, summary, training, trust, within
 from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
 from plait.report.markup import Html, join, named
 from plait.report.page import document
+from plait.report.row import row_sections
 from plait.report.section import LANGUAGES, Language, Section
 from plait.table.quarantine import Entry, Quarantine
 from plait.table.source import Table, open_table
@@ -42,6 +44,7 @@ def report(
     path: Path | str,
     *,
     root: Path | str | None = None,
+    row: int | None = None,
     language: Language = "en",
     train: Any = None,
     run: Path | str | None = None,
@@ -58,6 +61,7 @@ def report(
         source: anything `plait.fit` takes; the targets may be absent.
         path: the file to write; one that is there is replaced.
         root: the folder media paths are relative to; default: the table's own.
+        row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
         train: the table the model was fitted to, to compare with; None: such parts are left out.
         run: the folder of the run, for what training wrote down; None: what the model keeps.
@@ -69,20 +73,23 @@ def report(
 
     Raises:
         ConfigError: there is no such language, or the file cannot be written.
-        TableError: the table has none of the model's columns, or no rows.
+        TableError: the table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
     check_language(language)
     place = check_path(path)
     table = open_table(source, root=root)
+    _check_columns(self, table)
     most = (limits or Limits()).rows
     rows = np.unique(np.linspace(0, table.rows - 1, most).astype(np.int64))
-    if table.rows <= most:
-        rows = np.arange(table.rows)
+    if row is not None:
+        looked, rows = only(table, row), np.array([row])
+    else:
+        looked = table if len(rows) == table.rows else table.take(rows)
     context = Context(
         self,
-        table if len(rows) == table.rows else table.take(rows),
+        looked,
         rows,
         table.rows,
         language=language,
@@ -93,8 +100,7 @@ def report(
         about=table.name,
         reporter=reporter or Silent(),
     )
-    _check_columns(self, table)
-    return write(context, place)
+    return write(context, place, whole=row is None)
 
 
 def report_held_out(
@@ -147,9 +153,13 @@ def report_held_out(
         return None
 
 
-def write(context: Context, place: Path) -> Path:
-    """Make the page and write it, so that a kill leaves no half of it."""
-    text = page_of(context)
+def write(context: Context, place: Path, *, whole: bool = True) -> Path:
+    """Make the page and write it, so that a kill leaves no half of it.
+
+    Args:
+        whole: about all rows; else about the only one.
+    """
+    text = page_of(context) if whole else row_page(context)
     draft = place.with_name(f".{place.name}-{uuid4().hex}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -173,6 +183,18 @@ def page_of(context: Context) -> str:
         title,
         join([lead, named(context.about)]),
         made,
+        language=context.language,
+        footer=_footer(context),
+    )
+
+
+def row_page(context: Context) -> str:
+    """The page about one row as text."""
+    row = context.rows[0]
+    return document(
+        context.say(f"Row {row}, explained", f"第 {row} 行的解释"),
+        join([context.say("of ", "来自 "), named(context.about)]),
+        row_sections(context),
         language=context.language,
         footer=_footer(context),
     )

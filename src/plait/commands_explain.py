@@ -51,7 +51,7 @@ def explain(
     model = load(bundle)
     found = model.explain(table, root=root, row=row)
     if html is not None:
-        model.report(table, html, root=root, row=row, language=language)  # type: ignore[arg-type]
+        model.report(table, html, root=root, row=row, language=language)
     if as_json:
         _print_json({"row": row, **found.to_json()})
         return

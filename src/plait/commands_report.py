@@ -62,7 +62,7 @@ def report(
         table,
         place,
         root=root,
-        language=language,  # type: ignore[arg-type]
+        language=language,
         train=train,
         run=bundle,
         limits=limits if rows is None else replace(limits, rows=rows),

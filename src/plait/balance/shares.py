@@ -1,6 +1,6 @@
 """Which stream is learning: each encoder's share of the gradient."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -97,7 +97,7 @@ def watched(model: Trainable, balance: Balance) -> Balance:
     return Shares(model, balance)
 
 
-def _norm(weights: list[Tensor]) -> float:
+def _norm(weights: Sequence[Tensor]) -> float:
     """The norm of all of these gradients together."""
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     if not gradients:

@@ -13,7 +13,7 @@ from plait.report.markup import Child, Html, figure, join, note, number, percent
 from plait.table.target import Target
 
 COVERAGES = (0.8, 0.9, 0.95)
-WIDTH = 440
+WIDTH = 400
 CLOSE = 0.02
 """A measured coverage this far below the promise is marked, where chance does not explain it."""
 

@@ -45,7 +45,7 @@ def report(
     *,
     root: Path | str | None = None,
     row: int | None = None,
-    language: Language = "en",
+    language: str = "en",
     train: Any = None,
     run: Path | str | None = None,
     limits: Limits | None = None,
@@ -77,8 +77,7 @@ def report(
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
-    check_language(language)
-    place = check_path(path)
+    tongue, place = check_language(language), check_path(path)
     table = open_table(source, root=root)
     _check_columns(self, table)
     most = (limits or Limits()).rows
@@ -92,7 +91,7 @@ def report(
         looked,
         rows,
         table.rows,
-        language=language,
+        language=tongue,
         limits=limits or Limits(),
         seed=seed,
         run=None if run is None else Path(run),
@@ -127,13 +126,12 @@ def report_held_out(
         for entry in prepared.quarantine.entries
         if entry.row in places
     )
-    language = model.config.report
     context = Context(
         model,
         table.take(some),
         some,
         len(rows),
-        language="zh" if language == "zh" else "en",
+        language="zh" if model.config.report == "zh" else "en",
         limits=BRIEF,
         seed=model.config.seed,
         run=folder,
@@ -232,14 +230,16 @@ def _footer(context: Context) -> Html:
     )
 
 
-def check_language(language: str) -> None:
-    """Refuse a language that reports are not in.
+def check_language(language: str) -> Language:
+    """The language, refused where reports are not in it.
 
     Raises:
         ConfigError: naming those they are in.
     """
-    if language not in LANGUAGES:
-        raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
+    for one in LANGUAGES:
+        if language == one:
+            return one
+    raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
 
 
 def check_path(path: Path | str) -> Path:

@@ -16,7 +16,7 @@ from plait.report.markup import (
     tag,
     tiles,
 )
-from plait.report.section import Section
+from plait.report.section import KIND_WORDS, Section
 
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""
@@ -51,7 +51,7 @@ def _target(context: Context, name: str, result: Result) -> Html:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
         told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
         figures.append((context.metric(key), number(result.metrics[key]), told))
-    heading = tag("h3", named(name), " ", tag("span", result.kind, class_="chip"))
+    heading = tag("h3", named(name), " ", _chip(context, result.kind))
     rows_told = say(
         f"Measured on {result.rows:,} rows with a known answer.",
         f"在 {result.rows:,} 行已知答案的数据上度量。",
@@ -59,6 +59,10 @@ def _target(context: Context, name: str, result: Result) -> Html:
     return join(
         [heading, tag("p", rows_told, class_="faint"), tiles(figures), _streams(context, result)]
     )
+
+
+def _chip(context: Context, kind: str) -> Html:
+    return tag("span", context.say(kind, KIND_WORDS[kind]), class_="chip")
 
 
 def _streams(context: Context, result: Result) -> Html:

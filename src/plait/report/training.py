@@ -19,7 +19,7 @@ from plait.report.markup import (
 )
 from plait.report.section import Section
 
-WIDTH = 440
+WIDTH = 400
 HEIGHT = 260
 SHOWN = 30
 """Epochs that the table lists; more are listed evenly spaced."""

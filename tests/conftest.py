@@ -220,6 +220,7 @@ class Maker:
                 lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
             )
             quick: dict[str, Any] = {"preset": "fast", "epochs": 1, "batch_size": 16, "threads": 1}
+            quick["report"] = "off"
             return plait.pipeline.fit(source, target, **{**quick, **options})
 
 

@@ -25,8 +25,9 @@ from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.prefit import check_classes
-from plait.progress import Bars, Reporter, Silent
+from plait.progress import Bars, Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
+from plait.report.report import report_held_out
 from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
@@ -71,10 +72,8 @@ def fit(
     table = open_table(source, root=root)
     names = _names(target)
     with claim(folder), torch_threads(config.threads or compute_threads()):
-        where = (source, root)
-        return _fit(
-            table, names, config, folder, resume, reporter, f"device {device}: {why}", where
-        )
+        clock, told = Stopwatch(reporter), f"device {device}: {why}"
+        return _fit(table, names, config, folder, resume, clock, told, (source, root))
 
 
 def _names(target: Any) -> list[str]:
@@ -106,7 +105,7 @@ def _fit(
     config: Config,
     folder: Path | None,
     resume: bool,
-    reporter: Reporter,
+    reporter: Stopwatch,
     device_note: str,
     where: tuple[Any, Path | str | None],
 ) -> Predictor:
@@ -152,13 +151,32 @@ def _fit(
         quarantine=prepared.quarantine,
         frozen=frozen,
         held=held,
+        record=_record(reporter, data),
     )
     _answer_golden(predictor)
     if folder is not None:
         remember(folder / TRAINING, *where, table, data.validation)
-        board.write(folder / TRAINING, metrics["figures"], len(history))
-        predictor.save(folder)
+        _write(predictor, data, prepared, folder, reporter)
     return predictor
+
+
+def _write(
+    predictor: Predictor, data: Data, prepared: PreparedTable, folder: Path, reporter: Reporter
+) -> None:
+    """The bundle, the figures of the TensorBoard log, and the report."""
+    board.write(folder / TRAINING, predictor.metrics["figures"], len(predictor.history))
+    predictor.save(folder)
+    if predictor.config.report != "off":
+        report_held_out(predictor, data.table, data.validation, prepared, folder, reporter)
+
+
+def _record(reporter: Stopwatch, data: Data) -> dict[str, Any]:
+    """What there is to say about the fit itself."""
+    return {
+        "seconds": {**reporter.seconds, "all": reporter.total},
+        "rows": {"training": len(data.train), "validation": len(data.validation)},
+        "notes": reporter.notes,
+    }
 
 
 def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:

@@ -126,12 +126,7 @@ def explain(
     """
     table = open_table(source, root=root, empty=True)
     if row is not None:
-        if not 0 <= row < table.rows:
-            raise TableError(
-                f"row={row}: {table.name} has {table.rows} rows, counted from 0"
-                + (f" to {table.rows - 1}." if table.rows else ".")
-            )
-        table = table.slice(row, row + 1)
+        table = only(table, row)
     maps: dict[str, list[Within]] = {target.name: [] for target in self.targets}
     words: dict[str, Words] = {}
     vectors = []
@@ -153,6 +148,20 @@ def explain(
         words=words,
         unusual=None if where is None else where.percentile(np.concatenate(vectors)),
     )
+
+
+def only(table: Table, row: int) -> Table:
+    """The table of one of its rows.
+
+    Raises:
+        TableError: there is no such row.
+    """
+    if not 0 <= row < table.rows:
+        raise TableError(
+            f"row={row}: {table.name} has {table.rows} rows, counted from 0"
+            + (f" to {table.rows - 1}." if table.rows else ".")
+        )
+    return table.slice(row, row + 1)
 
 
 def spelt(

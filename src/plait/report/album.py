@@ -42,7 +42,8 @@ class Album:
         table: whose cells are shown.
         features: its columns' modalities and states.
         settings: opens media within the caps.
-        room: characters of pictures and sounds at most; when they are used up, cells are named only.
+        room: characters of pictures and sounds at most, `BYTES` by default; when they are used up, cells
+            are named only.
 
     Attributes:
         used: characters taken so far.
@@ -56,14 +57,14 @@ class Album:
         settings: Settings,
         *,
         language: Language = "en",
-        room: int = BYTES,
+        room: int | None = None,
         side: int = SIDE,
     ) -> None:
         self.table = table
         self.features = features
         self.settings = settings
         self.language = language
-        self.room = room
+        self.room = BYTES if room is None else room
         self.side = side
         self.used = 0
         self.left_out = 0
@@ -128,7 +129,6 @@ class Album:
             width=width * grown,
             height=height * grown,
             class_="cell",
-            loading="lazy",
         )
 
     def player(self, wave: Float[np.ndarray, " samples"], rate: int, name: str) -> Html:

@@ -47,6 +47,7 @@ class Fitted(Protocol):
     quarantine: Quarantine
     frozen: Frozen
     held: Held
+    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ class Context:
         run: the run's folder; None for a model in memory.
         train: the table the model was fitted to, where it is at hand.
         about: what the rows are, in a few words: the table's name, held out or not.
+        held: whether these are the validation rows of the fit itself.
         reporter: is told how the work goes.
         given: the rows' prepared columns, where they are at hand already.
     """
@@ -105,6 +107,7 @@ class Context:
     run: Path | None = None
     train: Table | None = None
     about: str = ""
+    held: bool = False
     reporter: Reporter = field(default_factory=Silent)
     given: PreparedTable | None = None
 

@@ -33,7 +33,7 @@ from plait.report.markup import (
 from plait.report.section import Section
 from plait.table.target import Target
 
-WIDTH = 440
+WIDTH = 400
 
 
 def section(context: Context) -> Section | None:
@@ -126,7 +126,9 @@ def _pairs(context: Context, target: Target) -> Html:
                 named(one),
                 say(" and ", " 与 "),
                 named(two),
-                f": {told[word]}, ",
+                say(": ", "："),
+                told[word],
+                say(", ", "，"),
                 tag("strong", signed(float(value))),
             ]
         )

@@ -23,7 +23,7 @@ HIGH = 96
 WIDE = 320
 """Pixels a spectrogram or a signal is wide."""
 
-Picture = UInt8[np.ndarray, "height width 3"]
+Picture = UInt8[np.ndarray, "high wide 3"]
 
 
 def over_picture(

@@ -77,10 +77,11 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """The same with its sign, a true minus."""
+    """The same with its sign, a true minus; none for what is 0 when rounded."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:+,.{digits}f}".replace("-", "−")
+    told = f"{value:+,.{digits}f}".replace("-", "−")
+    return told if told.strip("+−0.") else told[1:]
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -13,7 +13,7 @@ from plait.report.markup import Child, Html, figure, join, note, number, percent
 from plait.table.target import Target
 
 COVERAGES = (0.8, 0.9, 0.95)
-WIDTH = 440
+WIDTH = 400
 CLOSE = 0.02
 """A measured coverage this far below the promise is marked, where chance does not explain it."""
 
@@ -51,7 +51,8 @@ def promises(
         "predict_set gives each row "
         f"{'an interval' if target.kind == 'regression' else 'a set of classes'} that holds the truth "
         f"as often as asked, from {held:,} validation rows (split conformal prediction). It is a "
-        "promise over rows of the same source, not for one row or class, and none for rows of another source.",
+        "promise over rows of the same source, not for one row or class, and none for rows of another "
+        "source.",
         f"predict_set 为每行给出一个{'区间' if target.kind == 'regression' else '类别集合'}，"
         f"以所要求的频率包含真值，依据 {held:,} 行验证数据（分裂保形预测）。"
         "这是对同源数据整体的承诺，不针对单行或单个类别，也不适用于其他来源的数据。",
@@ -115,9 +116,8 @@ def risks(
     confidence = confidence_of(target, scores)
     found = risk_coverage(right, confidence)
     lead = say(
-        "Answering only where the model is sure leaves fewer errors. `plait predict --abstain-below` "
-        "withholds the rest.",
-        "只在有把握时回答可以减少错误。`plait predict --abstain-below` 会保留其余不答。",
+        "Answering only where the model is sure leaves fewer errors; the rest is withheld by ",
+        "只在有把握时回答可以减少错误；其余不答：",
     )
     area = say(
         f"Area under the curve {number(found.area)}; {number(found.best_area)} if every right answer "
@@ -136,7 +136,7 @@ def risks(
     return join(
         [
             tag("h3", say("Answering less, erring less", "少答少错")),
-            tag("p", lead),
+            tag("p", lead, tag("code", "plait predict --abstain-below")),
             plots(figure(drawn, area), tag("div", _thresholds(context, right, confidence))),
         ]
     )

@@ -7,8 +7,11 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+from jaxtyping import Int64
 
 from plait.errors import ConfigError, TableError, unknown
+from plait.explain.explanation import only
+from plait.features import PreparedTable
 from plait.progress import Reporter, Silent
 from plait.report import (
     contributions,
@@ -17,14 +20,20 @@ from plait.report import (
     mistakes,
     robustness,
     summary,
+    training,
     trust,
     within,
 )
-from plait.report.context import Context, Fitted, Limits
+from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
 from plait.report.markup import Html, join, named
 from plait.report.page import document
+from plait.report.row import row_sections
 from plait.report.section import LANGUAGES, Language, Section
+from plait.table.quarantine import Entry, Quarantine
 from plait.table.source import Table, open_table
+
+FILE = "report.html"
+"""What the report of a fit is called, in the run's folder."""
 
 Make = Callable[[Context], Section | None]
 
@@ -37,6 +46,7 @@ SECTIONS: tuple[Make, ...] = (
     mistakes.section,
     data.section,
     map.section,
+    training.section,
 )
 """The parts of a report, in order."""
 
@@ -47,7 +57,8 @@ def report(
     path: Path | str,
     *,
     root: Path | str | None = None,
-    language: Language = "en",
+    row: int | None = None,
+    language: str = "en",
     train: Any = None,
     run: Path | str | None = None,
     limits: Limits | None = None,
@@ -63,6 +74,7 @@ def report(
         source: anything `plait.fit` takes; the targets may be absent.
         path: the file to write; one that is there is replaced.
         root: the folder media paths are relative to; default: the table's own.
+        row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
         train: the table the model was fitted to, to compare with; None: such parts are left out.
         run: the folder of the run, for what training wrote down; None: what the model keeps.
@@ -74,23 +86,25 @@ def report(
 
     Raises:
         ConfigError: there is no such language, or the file cannot be written.
-        TableError: the table has none of the model's columns, or no rows.
+        TableError: the table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
-    check_language(language)
-    place = check_path(path)
+    tongue, place = check_language(language), check_path(path)
     table = open_table(source, root=root)
+    _check_columns(self, table)
     most = (limits or Limits()).rows
     rows = np.unique(np.linspace(0, table.rows - 1, most).astype(np.int64))
-    if table.rows <= most:
-        rows = np.arange(table.rows)
+    if row is not None:
+        looked, rows = only(table, row), np.array([row])
+    else:
+        looked = table if len(rows) == table.rows else table.take(rows)
     context = Context(
         self,
-        table if len(rows) == table.rows else table.take(rows),
+        looked,
         rows,
         table.rows,
-        language=language,
+        language=tongue,
         limits=limits or Limits(),
         seed=seed,
         run=None if run is None else Path(run),
@@ -98,13 +112,65 @@ def report(
         about=table.name,
         reporter=reporter or Silent(),
     )
-    _check_columns(self, table)
-    return write(context, place)
+    return write(context, place, whole=row is None)
 
 
-def write(context: Context, place: Path) -> Path:
-    """Make the page and write it, so that a kill leaves no half of it."""
-    text = page_of(context)
+def report_held_out(
+    model: Fitted,
+    table: Table,
+    rows: Int64[np.ndarray, " rows"],
+    prepared: PreparedTable,
+    folder: Path,
+    reporter: Reporter,
+) -> Path | None:
+    """The report at the end of a fit, on its validation rows, to ``report.html`` in the run's folder.
+
+    It looks at few rows (`plait.report.context.BRIEF`). A file that cannot be written is noted: the
+    model is saved by then.
+
+    Args:
+        table, prepared: of the whole fit.
+        rows: the validation rows.
+    """
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, BRIEF.rows).astype(np.int64))]
+    places = {int(row): place for place, row in enumerate(some)}
+    quarantine = Quarantine(
+        Entry(places[entry.row], entry.column, entry.reason)
+        for entry in prepared.quarantine.entries
+        if entry.row in places
+    )
+    context = Context(
+        model,
+        table.take(some),
+        some,
+        len(rows),
+        language="zh" if model.config.report == "zh" else "en",
+        limits=BRIEF,
+        seed=model.config.seed,
+        run=folder,
+        train=table,
+        held=True,
+        reporter=reporter,
+        given=PreparedTable(some_rows(prepared.columns, some), quarantine, prepared.absent),
+    )
+    context.about = context.say(
+        f"{table.name}, held out for validation with seed {model.config.seed}",
+        f"{table.name}，以种子 {model.config.seed} 留出的验证集",
+    )
+    try:
+        return write(context, folder / FILE)
+    except ConfigError as error:
+        reporter.note(str(error))
+        return None
+
+
+def write(context: Context, place: Path, *, whole: bool = True) -> Path:
+    """Make the page and write it, so that a kill leaves no half of it.
+
+    Args:
+        whole: about all rows; else about the only one.
+    """
+    text = page_of(context) if whole else row_page(context)
     draft = place.with_name(f".{place.name}-{uuid4().hex}")
     try:
         draft.write_text(text, encoding="utf-8")
@@ -128,6 +194,18 @@ def page_of(context: Context) -> str:
         title,
         join([lead, named(context.about)]),
         made,
+        language=context.language,
+        footer=_footer(context),
+    )
+
+
+def row_page(context: Context) -> str:
+    """The page about one row as text."""
+    row = context.rows[0]
+    return document(
+        context.say(f"Row {row}, explained", f"第 {row} 行的解释"),
+        join([context.say("of ", "来自 "), named(context.about)]),
+        row_sections(context),
         language=context.language,
         footer=_footer(context),
     )
@@ -165,14 +243,16 @@ def _footer(context: Context) -> Html:
     )
 
 
-def check_language(language: str) -> None:
-    """Refuse a language that reports are not in.
+def check_language(language: str) -> Language:
+    """The language, refused where reports are not in it.
 
     Raises:
         ConfigError: naming those they are in.
     """
-    if language not in LANGUAGES:
-        raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
+    for one in LANGUAGES:
+        if language == one:
+            return one
+    raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
 
 
 def check_path(path: Path | str) -> Path:

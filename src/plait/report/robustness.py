@@ -26,7 +26,7 @@ from plait.report.markup import (
 from plait.report.section import Section
 from plait.table.target import Target
 
-WIDTH = 440
+WIDTH = 400
 MOST = 16
 """Subsets of streams that the table shows outright; a longer one is folded."""
 

@@ -98,7 +98,7 @@ summary{{cursor:pointer;padding:.4rem 0;font-weight:600;font-size:.93rem}}
 margin:1rem 0}}
 .card{{border:1px solid var(--rule);border-radius:12px;padding:.9rem 1rem;min-width:0;
 overflow-wrap:anywhere}}
-.card h4{{margin:0 0 .4rem}}.card img,.card svg{{max-width:100%;height:auto}}
+.card h3,.card h4{{margin:0 0 .4rem;font-size:.98rem}}.card img,.card svg{{max-width:100%;height:auto}}
 .card p{{margin:.35rem 0;font-size:.92rem}}
 img.cell{{border-radius:6px;background:var(--soft);image-rendering:auto;max-width:100%}}
 .pair{{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}}

@@ -16,7 +16,7 @@ from plait.report.markup import (
     tag,
     tiles,
 )
-from plait.report.section import Section
+from plait.report.section import KIND_WORDS, Section
 
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""
@@ -51,7 +51,7 @@ def _target(context: Context, name: str, result: Result) -> Html:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
         told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
         figures.append((context.metric(key), number(result.metrics[key]), told))
-    heading = tag("h3", named(name), " ", tag("span", result.kind, class_="chip"))
+    heading = tag("h3", named(name), " ", _chip(context, result.kind))
     rows_told = say(
         f"Measured on {result.rows:,} rows with a known answer.",
         f"在 {result.rows:,} 行已知答案的数据上度量。",
@@ -59,6 +59,10 @@ def _target(context: Context, name: str, result: Result) -> Html:
     return join(
         [heading, tag("p", rows_told, class_="faint"), tiles(figures), _streams(context, result)]
     )
+
+
+def _chip(context: Context, kind: str) -> Html:
+    return tag("span", context.say(kind, KIND_WORDS[kind]), class_="chip")
 
 
 def _streams(context: Context, result: Result) -> Html:
@@ -129,6 +133,16 @@ def _rows(context: Context) -> str:
 def _notes(context: Context) -> Html:
     """What a reader must know: absent columns, unreadable cells, limits of what is said."""
     say, lines = context.say, []
+    if context.held:
+        lines.append(
+            say(
+                "These are validation rows of the fit. They chose the best epoch, and temperatures and "
+                "prediction sets were fitted to them, so every figure here is a little kind. Rows the "
+                "model has never seen: plait report FOLDER test.csv",
+                "这些是训练时的验证数据：最佳轮由它们选出，温度与预测集也由它们拟合，因此各项数字略偏乐观。"
+                "请用模型从未见过的数据：plait report 文件夹 test.csv",
+            )
+        )
     for name in context.prepared.absent:
         lines.append(
             say(

@@ -26,7 +26,7 @@ from plait.report.promises import promises, right_answers, risks
 from plait.report.section import Section
 from plait.table.target import Target
 
-WIDTH = 440
+WIDTH = 400
 UNUSUAL = 95.0
 """Percentile from which on a row counts as unusual."""
 

@@ -63,7 +63,9 @@ def chosen(context: Context, target: Target) -> np.ndarray:
 def maps(context: Context, target: Target, places: np.ndarray) -> Html:
     """Cards of rows with their marked cells."""
     found, words = explained(context, target, places)
-    items = [_card(context, target, found, words, at, place) for at, place in enumerate(places)]
+    items = [
+        _card(context, target, found, words, at, place) for at, place in enumerate(places.tolist())
+    ]
     left = [named(name) for name in found.left]
     told = None
     if left:
@@ -100,13 +102,18 @@ def _card(
 ) -> Html:
     say = context.say
     answer = told_answer(target, context.answers.values[target.name][place])
-    heading = tag("h4", f"{context.named_row(place)}: ", named(answer))
+    heading = tag("h3", f"{context.named_row(place)}: ", named(answer))
     truth = context.true_answer(target, place)
     known = None
     if truth is not None:
         told = named(told_answer(target, truth))
         known = tag("p", say("true answer: ", "真实答案："), told, class_="faint")
-    parts: list[Child] = [heading, known]
+    ends = [number(float(one[at])) for one in (found.base, found.score)]
+    from_to = say(
+        f"score from {ends[0]} for blank cells to {ends[1]}",
+        f"得分从空白单元格的 {ends[0]} 到 {ends[1]}",
+    )
+    parts: list[Child] = [heading, known, tag("p", from_to, class_="faint")]
     fields: list[tuple[Child, float | None, str]] = []
     for name, cells in found.maps.items():
         values = cells[at]
@@ -203,7 +210,7 @@ def _deletion(context: Context, found: list[Deletion]) -> Html:
         return Html("")
     say = context.say
     passed = sum(one.passed for one in found)
-    rows = [
+    rows: list[list[Child]] = [
         [
             say("tabular fields", "表格字段") if one.group == FIELDS else named(one.group),
             one.rows,
@@ -237,7 +244,7 @@ def _shuffled(context: Context, found: list[Randomised]) -> Html:
     if not found:
         return Html("")
     say = context.say
-    rows = [
+    rows: list[list[Child]] = [
         [
             named(one.column),
             one.rows,

@@ -53,11 +53,11 @@ def drawn(told: Mapping[str, Any]) -> dict[str, pictures.Picture]:
         found["confusion"] = pictures.matrix(told["classes"], shares, title)
     if "reliability" in told:
         bins = told["reliability"]
-        pair = [
-            [np.nan if one is None else one for one in bins[key]]
+        confidence, accuracy = (
+            [np.nan if one is None else float(one) for one in bins[key]]
             for key in ("confidence", "accuracy")
-        ]
-        found["reliability"] = pictures.reliability(*pair, "Reliability")
+        )
+        found["reliability"] = pictures.reliability(confidence, accuracy, "Reliability")
     values = told.get("contributions", {}).get("values", {})
     known = {name: value for name, value in values.items() if value is not None}
     if known:

@@ -117,8 +117,7 @@ def _tested(
         p = too_many(int(here.sum()), len(here), int(there.sum()), len(there))
     else:
         p = larger(here, there)
-    told = {"error": float(here.mean()), "rest": float(there.mean()), "p": p}
-    return replace(one, rows=len(here), **told)
+    return replace(one, rows=len(here), error=float(here.mean()), rest=float(there.mean()), p=p)
 
 
 def _of_column(
@@ -133,9 +132,10 @@ def _of_column(
     if codes is None or not facts.keys:
         return
     numbers = [as_number(key) for key in facts.keys]
-    many = len(facts.keys) > QUARTERS
-    if kind != "categorical" and many and all(n is not None for n in numbers):
-        values = np.array([*map(float, filter(lambda n: n is not None, numbers)), np.nan])[codes]
+    known = [float(number) for number in numbers if number is not None]
+    many = len(known) == len(numbers) > QUARTERS
+    if kind != "categorical" and many:
+        values = np.array([*known, np.nan])[codes]  # a missing cell has the code -1
         yield from _ranges(blank, values)
     elif kind in (None, "categorical"):
         rows = np.bincount(codes[codes >= 0], minlength=len(facts.keys))

@@ -230,7 +230,7 @@ def _suspects(
         )
         shown.append(card(context, place, told))
     count = len(found.rows)
-    told = say(
+    why = say(
         "Rows whose given class the model confidently doubts (confident learning, Northcutt et al. "
         "2021). Each is either a wrong label or a mistake of the model: look before you change one.",
         "模型有把握地怀疑其标注的行（置信学习，Northcutt 等 2021）。"
@@ -239,7 +239,7 @@ def _suspects(
     places = [context.named_row(int(rows[row])) for row in found.rows[SHOWN : 5 * SHOWN]]
     rest = tag("p", say("Next: ", "其次：") + ", ".join(places), class_="faint") if places else None
     head = say(f"Labels that may be wrong: {count}", f"可能有误的标注：{count}")
-    return details(head, tag("p", told), cards(shown), rest)
+    return details(head, tag("p", why), cards(shown), rest)
 
 
 # Labels.

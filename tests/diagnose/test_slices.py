@@ -73,12 +73,12 @@ def test_numbers_are_cut_into_quarters_and_missing_cells_are_a_slice(rng):
 
 def test_chance_is_rarely_shown_as_a_finding():
     shown = 0
-    for seed in range(100):
+    for seed in range(40):
         rng = np.random.default_rng(seed)
-        columns = {f"c{number}": rng.integers(0, 5, 300) for number in range(6)}
-        wrong = (rng.random(300) < 0.3).astype(float)
-        shown += bool(slices(table(**columns), wrong, np.ones(300, bool)).found)
-    assert shown <= 9  # at most five of a hundred on average; 9 is exceeded once in 35 such tests
+        columns = {f"c{number}": rng.integers(0, 3, 90) for number in range(6)}
+        wrong = (rng.random(90) < 0.3).astype(float)
+        shown += bool(slices(table(**columns), wrong, np.ones(90, bool)).found)
+    assert shown <= 5  # at most two of forty on average; more than five come once in a hundred times
 
 
 def test_small_slices_targets_and_unknown_rows_are_left_out(rng):
@@ -130,6 +130,8 @@ def test_odd_columns(rng):
         "huge": [float("inf"), float("-inf"), 1e308, -1e308, 0.5, 7.0] * 10,
     }
     assert slices(table(**odd), wrong, np.ones(60, bool)).found == []
+    sizes = {"far": [float("inf"), float("-inf")] * 30, "gone": [None, *range(59)]}
+    assert slices(table(**sizes), wrong, np.ones(60, bool), level=1.1).looked_at == 6
     only = {"far": [float("inf")] * 3 + [float("-inf")] * 57}
     assert slices(table(**only), wrong, np.ones(60, bool)).looked_at == 0
 

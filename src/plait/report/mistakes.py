@@ -49,10 +49,9 @@ def section(context: Context) -> Section | None:
     """Every target with a known answer; None where there is none."""
     if not context.judged:
         return None
-    several = len(context.model.targets) > 1
     parts = []
     for target in context.judged:
-        head = tag("h3", named(target.name)) if several else None
+        head = tag("h3", named(target.name))
         kinds = {"regression": numbers, "multilabel": _labels}
         body = kinds.get(target.kind, _classes)(context, target)
         parts.append(join([head, body, worst_slices(context, target)]))

@@ -81,3 +81,11 @@ def several(maker: Any, braid: Any, tmp_path_factory: pytest.TempPathFactory) ->
         braid / "train.csv", ["label", "score", "tags"], out=out, epochs=2, golden_rows=2,
         target_kinds={"tags": "multilabel"}, separator=";", validation=0.45,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def written(fitted: Any, braid: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The report of `fitted` on `braid`'s test rows."""
+    path = tmp_path_factory.mktemp("page") / "r.html"
+    assert fitted[0].report(braid / "test.csv", path, limits=QUICK) == path
+    return path

@@ -16,10 +16,8 @@ ALL = ["summary", "contributions", "within", "robustness", "trust", "training"]
 
 
 @pytest.fixture(scope="module")
-def whole(fitted, braid, page, tmp_path_factory):
-    path = tmp_path_factory.mktemp("page") / "r.html"
-    assert fitted[0].report(braid / "test.csv", path, limits=QUICK) == path
-    return page(path), path
+def whole(written, page):
+    return page(written), written
 
 
 def own(found):
@@ -64,7 +62,9 @@ def test_the_page_can_be_read_by_everyone(whole):
     named = {one["aria-labelledby"] for one in found.all("section")}
     assert named == {one["id"] for one in found.all("h2")}
     text = path.read_text(encoding="utf-8")
-    assert "default-src 'none'" in text and "prefers-color-scheme:dark" in text
+    policy = next(str(one["content"]) for one in found.all("meta") if "http-equiv" in one)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; img-src data:")
+    assert "prefers-color-scheme:dark" in text
     assert "@media print" in text and "prefers-reduced-motion" in text
 
 

@@ -153,14 +153,19 @@ class Album:
         except _BROKEN:
             return None
 
-    def arrays(self, column: str, row: int) -> Prepared | None:
-        """What preparation makes of one cell, before any frozen encoder; None for a missing one."""
+    def arrays(self, column: str, row: int) -> Prepared:
+        """What preparation makes of one cell, before any frozen encoder.
+
+        Raises:
+            CellError: it cannot be read.
+        """
         kind, state = self.features.modalities[column], self.features.states[column]
         table = self.table.take(np.array([row]))
         whole = Features({column: kind}, {column: state}).prepare(table, self.settings)
         found = whole.columns[column]
-        lengths = found.lengths
-        return Prepared(found.values, lengths, found.present) if found.present[0] else None
+        if not found.present[0]:
+            raise CellError(found.problems[0].reason if found.problems else "holds nothing")
+        return Prepared(found.values, found.lengths, found.present)
 
     def _image(self, column: str, cell: Any) -> Html:
         limits = self.settings.media.limits
@@ -178,8 +183,6 @@ class Album:
 
     def _array(self, column: str, row: int, kind: str) -> Html:
         found = self.arrays(column, row)
-        if found is None:
-            raise CellError(_short(self.raw(column, row)))
         name = f"{column}: {_short(self.raw(column, row))}"
         if kind == "signal":
             return self._signal(found.values, name)

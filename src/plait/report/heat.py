@@ -98,7 +98,7 @@ def _marked(word: str, share: float) -> Html:
     if abs(share) < FAINTEST or not bare:
         return join([space, bare])
     of = "--for" if share > 0 else "--against"
-    style = f"background:rgba(var({of}),{0.6 * abs(share):.2f})"
+    style = f"background:rgba(var({of}),{0.45 * abs(share):.2f})"
     return join([space, tag("mark", bare, style=style)])
 
 

@@ -78,7 +78,9 @@ def test_chance_is_rarely_shown_as_a_finding():
         columns = {f"c{number}": rng.integers(0, 3, 90) for number in range(6)}
         wrong = (rng.random(90) < 0.3).astype(float)
         shown += bool(slices(table(**columns), wrong, np.ones(90, bool)).found)
-    assert shown <= 5  # at most two of forty on average; more than five come once in a hundred times
+    assert (
+        shown <= 5
+    )  # at most two of forty on average; more than five come once in a hundred times
 
 
 def test_small_slices_targets_and_unknown_rows_are_left_out(rng):

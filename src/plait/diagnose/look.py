@@ -26,7 +26,7 @@ from plait.table.source import Table
 from plait.table.target import Target
 
 COMPARED = 2000
-"""Training rows whose vectors are compared at most, the held-out ones first."""
+"""Training rows whose vectors are compared at most, by default."""
 
 ITSELF = 0.9
 """A table so much of which is the held-out rows is taken for those."""
@@ -91,13 +91,16 @@ class Look:
     streams: dict[str, Drift | None] = field(default_factory=dict)
 
 
-def look(model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone) -> Look:
+def look(
+    model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone, compared: int = COMPARED
+) -> Look:
     """All of it.
 
     Args:
         seen: this table's rows as the model sees them.
-        origin: the training table. Its media are read, and the vectors of up to `COMPARED` rows are made
-            from the store that the fit filled; where that was cleared they are prepared anew.
+        origin: the training table. Its media are read, and the vectors of up to ``compared`` rows are
+            made from the store that the fit filled; where that was cleared they are prepared anew.
+        compared: training rows whose vectors are compared at most, half of them held-out ones.
     """
     features = model.features
     own = _read(model, table)
@@ -115,14 +118,14 @@ def look(model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone) -> L
     here, there = (_whole(side, both) for side in (own, before))
     itself = len(copies.shared(here, there[held])) > ITSELF * len(here) if len(held) else False
     kept = {name: _of(one, learnt) for name, one in before.items()}
-    streams, near, compared = _by_vectors(model, origin, seen, learnt, held, itself)
+    streams, near, count = _by_vectors(model, origin, seen, learnt, held, itself, compared)
     found = copies.shared(here, there[learnt])
     leaks = Leaks(
         Copies(found.rows, learnt[found.twins]),
         _disagree(Copies(found.rows, learnt[found.twins]), goals, _goals(model, origin.table)),
         _cells(features, own, kept, learnt),
         near if near is None else _without(near, found.rows),
-        compared,
+        count,
         len(learnt),
     )
     columns = describe(table, model.schema, own, kept, _by_column(model.blueprint, streams))
@@ -191,11 +194,12 @@ def _by_vectors(
     learnt: Int64[np.ndarray, " learnt"],
     held: Int64[np.ndarray, " held"],
     itself: bool,
+    most: int,
 ) -> tuple[dict[str, Drift | None], Near | None, int]:
     """Drift of each stream against the held-out rows, and near copies of training rows."""
-    room = COMPARED - min(len(held), COMPARED // 2)
+    room = most - min(len(held), most // 2)
     some = learnt[np.unique(np.linspace(0, len(learnt) - 1, room).astype(np.int64))]
-    apart = held[: COMPARED // 2]
+    apart = held[: most // 2]
     settings = settings_for(origin.table, model.config)
     prepared = model.features.prepare(origin.table, settings, store=Store())
     prepared = model.frozen.encode(prepared, store=Store())

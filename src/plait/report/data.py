@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from plait.diagnose.columns import Column, Distribution
-from plait.diagnose.look import Look, look
+from plait.diagnose.look import COMPARED, Look, look
 from plait.diagnose.origin import Gone, recall
 from plait.diagnose.prints import LENGTH, SIZE, TIME
 from plait.diagnose.vectors import vectors
@@ -57,7 +57,8 @@ def _look(context: Context) -> Look:
     model = context.model
     with context.threads():
         seen = vectors(model.model, context.prepared.columns, context.every)
-        return look(model, context.table, seen, origin)
+        most = min(COMPARED, 2 * context.limits.rows)
+        return look(model, context.table, seen, origin, most)
 
 
 def _missing_table(context: Context, gone: Gone | None) -> Html | None:

@@ -10,6 +10,7 @@ import pytest
 import plait
 from plait.errors import ConfigError, TableError, UnreadableCellsWarning
 from plait.report import album as album_module
+from plait.report import report as module
 from tests.report.conftest import QUICK
 
 ALL = ["summary", "contributions", "within", "robustness", "trust", "training"]
@@ -248,8 +249,6 @@ def test_errors(fitted, braid, tmp_path):
 def test_a_full_disk(fitted, braid, tmp_path, monkeypatch):
     from pathlib import Path
 
-    from plait.report import report as module
-
     def full(self, *given, **named):
         raise OSError(28, "No space left on device")
 
@@ -262,7 +261,8 @@ def test_a_full_disk(fitted, braid, tmp_path, monkeypatch):
 # The end of a fit.
 
 
-def test_a_fit_writes_its_report(maker, page, tmp_path):
+def test_a_fit_writes_its_report(maker, page, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "BRIEF", QUICK)
     rows = [{**row, "photo": f"{number}.png"} for number, row in enumerate(maker.plain(40))]
     for number in range(0, 40, 3):
         maker.image(tmp_path / f"{number}.png", 90, np.random.default_rng(0))
@@ -286,7 +286,6 @@ def test_a_fit_writes_its_report(maker, page, tmp_path):
 def test_a_fit_may_leave_it_out_or_fail_to_write_it(maker, tmp_path, monkeypatch):
     maker.fit(maker.plain(40), "label", out=tmp_path / "run", report="off")
     assert not (tmp_path / "run" / "report.html").exists()
-    from plait.report import report as module
 
     def refuse(context, place):
         raise ConfigError(["the report could not be written: no space."])
@@ -301,7 +300,6 @@ def test_a_fit_may_leave_it_out_or_fail_to_write_it(maker, tmp_path, monkeypatch
 
 def test_the_commands(run, fitted, braid, page, tmp_path, monkeypatch):
     from plait.report import context
-    from plait.report import report as module
 
     monkeypatch.setattr(module, "Limits", lambda: QUICK)
     monkeypatch.setattr(context, "Limits", lambda: QUICK)

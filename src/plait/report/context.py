@@ -58,7 +58,7 @@ class Limits:
         rows: of the table, evenly spaced where it has more.
         degraded: of those, for the curves of degradation.
         levels: of degradation.
-        checked: rows for the sanity checks of maps.
+        checked: rows for the sanity checks of maps; 0 leaves them out.
         examples: rows whose maps are shown.
         steps: of the integrated gradients.
         resamples: of the bootstrap.
@@ -73,7 +73,9 @@ class Limits:
     resamples: int = 200
 
 
-BRIEF = Limits(rows=300, degraded=60, levels=(0.0, 0.5, 1.0), checked=8, examples=2, resamples=100)
+BRIEF = Limits(
+    rows=300, degraded=60, levels=(0.0, 0.5, 1.0), checked=8, examples=2, steps=6, resamples=100
+)
 """For the report at the end of a fit, which must not make a fit slow."""
 
 

@@ -189,6 +189,8 @@ def _checks(context: Context, target: Target) -> Html:
     """Deletion and randomised weights, on some rows."""
     say = context.say
     count = min(context.limits.checked, len(context))
+    if not count:
+        return Html("")
     rows = np.unique(np.linspace(0, len(context) - 1, count).astype(np.int64))
     model = context.model
     given = (model.model, context.prepared.columns, rows, target, model.features)

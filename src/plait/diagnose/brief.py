@@ -20,7 +20,7 @@ from plait.store import PreparedColumn
 from plait.table.source import Table
 from plait.table.target import Target
 
-ROWS = 1000
+ROWS = 500
 """Held-out rows that are looked at, evenly spaced where there are more."""
 
 SLICES = 5

@@ -80,6 +80,7 @@ border-bottom:1px solid var(--rule);vertical-align:top}}
 thead th{{color:var(--faint);font-weight:600;border-bottom:2px solid var(--rule)}}
 tbody th{{font-weight:500}}.strong td,.strong th{{font-weight:700}}
 th:first-child,td:first-child{{padding-left:0}}
+tr.base td{{color:var(--faint)}}
 .text{{text-align:left}}td.text,th.text{{white-space:normal;min-width:6rem;max-width:30rem;
 overflow-wrap:anywhere}}
 figure{{margin:.9rem 0;min-width:0}}figure svg{{display:block;max-width:100%;height:auto}}

@@ -71,7 +71,8 @@ def _lead(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
 
 def _reading(about: Mapping[str, Any], metric: str) -> str:
     reference = escape(str(about["reference"]))
-    return f"""<p>A method's figure is its mean {escape(metric)} over seeds; ± is the deviation of one seed. The
+    return f"""<p>A method's figure is its mean {escape(metric)} over seeds; ± is the deviation of
+one seed. The
 interval holds 95 % of {about["resamples"]:,} bootstrap resamples of the test rows, each the
 mean over seeds. The difference from {reference} is paired: the same resample, the same seeds.
 Its p is two-sided and corrected by Holm's method for all fusions of this page, so that about

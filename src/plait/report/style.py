@@ -107,9 +107,10 @@ img.cell{{border-radius:6px;background:var(--soft);image-rendering:auto;max-widt
 audio{{width:100%;max-width:20rem;height:2.2rem;display:block;margin:.4rem 0}}
 .words{{line-height:2;overflow-wrap:anywhere}}.words mark{{color:inherit;background:none;
 border-radius:4px;padding:.1em 0}}
-.bars{{display:grid;grid-template-columns:max-content minmax(4rem,1fr) max-content;
+.bars{{display:grid;grid-template-columns:minmax(0,max-content) minmax(2.5rem,1fr) max-content;
 gap:.2rem .7rem;align-items:center;
 font-size:.88rem;font-variant-numeric:tabular-nums;max-width:34rem}}
+.bars>span{{overflow-wrap:anywhere;min-width:0}}
 .bars .track{{position:relative;height:.8rem;background:var(--soft);border-radius:4px;
 overflow:hidden}}
 .bars .track i{{position:absolute;top:0;bottom:0;border-radius:3px;background:rgb(var(--for))}}

@@ -23,7 +23,7 @@ from plait.predict import Predictor
 from plait.prefit import check_classes
 from plait.progress import Bars, Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
-from plait.report.report import report_held_out
+from plait.report.report import FILE, report_held_out
 from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
@@ -151,6 +151,7 @@ def _fit(
     _answer_golden(predictor)
     if folder is not None:
         predictor.save(folder)
+        (folder / FILE).unlink(missing_ok=True)  # it tells of the model that was here before
         if config.report != "off":
             report_held_out(predictor, table, data.validation, prepared, folder, reporter)
     return predictor

@@ -101,7 +101,8 @@ margin:1rem 0}}
 overflow-wrap:anywhere}}
 .card h3,.card h4{{margin:0 0 .4rem;font-size:.98rem}}.card img,.card svg{{max-width:100%;height:auto}}
 .card p{{margin:.35rem 0;font-size:.92rem}}
-img.cell{{border-radius:6px;background:var(--soft);image-rendering:auto;max-width:100%}}
+img.cell{{border-radius:6px;box-shadow:0 0 0 1px var(--rule);
+background:var(--soft);image-rendering:auto;max-width:100%}}
 .pair{{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}}
 .pair img{{width:100%;max-width:12rem}}
 audio{{width:100%;max-width:20rem;height:2.2rem;display:block;margin:.4rem 0}}

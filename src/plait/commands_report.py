@@ -57,7 +57,6 @@ def report(
     check_language(language)
     place = check_path(output if output is not None else Path(bundle) / FILE)
     model = load(bundle)
-    limits = Limits()
     path = model.report(
         table,
         place,
@@ -65,7 +64,7 @@ def report(
         language=language,
         train=train,
         run=bundle,
-        limits=limits if rows is None else replace(limits, rows=rows),
+        limits=None if rows is None else replace(Limits(), rows=rows),
         seed=seed,
         reporter=_reporter(quiet),
     )

@@ -27,7 +27,7 @@ from plait.predict import Predictor
 from plait.prefit import check_classes
 from plait.progress import Bars, Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
-from plait.report.report import report_held_out
+from plait.report.report import FILE, report_held_out
 from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
@@ -166,6 +166,7 @@ def _write(
     """The bundle, the figures of the TensorBoard log, and the report."""
     board.write(folder / TRAINING, predictor.metrics["figures"], len(predictor.history))
     predictor.save(folder)
+    (folder / FILE).unlink(missing_ok=True)  # it tells of the model that was here before
     if predictor.config.report != "off":
         report_held_out(predictor, data.table, data.validation, prepared, folder, reporter)
 

@@ -24,6 +24,7 @@ from plait.plot_frame import (
     caption,
     dot,
     finite,
+    nice_ticks,
     picture,
     short_number,
     stroke,
@@ -138,6 +139,7 @@ def lines(
     x_label: str,
     y_label: str,
     percent_x: bool = False,
+    whole_x: bool = False,
     reach: Sequence[float] = (),
     width: int = 760,
     height: int = 420,
@@ -146,6 +148,7 @@ def lines(
 
     Args:
         percent_x: x is a share, its ticks are the values given, as percentages.
+        whole_x: x is counted, its ticks are whole numbers.
         reach: values that the y axis holds as well, for plots of one scale.
     """
     known = [
@@ -161,6 +164,8 @@ def lines(
     xs = [x for line in known for x in line.xs]
     frame.scale(xs, [*reach, *(y for line in known for y in line.ys)], margin_x=0.0)
     ticks = sorted(set(xs)) if percent_x else None
+    if whole_x:
+        ticks = [tick for tick in nice_ticks(min(xs), max(xs)) if tick == round(tick)]
     parts = [frame.axes(x_label, y_label, ticks, (lambda x: f"{x:.0%}") if percent_x else None)]
     weak = [line for line in known if not line.strong]
     parts += [_path(line, frame, GREY, 1) for line in weak]

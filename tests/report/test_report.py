@@ -284,6 +284,8 @@ def test_a_fit_writes_its_report(maker, page, tmp_path, monkeypatch):
 
 
 def test_a_fit_may_leave_it_out_or_fail_to_write_it(maker, tmp_path, monkeypatch):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "report.html").write_text("of an earlier model", encoding="utf-8")
     maker.fit(maker.plain(40), "label", out=tmp_path / "run", report="off")
     assert not (tmp_path / "run" / "report.html").exists()
 

@@ -12,7 +12,7 @@ from plait.features import Features
 from plait.media import label
 from plait.modalities import audio, image
 from plait.modalities.base import Prepared, Settings, is_missing
-from plait.plots import Series, lines
+from plait.report.heat import over_signal
 from plait.report.markup import Html, join, named, shortened, tag
 from plait.report.section import Language, spoken
 from plait.table.source import Table
@@ -185,24 +185,11 @@ class Album:
         found = self.arrays(column, row)
         name = f"{column}: {_short(self.raw(column, row))}"
         if kind == "signal":
-            return self._signal(found.values, name)
+            values = found.values.astype(np.float64)
+            return tag("div", over_signal(values, np.zeros_like(values), name))
         frames = found.values if found.lengths is not None else found.values[0]
         some = np.unique(np.linspace(0, len(frames) - 1, FRAMES).astype(np.int64))
         return tag("div", *(self.picture(frames[at], name) for at in some), class_="pair")
-
-    def _signal(self, values: np.ndarray, name: str) -> Html:
-        """The leads over the steps, up to four of them."""
-        every = max(1, len(values) // 160)
-        steps = np.arange(0, len(values), every)
-        leads = [
-            Series(
-                str(lead + 1) if values.shape[1] > 1 else "", steps.tolist(), column[steps].tolist()
-            )
-            for lead, column in enumerate(values.T[:FRAMES].astype(np.float64))
-        ]
-        step = spoken(self.language, "step", "步")
-        drawn = lines(leads, title=name[:44], x_label=step, y_label="", width=360, height=190)
-        return tag("div", Html(drawn))
 
     def _packed(self, kind: str, data: bytes) -> str | None:
         """Bytes as an address within the page; None where they would not fit."""

@@ -76,7 +76,7 @@ def report(
         root: the folder media paths are relative to; default: the table's own.
         row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
-        train: the table the model was fitted to, to compare with; None: such parts are left out.
+        train: the table the model was fitted to, to compare with; None: where the run says it was.
         run: the folder of the run, for what training wrote down; None: what the model keeps.
         limits: how many rows are looked at.
         seed: of everything drawn.
@@ -90,22 +90,18 @@ def report(
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
-    tongue, place = check_language(language), check_path(path)
+    tongue, place, limits = check_language(language), check_path(path), limits or Limits()
     table = open_table(source, root=root)
     _check_columns(self, table)
-    most = (limits or Limits()).rows
-    rows = np.unique(np.linspace(0, table.rows - 1, most).astype(np.int64))
+    rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
         looked, rows = only(table, row), np.array([row])
     else:
         looked = table if len(rows) == table.rows else table.take(rows)
     context = Context(
-        self,
-        looked,
-        rows,
-        table.rows,
+        *(self, looked, rows, table.rows),
         language=tongue,
-        limits=limits or Limits(),
+        limits=limits,
         seed=seed,
         run=None if run is None else Path(run),
         train=None if train is None else open_table(train),

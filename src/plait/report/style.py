@@ -80,6 +80,7 @@ border-bottom:1px solid var(--rule);vertical-align:top}}
 thead th{{color:var(--faint);font-weight:600;border-bottom:2px solid var(--rule)}}
 tbody th{{font-weight:500}}.strong td,.strong th{{font-weight:700}}
 th:first-child,td:first-child{{padding-left:0}}
+tr.base td{{color:var(--faint)}}
 .text{{text-align:left}}td.text,th.text{{white-space:normal;min-width:6rem;max-width:30rem;
 overflow-wrap:anywhere}}
 figure{{margin:.9rem 0;min-width:0}}figure svg{{display:block;max-width:100%;height:auto}}
@@ -100,15 +101,17 @@ margin:1rem 0}}
 overflow-wrap:anywhere}}
 .card h3,.card h4{{margin:0 0 .4rem;font-size:.98rem}}.card img,.card svg{{max-width:100%;height:auto}}
 .card p{{margin:.35rem 0;font-size:.92rem}}
-img.cell{{border-radius:6px;background:var(--soft);image-rendering:auto;max-width:100%}}
+img.cell{{border-radius:6px;box-shadow:0 0 0 1px var(--rule);
+background:var(--soft);image-rendering:auto;max-width:100%}}
 .pair{{display:grid;grid-template-columns:repeat(2,minmax(0,1fr));gap:.5rem}}
 .pair img{{width:100%;max-width:12rem}}
 audio{{width:100%;max-width:20rem;height:2.2rem;display:block;margin:.4rem 0}}
 .words{{line-height:2;overflow-wrap:anywhere}}.words mark{{color:inherit;background:none;
 border-radius:4px;padding:.1em 0}}
-.bars{{display:grid;grid-template-columns:max-content minmax(4rem,1fr) max-content;
+.bars{{display:grid;grid-template-columns:minmax(0,max-content) minmax(2.5rem,1fr) max-content;
 gap:.2rem .7rem;align-items:center;
 font-size:.88rem;font-variant-numeric:tabular-nums;max-width:34rem}}
+.bars>span{{overflow-wrap:anywhere;min-width:0}}
 .bars .track{{position:relative;height:.8rem;background:var(--soft);border-radius:4px;
 overflow:hidden}}
 .bars .track i{{position:absolute;top:0;bottom:0;border-radius:3px;background:rgb(var(--for))}}

@@ -134,6 +134,7 @@ th,td{{padding:.3rem .5rem}}}}
 @media print{{
 :root,:root:has(#look-dark:checked){{{_LIGHT}}}
 body{{background:#fff;font-size:11pt}}.frame{{display:block;max-width:none;padding:0}}
+*{{print-color-adjust:exact;-webkit-print-color-adjust:exact}}header.top{{margin-bottom:1.2rem}}
 nav.parts,fieldset.look,.skip,audio{{display:none}}
 section.part{{border:0;padding:0;margin:0 0 1.2rem;break-inside:auto}}
 h2,h3,h4{{break-after:avoid}}figure,.card,tr,.tiles>div{{break-inside:avoid}}

@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench docs constraints clean
+.PHONY: help install demo test lint format bench reports docs constraints clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -43,6 +43,9 @@ format: $(VENV)/.installed-dev,demo ## Mend what ruff can mend
 bench: $(VENV)/.installed-dev,demo ## Measure speed and accuracy against their floors
 	$(BIN)/python -m benchmarks $(ARGS)
 
+reports: $(VENV)/.installed-dev,demo ## Fit the real data sets (or the demo) and write their HTML reports to reports/
+	$(BIN)/python -m benchmarks.reports $(ARGS)
+
 docs: $(VENV)/.installed-docs ## Build the documentation, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
 	@echo "docs/_build/html/index.html"
@@ -60,7 +63,7 @@ constraints: $(VENV)/.installed-dev,demo ## Refresh constraints.txt; UPGRADE=--u
 
 clean: ## Remove what the other commands made, .venv included
 	rm -rf $(VENV) .coverage* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache \
-		build demo-run dist docs/_build htmlcov
+		build demo-run dist docs/_build htmlcov reports
 	find src tests benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of extras. uv installs about three times faster than pip: the one on PATH is

@@ -35,6 +35,7 @@ MEASUREMENTS: dict[str, Measurement] = {
     "contributions": Measurement(
         "contributions:measure", "what each stream adds, against one plain pass", 1
     ),
+    "html_report": Measurement("html_report:measure", "the HTML report: seconds and megabytes", 1),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(
         "fusion_speed:measure", "each fusion against its formula by hand", 6

@@ -96,6 +96,15 @@ def seeded() -> Iterator[int]:
         torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture(autouse=True)
+def brief_reports() -> None:
+    """The report at the end of a fit looks at next to nothing; tests/report looks at reports."""
+    if module := sys.modules.get("plait.report.report"):
+        module.BRIEF = module.Limits(
+            rows=8, degraded=2, levels=(0.0, 1.0), checked=0, examples=1, steps=1, resamples=3
+        )
+
+
 @pytest.fixture
 def unchecked_shapes() -> Iterator[None]:
     """Without checks of tensor shapes: they would pin the symbolic sizes of torch.export."""
@@ -220,6 +229,7 @@ class Maker:
                 lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
             )
             quick: dict[str, Any] = {"preset": "fast", "epochs": 1, "batch_size": 16, "threads": 1}
+            quick["report"] = "off"
             return plait.pipeline.fit(source, target, **{**quick, **options})
 
 

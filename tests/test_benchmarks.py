@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,18 @@ from rich.console import Console
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import bare_encoders, fit_race, pretrained, report, runs, transfer  # noqa: E402
-from benchmarks.data import Finder, NoDataError  # noqa: E402
+from benchmarks import (  # noqa: E402
+    bare_encoders,
+    fit_race,
+    html_report,
+    pretrained,
+    report,
+    reports,
+    runs,
+    transfer,
+)
+from benchmarks.context import Bench  # noqa: E402
+from benchmarks.data import Finder, NoDataError, Source  # noqa: E402
 from benchmarks.lines import Line, Promise, at_least, at_most, more_than, not_run  # noqa: E402
 from benchmarks.measurements import MEASUREMENTS  # noqa: E402
 from plait.store import PreparedColumn  # noqa: E402
@@ -214,3 +225,57 @@ def test_list_names_every_measurement() -> None:
     named = [line.split()[0] for line in done.stdout.splitlines()]
     assert named == list(MEASUREMENTS)
     assert all(one.load() for one in MEASUREMENTS.values())
+
+
+@pytest.fixture
+def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports that look at next to nothing."""
+    from plait.report import report as module
+
+    few = module.Limits(
+        rows=8, degraded=2, levels=(0.0, 1.0), checked=0, examples=1, steps=1, resamples=3
+    )
+    monkeypatch.setattr(module, "Limits", lambda: few)
+
+
+@pytest.mark.usefixtures("few_rows", "few_resamples")
+def test_reports_are_written_of_the_data_that_is_there(
+    maker: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, rows in (("train", 40), ("test", 8)):
+        maker.csv(tmp_path / "avdigits", f"{name}.csv", maker.plain(rows))
+    out = tmp_path / "out"
+    asked = ["--data", str(tmp_path), "--out", str(out), "--epochs", "1"]
+    assert reports.main(asked) == 0
+    told = capsys.readouterr().out
+    assert "clipart is left out: no data: neither clipart/train.csv nor" in told
+    assert "reports on: avdigits" in told and "avdigits.html (0." in told
+    assert (out / "avdigits.html").is_file() and not (out / "avdigits" / "report.html").exists()
+    written = (out / "avdigits" / "model.safetensors").stat().st_mtime_ns
+    assert reports.main([*asked, "--language", "zh"]) == 0  # the model is there already
+    assert (out / "avdigits" / "model.safetensors").stat().st_mtime_ns == written
+    assert "label 的报告" in (out / "avdigits.html").read_text(encoding="utf-8")
+
+
+def test_without_data_the_demo_is_reported_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo = Source(tmp_path, "the demo", "label")
+    monkeypatch.setattr(Finder, "find_or_demo", lambda self, name: demo)
+    assert reports.sources(Finder(tmp_path, tmp_path)) == [demo]
+    assert "reports on: the demo" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("few_rows")
+def test_a_report_is_timed_and_weighed(
+    plain_run: Any, maker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.csv(tmp_path, "test.csv", maker.plain(8))
+    source = Source(tmp_path, "crumbs", "label")
+    monkeypatch.setattr(Finder, "find_or_demo", lambda self, name: source)
+    monkeypatch.setattr(html_report, "fitted", lambda bench, source: plain_run[0])
+    said: list[str] = []
+    bench = Bench(Finder(tmp_path, tmp_path), None, tmp_path, 1, True, said.append)  # type: ignore[arg-type]
+    seconds, megabytes = html_report.measure(bench)
+    assert seconds.verdict == megabytes.verdict == "pass" and "crumbs" in seconds.what
+    assert 0 < megabytes.value < 1 and seconds.value > 0 and said

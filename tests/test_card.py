@@ -74,3 +74,44 @@ def test_several_targets_and_none_measured(maker, braid):
     assert "| score | r2 | mae | rmse |" in card
     assert "Classes of score" not in card
     assert "None were measured." in model_card(model.targets, model.features, model.blueprint, {})
+
+
+def found(figures):
+    from plait.card import _found
+
+    return "\n".join(_found(figures))
+
+
+SLICE = {"column": "a|b", "rows": 40, "error": 0.5, "rest": 0.1, "p": 0.0, "q": 0.0}
+
+
+def test_the_card_tells_contributions_calibration_and_slices(fitted):
+    model, out = fitted
+    card = (out / "README.md").read_text(encoding="utf-8")
+    told = model.metrics["figures"]["label"]
+    shares = told["contributions"]
+    assert "## What it rests on, and where it fails" in card
+    for stream, value in shares["values"].items():
+        assert f"{stream} {value:+.3f}" in card
+    assert f"which is {shares['fused']:.4g} with all streams" in card
+    assert "Calibration: 'label' is not calibrated" in card
+    assert f"Of {told['slices_looked_at']} slices of single columns, none does worse" in card
+    assert "figures" not in card.split("## Figures")[0]
+
+
+def test_slices_and_unknown_figures_on_the_card():
+    slices = [
+        {**SLICE, "how": "value", "value": "<x>"},
+        {**SLICE, "how": "range", "low": 1.0, "high": 2.5},
+        {**SLICE, "how": "missing"},
+    ]
+    shares = {"metric": "r2", "fused": 0.5, "empty": None, "values": {"one": None, "two": 0.25}}
+    text = found({"y": {"slices": slices, "slices_looked_at": 9, "contributions": shares}})
+    assert (
+        "Slices that do worse, of 9: a\\|b = \\<x\\>: error 0.5 on 40 rows, 0.1 elsewhere; " in text
+    )
+    assert "a\\|b from 1 to 2.5" in text and "a\\|b missing" in text
+    assert "two +0.250, one unknown" in text and "Calibration" not in text
+    bare = found({"y": {"slices": [], "slices_looked_at": 0, "reliability": {"error": 0.125}}})
+    assert "Expected calibration error: 0.125." in bare and "Contributions" not in bare
+    assert found({}) == ""

@@ -87,12 +87,20 @@ class Here(subprocess.Popen):  # type: ignore[type-arg]
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
-    """Fits of an epoch where a page asks for no number, and no process for each command or run.
+    """Fits of an epoch where a page asks for no number, reports on a few rows, and no process for each
+    command or run.
 
     What a fresh process does is tested in test_cli.py and tests/comparison.
     """
     import plait.fitting
     from plait.comparison import jobs
+    from plait.report import report
+
+    few = report.Limits(
+        rows=8, degraded=2, levels=(0.0, 1.0), checked=2, examples=1, steps=1, resamples=3
+    )
+    monkeypatch.setattr(report, "BRIEF", few)
+    monkeypatch.setattr(report, "Limits", lambda: few)
 
     monkeypatch.setattr(plait.fitting, "EPOCHS", dict.fromkeys(plait.fitting.EPOCHS, 1))
     monkeypatch.setattr(plait.fitting, "STEPS", dict.fromkeys(plait.fitting.STEPS, 1))

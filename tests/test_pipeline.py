@@ -79,6 +79,7 @@ def test_a_table_of_every_modality_becomes_a_model_that_is_saved_and_loaded(fitt
         "model.safetensors",
         "preprocessing.json",
         "quarantine.json",
+        "record.json",
         "schema.json",
         "targets.json",
         "training",

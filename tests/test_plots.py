@@ -238,3 +238,13 @@ def test_spreading():
     assert tight[0] == pytest.approx(0) and tight[-1] == pytest.approx(100)
     assert np.allclose(np.diff(tight), 100 / 29)
     assert spread([50], 10, 0, 100) == [50]
+
+
+def test_counted_axes_have_whole_ticks_and_reach_what_is_asked():
+    line = [Series("a", [1.0, 2.0, 3.0], [0.5, 0.6, 0.7])]
+    drawn = lines(line, title="t", x_label="epoch", y_label="", whole_x=True, reach=(0.0,))
+    ticks = re.findall(r">([\d.]+)</text>", drawn)
+    assert "1.5" not in ticks and {"1", "2", "3"} <= set(ticks)
+    assert "0" in ticks
+    single = [Series("a", [1.0], [0.5])]
+    assert ">1<" in lines(single, title="t", x_label="epoch", y_label="", whole_x=True)

@@ -3,10 +3,11 @@
 import io
 import time
 
+import pytest
 from rich.console import Console
 
 from plait.bars import Bars
-from plait.progress import Reporter, Silent, Stage, metrics_text
+from plait.progress import Reporter, Silent, Stage, Stopwatch, metrics_text
 
 
 def shown():
@@ -74,3 +75,24 @@ def test_slow_units_are_told_by_the_minute():
         time.sleep(1.3)
         stage.advance()
     assert "runs/min" in bars.console.file.getvalue()
+
+
+def test_a_stopwatch_passes_on_and_keeps():
+    class Told(Silent):
+        def __init__(self):
+            self.notes = []
+
+        def note(self, text):
+            self.notes.append(text)
+
+    told = Told()
+    watch = Stopwatch(told)
+    for _ in range(2):
+        with watch.stage("train", 3, "rows") as stage:
+            stage.advance(3)
+    with pytest.raises(KeyError), watch.stage("broken", 1, "rows"):
+        raise KeyError
+    watch.note("one")
+    assert watch.notes == told.notes == ["one"]
+    assert list(watch.seconds) == ["train", "broken"]
+    assert 0 <= watch.seconds["train"] <= watch.total

@@ -623,7 +623,10 @@ def test_history_and_log_tell_every_epoch():
     )
     history = trainer.run().history
     assert [line["epoch"] for line in history] == [1, 2, 3]
-    assert {"epoch", "train_loss", "lr", "score", "loss", "auroc"} == set(history[0])
+    shares = {"gradient/tabular", "gradient/note", "gradient/photo"}
+    assert {"epoch", "train_loss", "lr", "score", "loss", "auroc", *shares} == set(history[0])
+    assert sum(history[0][name] for name in shares) == pytest.approx(1)
+    assert all(0 < history[0][name] < 1 for name in shares)
     assert [step for step, _ in logged] == [6, 12, 18]
     assert logged[0][1] == {key: value for key, value in history[0].items() if key != "epoch"}
 

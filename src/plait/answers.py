@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from plait.notebook import MOST, block, grid
 from plait.table.quarantine import Quarantine
 from plait.table.target import Target
 
@@ -79,6 +80,16 @@ class Answers:
             for index, label in enumerate(target.classes):
                 put(f"{name}_p_{label}", scores[:, index].tolist())
         return columns
+
+    def _repr_html_(self) -> str:
+        """The first answers, for a notebook."""
+        columns = self.to_columns()
+        shown = [name for name in columns if "_p_" not in name or name in self.values]
+        rows = list(zip(*(columns[name] for name in shown), strict=True))
+        lines = [[number, *row] for number, row in enumerate(rows[: MOST + 1])]
+        lines += [[]] * (len(rows) - len(lines))  # so that the grid counts them
+        title = f"{len(self):,} answers"
+        return block(title, grid(["row", *shown], lines), notes=self.notes())
 
     def notes(self) -> list[str]:
         """What a reader of these answers must know."""

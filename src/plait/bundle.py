@@ -10,6 +10,7 @@ model.safetensors      the weights
 golden.json            a few rows with the answers they must give
 metrics.json           validation metrics of the fit
 history.json           loss and score by epoch
+record.json            seconds by stage, rows and decisions of the fit; bundles without it still load
 quarantine.json        unreadable cells met while fitting
 held_out.json          temperatures, and what the validation rows promise; its arrays are in
 held_out.safetensors   conformal scores and a neighbourhood; bundles without the two still load

@@ -1,10 +1,11 @@
 """The model card: the README.md of a bundle, written from what the fit knows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from plait.blueprint import Blueprint
 from plait.features import Features
+from plait.notebook import block, grid
 from plait.table.target import Target
 
 
@@ -36,6 +37,7 @@ def model_card(
         ),
         "## Figures",
         _figures(metrics),
+        *_found(metrics.get("figures", {})),
         "## Limits",
         "The validation rows chose the best epoch, so the figures above are a little kind. Measure on "
         "rows the model has never seen with `plait evaluate folder test.csv`.",
@@ -46,6 +48,32 @@ def model_card(
         if t.classes
     ]
     return "\n\n".join([*parts, *classes]) + "\n"
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What a notebook shows of a `plait.predict.Predictor`."""
+
+    targets: list[Target]
+    features: Features
+    blueprint: Blueprint
+    metrics: dict[str, Any]
+
+
+def model_html(self: _Fitted) -> str:
+    """What the model answers, from what, how well, for a notebook."""
+    plan = self.blueprint
+    told = self.features.describe()
+    inputs = [[name, kind, told[name]] for name, kind in self.features.modalities.items()]
+    parts = [grid(["input", "modality", "prepared as"], inputs, 200)]
+    for name, result in self.metrics.get("targets", {}).items():
+        head = [f"{name}, validation", *result["metrics"]]
+        rows = [["all streams", *result["metrics"].values()]]
+        rows += [[f"without {stream}", *one.values()] for stream, one in result["without"].items()]
+        parts.append(grid(head, rows))
+    names = ", ".join(f"{target.name} ({target.kind})" for target in self.targets)
+    size = f"fusion {plan.fusion}, width {plan.width}, streams {', '.join(plan.streams)}"
+    return block(f"plait model for {names}", *parts, notes=[size])
 
 
 def _figures(metrics: Mapping[str, Any]) -> str:
@@ -61,6 +89,60 @@ def _figures(metrics: Mapping[str, Any]) -> str:
             ]
         lines.append(_table([_cell(name), *result["metrics"]], rows))
     return "\n\n".join(lines)
+
+
+def _found(figures: Mapping[str, Any]) -> list[str]:
+    """What each stream adds, calibration and the worst slices, as `plait.diagnose.brief` found them."""
+    parts = []
+    for name, told in figures.items():
+        lines = [*_added(told.get("contributions")), *_calibrated(told), _worst(told)]
+        parts += [f"### {_cell(name)}", "\n".join(f"* {line}" for line in lines)]
+    return ["## What it rests on, and where it fails", *parts] if parts else []
+
+
+def _added(shares: Mapping[str, Any] | None) -> list[str]:
+    if shares is None:
+        return []
+    ranked = sorted(shares["values"].items(), key=lambda one: -(one[1] or 0.0))
+    each = ", ".join(f"{_cell(name)} {_signed(value)}" for name, value in ranked)
+    return [
+        f"Contributions to {shares['metric']}, which is {_number(shares['fused'])} with all streams and "
+        f"{_number(shares['empty'])} with none (Shapley values): {each}."
+    ]
+
+
+def _calibrated(told: Mapping[str, Any]) -> list[str]:
+    lines = [f"Calibration: {_cell(told['calibration'])}."] if "calibration" in told else []
+    error = told.get("reliability", {}).get("error")
+    if error is not None:
+        lines.append(f"Expected calibration error: {_number(error)}.")
+    return lines
+
+
+def _worst(told: Mapping[str, Any]) -> str:
+    if not told["slices"]:
+        return (
+            f"Of {told['slices_looked_at']} slices of single columns, none does worse than the rest "
+            "beyond chance."
+        )
+    worst = "; ".join(
+        f"{_cell(_slice(one))}: error {_number(one['error'])} on {one['rows']} rows, "
+        f"{_number(one['rest'])} elsewhere"
+        for one in told["slices"]
+    )
+    return f"Slices that do worse, of {told['slices_looked_at']}: {worst}."
+
+
+def _slice(one: Mapping[str, Any]) -> str:
+    if one["how"] == "missing":
+        return f"{one['column']} missing"
+    if one["how"] == "range":
+        return f"{one['column']} from {_number(one['low'])} to {_number(one['high'])}"
+    return f"{one['column']} = {one['value']}"
+
+
+def _signed(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:+.3f}"
 
 
 def _number(value: float | None) -> str:

@@ -193,8 +193,9 @@ def fit(
     from plait.show import show_evaluation
 
     show_evaluation(out, model.metrics)
-    card = Path(out_folder) / "README.md"
-    say(out, f"Saved to {out_folder}; its model card is {card}")
+    card, report = Path(out_folder) / "README.md", Path(out_folder) / "report.html"
+    told = f"; its report is {report}" if model.config.report != "off" and report.exists() else ""
+    say(out, f"Saved to {out_folder}; its model card is {card}{told}")
 
 
 @app.command()

@@ -32,6 +32,10 @@ def explain(
     table: TableArg,
     row: Annotated[int, typer.Option(help="Row to explain, counted from 0.")] = 0,
     root: Root = None,
+    html: Annotated[
+        str | None, typer.Option("--html", help="Also write it as a page, to this file.")
+    ] = None,
+    language: Annotated[str, typer.Option(help="Of the page: en or zh.")] = "en",
     as_json: AsJson = False,
 ) -> None:
     """Explain the answer to one row: what each stream adds, and what mattered inside it.
@@ -39,9 +43,15 @@ def explain(
     Example: [bold]plait explain runs/a new.csv --row 17[/bold]
     """
     from plait.predict import load
+    from plait.report.report import check_language, check_path
 
+    check_language(language)
+    if html is not None:
+        check_path(html)
     model = load(bundle)
     found = model.explain(table, root=root, row=row)
+    if html is not None:
+        model.report(table, html, root=root, row=row, language=language)
     if as_json:
         _print_json({"row": row, **found.to_json()})
         return
@@ -52,6 +62,8 @@ def explain(
         _streams(console, found, target.name)
         _pairs(console, found, target.name)
         _inside(console, found, found.within[target.name])
+    if html is not None:
+        say(console, f"The page is {html}")
 
 
 def _head(console: Console, found: "Explanation", target: "Target", row: int, table: str) -> None:

@@ -197,6 +197,11 @@ class Config(BaseModel):
         None, gt=0, description="Stop at the first epoch that ends after this long; None: no limit."
     )
 
+    report: Literal["en", "zh", "off"] = Field(
+        "en",
+        description="Write report.html beside the model, in English or Chinese, or not at all.",
+    )
+
     # The data.
     columns: dict[str, str] = Field(
         {}, description='Modality of a column where the proposal is wrong: {"photo": "image"}.'

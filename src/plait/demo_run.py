@@ -48,7 +48,8 @@ def run(
         "test": model.evaluate(tables.test, reporter=reporter).to_json(),
         "next": {
             "the table": str(tables.train),
-            "the report": str(folder / "model" / "README.md"),
+            "the report": str(folder / "model" / "report.html"),
+            "the model card": str(folder / "model" / "README.md"),
             "look at the data": f"plait inspect {tables.train} --target label",
             "answer new rows": f"plait predict {folder / 'model'} {tables.test}",
             "follow the training": f"tensorboard --logdir {folder / 'model' / 'training' / 'logs'}",

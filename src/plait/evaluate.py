@@ -12,6 +12,7 @@ from plait.errors import unknown
 from plait.loader import collate, row_bytes
 from plait.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.model import Model
+from plait.notebook import block, grid
 from plait.store import PreparedColumn
 from plait.table.target import Target
 
@@ -74,6 +75,18 @@ class Evaluation:
         if metric not in metrics:
             raise KeyError(unknown("metric", metric, metrics))
         return metrics[metric]
+
+    def _repr_html_(self) -> str:
+        """Every target's metrics with intervals, for a notebook."""
+        parts = []
+        for name, result in self.targets.items():
+            rows = [
+                [metric, value, *result.intervals.get(metric, (None, None))]
+                for metric, value in result.metrics.items()
+            ]
+            head = [f"{name} ({result.rows:,} rows)", "value", "95 % from", "to"]
+            parts.append(grid(head, rows))
+        return block(f"Evaluation on {self.rows:,} rows of {self.source}", *parts, notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""

@@ -95,7 +95,12 @@ def train_model(
     at = trainer.run()
     model.to("cpu")
     _trust_held_out(model, data, prepared, goals, reporter)
-    return model, at.history
+    return model, [*map(_timed, at.history, [0.0, *at.clock], at.clock)]
+
+
+def _timed(line: dict[str, float], began: float, ended: float) -> dict[str, float]:
+    """An epoch's scalars, with how long it took."""
+    return {**line, "seconds": ended - began}
 
 
 def _prefit(
@@ -192,7 +197,7 @@ def _trusted(trust: list[float], model: Model) -> str:
 
 def _told(data: Data, features: Features, plan: Blueprint, config: Config) -> dict[str, Any]:
     """What must be the same for a checkpoint to make sense, by the name a user knows it by."""
-    free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows"}
+    free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows", "report"}
     return {
         **config.model_dump(mode="json", exclude=free),
         "the columns": features.to_json(),

@@ -8,11 +8,15 @@ from typing import Any
 from plait import golden
 from plait.bars import Bars
 from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
+from plait.bundle import TRAINING
 from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
+from plait.diagnose import board
+from plait.diagnose.brief import brief
+from plait.diagnose.origin import remember
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import Evaluation, infer, measure, subsets
-from plait.explain.held import learn
+from plait.explain.held import Held, learn
 from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
 from plait.frozen import Frozen
@@ -25,8 +29,9 @@ from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.prefit import check_classes
 from plait.pretrained.base import Backbone
-from plait.progress import Reporter, Silent
+from plait.progress import Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
+from plait.report.report import FILE, report_held_out
 from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
@@ -71,7 +76,8 @@ def fit(
     table = open_table(source, root=root)
     names = _names(target)
     with claim(folder), torch_threads(config.threads or compute_threads()):
-        return _fit(table, names, config, folder, resume, reporter, f"device {device}: {why}")
+        clock, told = Stopwatch(reporter), f"device {device}: {why}"
+        return _fit(table, names, config, folder, resume, clock, told, (source, root))
 
 
 def _names(target: Any) -> list[str]:
@@ -103,8 +109,9 @@ def _fit(
     config: Config,
     folder: Path | None,
     resume: bool,
-    reporter: Reporter,
+    reporter: Stopwatch,
     device_note: str,
+    where: tuple[Any, Path | str | None],
 ) -> Predictor:
     data = understand(table, names, config)
     settings = settings_for(table, config)
@@ -131,7 +138,8 @@ def _fit(
         backbones=ground.backbones,
     )
     if folder is not None:
-        predictor.save(folder)
+        remember(folder / TRAINING, *where, table, data.validation)
+        _write(predictor, data, prepared, folder, reporter)
     return predictor
 
 
@@ -142,7 +150,7 @@ def finish(
     prepared: PreparedTable,
     config: Config,
     frozen: Frozen,
-    reporter: Reporter,
+    reporter: Stopwatch,
     *,
     tuned: Config | None = None,
     folder: Path | None = None,
@@ -164,7 +172,7 @@ def finish(
     held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
     for note in held.notes():
         reporter.note(note)
-    metrics = _measure(model, data, prepared, config).to_json()
+    metrics = _measure(model, data, prepared, config, held)
     if plan.decoders:
         metrics["reconstruction"] = measure_rebuilt(
             model, prepared.columns, data.validation, features.modalities
@@ -183,9 +191,30 @@ def finish(
         quarantine=prepared.quarantine,
         frozen=frozen,
         held=held,
+        record=_record(reporter, data),
     )
     _answer_golden(predictor)
     return predictor
+
+
+def _write(
+    predictor: Predictor, data: Data, prepared: PreparedTable, folder: Path, reporter: Reporter
+) -> None:
+    """The bundle, the figures of the TensorBoard log, and the report."""
+    board.write(folder / TRAINING, predictor.metrics["figures"], len(predictor.history))
+    predictor.save(folder)
+    (folder / FILE).unlink(missing_ok=True)  # it tells of the model that was here before
+    if predictor.config.report != "off":
+        report_held_out(predictor, data.table, data.validation, prepared, folder, reporter)
+
+
+def _record(reporter: Stopwatch, data: Data) -> dict[str, Any]:
+    """What there is to say about the fit itself."""
+    return {
+        "seconds": {**reporter.seconds, "all": reporter.total},
+        "rows": {"training": len(data.train), "validation": len(data.validation)},
+        "notes": reporter.notes,
+    }
 
 
 def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
@@ -202,13 +231,23 @@ def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
     )
 
 
-def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:
+def _measure(
+    model: Model, data: Data, prepared: PreparedTable, config: Config, held: Held
+) -> dict[str, Any]:
+    """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
     rows = data.validation
     scores = infer(model, prepared.columns, rows, shown=subsets(list(model.streams)))
     encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
     results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
-    held = f"{data.table.name}, held out for validation with seed {config.seed}"
-    return Evaluation(held, len(rows), config.seed, results)
+    source = f"{data.table.name}, held out for validation with seed {config.seed}"
+    told = Evaluation(source, len(rows), config.seed, results).to_json()
+    kinds = data.schema.inputs | ({config.group: "categorical"} if config.group else {})
+    found = brief(
+        *(model, prepared.columns, data.table, rows, data.targets, data.encoded),
+        kinds,
+        held.calibration,
+    )
+    return {**told, "figures": found}
 
 
 def _golden(model: Model, data: Data, features: Features, config: Config) -> list[golden.Row]:

@@ -24,6 +24,7 @@ from plait.plot_frame import (
     caption,
     dot,
     finite,
+    nice_ticks,
     picture,
     short_number,
     stroke,
@@ -138,6 +139,8 @@ def lines(
     x_label: str,
     y_label: str,
     percent_x: bool = False,
+    whole_x: bool = False,
+    reach: Sequence[float] = (),
     width: int = 760,
     height: int = 420,
 ) -> str:
@@ -145,6 +148,8 @@ def lines(
 
     Args:
         percent_x: x is a share, its ticks are the values given, as percentages.
+        whole_x: x is counted, its ticks are whole numbers.
+        reach: values that the y axis holds as well, for plots of one scale.
     """
     known = [
         Series(line.label, [x for x, _ in pairs], [y for _, y in pairs], line.strong)
@@ -157,8 +162,10 @@ def lines(
     right = 40 + max((width_of(line.label, TEXT) for line in strong), default=0)
     frame = Frame(width, height, left=60, right=right, top=50, bottom=48)
     xs = [x for line in known for x in line.xs]
-    frame.scale(xs, [y for line in known for y in line.ys], margin_x=0.0)
+    frame.scale(xs, [*reach, *(y for line in known for y in line.ys)], margin_x=0.0)
     ticks = sorted(set(xs)) if percent_x else None
+    if whole_x:
+        ticks = [tick for tick in nice_ticks(min(xs), max(xs)) if tick == round(tick)]
     parts = [frame.axes(x_label, y_label, ticks, (lambda x: f"{x:.0%}") if percent_x else None)]
     weak = [line for line in known if not line.strong]
     parts += [_path(line, frame, GREY, 1) for line in weak]

@@ -15,7 +15,7 @@ from plait.assemble import build
 from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint
 from plait.bundle import Contents, load_bundle, save_bundle
-from plait.card import model_card
+from plait.card import model_card, model_html
 from plait.config import Config, within_caps
 from plait.devices import compute_threads, torch_threads
 from plait.encoders.base import load_learnt
@@ -39,6 +39,7 @@ from plait.impute import impute
 from plait.loader import collate
 from plait.model import Model
 from plait.progress import Reporter, Silent
+from plait.report.report import report
 from plait.table.quarantine import Entry, Quarantine
 from plait.table.schema import Schema
 from plait.table.source import Table, open_table
@@ -64,6 +65,7 @@ class Predictor(Answerer):
         metrics: of the validation rows, as measured when fitting.
         history: loss and score by epoch.
         held: what the validation rows tell: temperatures, conformal scores, where rows lie.
+        record: of the fit: seconds by stage, rows, decisions; empty for a bundle that keeps none.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Predictor(Answerer):
         quarantine: Quarantine | None = None,
         frozen: Frozen | None = None,
         held: Held | None = None,
+        record: dict[str, Any] | None = None,
     ) -> None:
         self.config = config
         self.schema = schema
@@ -94,6 +97,7 @@ class Predictor(Answerer):
         self.quarantine = quarantine or Quarantine()
         self.frozen = frozen or Frozen({})
         self.held = held or Held()
+        self.record = record or {}
         apply_temperatures(self.model, self.held.calibration)
 
     def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
@@ -117,7 +121,10 @@ class Predictor(Answerer):
     contributions = contributions
     explain = explain
     impute = impute
+    _repr_html_ = model_html
     predict_set = predict_set
+    report = report
+    verify = golden.verify
 
     def answer(
         self,
@@ -191,6 +198,7 @@ class Predictor(Answerer):
             "golden.json": golden.to_json(self.golden),
             "metrics.json": self.metrics,
             "history.json": self.history,
+            "record.json": self.record,
             "quarantine.json": [
                 [entry.row, entry.column, entry.reason] for entry in self.quarantine.entries
             ],
@@ -298,6 +306,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             model=model,
             metrics=documents.get("metrics.json"),
             history=documents.get("history.json"),
+            record=documents.get("record.json"),
             rows=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
             frozen=frozen,

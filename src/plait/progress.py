@@ -1,5 +1,6 @@
 """Who is told what is going on, and one who says nothing. `plait.bars` shows it."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
@@ -40,6 +41,41 @@ class Silent:
 
     def note(self, text: str) -> None:
         """Drop the note."""
+
+
+class Stopwatch:
+    """Passes on what it is told, and keeps the time of each stage and the notes.
+
+    Attributes:
+        seconds: stage → how long it took; stages of one title together.
+        notes: in order.
+    """
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+        self.seconds: dict[str, float] = {}
+        self.notes: list[str] = []
+        self._began = time.monotonic()
+
+    @property
+    def total(self) -> float:
+        """Seconds since it was made."""
+        return time.monotonic() - self._began
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
+        """The other's stage, timed."""
+        began = time.monotonic()
+        try:
+            with self.reporter.stage(title, total, unit) as stage:
+                yield stage
+        finally:
+            self.seconds[title] = self.seconds.get(title, 0.0) + time.monotonic() - began
+
+    def note(self, text: str) -> None:
+        """Keep the note, and pass it on."""
+        self.notes.append(text)
+        self.reporter.note(text)
 
 
 def metrics_text(metrics: Mapping[str, float]) -> str:

@@ -11,7 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
-from plait.balance import build_balance
+from plait.balance import build_balance, watched
 from plait.checkpoint import load_state, save_state
 from plait.config import Config
 from plait.devices import choose_device, is_out_of_memory
@@ -66,6 +66,7 @@ class Position:
     splits: int = 1
     loss_sum: float = 0.0
     seconds: float = 0.0
+    clock: list[float] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -119,7 +120,7 @@ class Trainer:
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.losses, self.stepper = self.accelerator.prepare(Losses(model), self.optimizer)
         self.tasks = Tasks(model, config)
-        self.balance = build_balance(model, config, held)
+        self.balance = watched(model, build_balance(model, config, held))
         self.average = AveragedWeights(model, config.ema) if config.ema else None
         self.best: dict[str, Tensor] = {}
         self.at = Position()
@@ -217,6 +218,7 @@ class Trainer:
         self._close_epoch()
         self._whole = True
         self.at.seconds += time.monotonic() - began
+        self.at.clock.append(self.at.seconds)
         self.save()
 
     def _last(self) -> dict[str, float]:
@@ -353,7 +355,7 @@ class Trainer:
         if self.average:
             live = {name: value.clone() for name, value in learnt_state(self.model).items()}
             load_learnt(self.model, self.average.state)
-        scalars = dict(self.validate(self.model))
+        scalars = {**self.validate(self.model), **self.balance.told()}
         score = [scalars["score"], -scalars["loss"]]
         if not self.best or score > self.at.best_score:
             now = learnt_state(self.model)

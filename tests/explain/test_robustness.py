@@ -8,8 +8,10 @@ import pytest
 import plait
 import plait.explain.robustness as module
 from plait.errors import TableError
+from plait.explain.curves import effective_robustness, relative_robustness
 from plait.explain.degrade import degradations, degrade
-from plait.explain.robustness import effective_robustness, relative_robustness, robustness
+from plait.explain.robustness import robustness
+from plait.features import settings_for
 from plait.store import PreparedColumn
 
 
@@ -164,6 +166,31 @@ def test_curves_start_at_the_untouched_metric(found):
     without = tuple(name for name in streams if name != "photo")
     gone = whole["label", "photo", "missing"]
     assert gone.values[1] == pytest.approx(told.present["label"][without][gone.metric], abs=1e-5)
+
+
+def test_the_baseline_is_the_mean_of_what_streams_answer_by_themselves(found, braid):
+    model, told = found
+    table = braid / "test.csv"
+    streams = list(model.model.streams)
+    own = np.stack([model.answer(table, streams=[name]).scores["score"] for name in streams])
+    prepared = model.features.prepare(
+        plait.open_table(table), settings_for(plait.open_table(table), model.config)
+    )
+    there = np.stack(
+        [
+            np.any([prepared.columns[one].rows_present for one in columns], axis=0)
+            for columns in model.model.streams.values()
+        ]
+    )
+    late = (own * there).sum(axis=0) / there.sum(axis=0)
+    truth = np.array([float(cell) for cell in plait.open_table(table).cells("score")])
+    r2 = 1 - ((truth - late) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
+    for one in told.curves:
+        if one.target == "score":
+            assert one.late[0] == pytest.approx(r2, abs=1e-3)
+            assert one.effective == pytest.approx(
+                effective_robustness(one.levels, one.values, one.late)
+            )
 
 
 def test_results_are_json(found):

@@ -8,5 +8,13 @@ what each stream can answer by itself: its vote, for fusions that vote, else its
 from plait.balance.base import Balance
 from plait.balance.choice import balance_problems, build_balance
 from plait.balance.rates import encoder_rates, stream_rates
+from plait.balance.shares import watched
 
-__all__ = ["Balance", "balance_problems", "build_balance", "encoder_rates", "stream_rates"]
+__all__ = [
+    "Balance",
+    "balance_problems",
+    "build_balance",
+    "encoder_rates",
+    "stream_rates",
+    "watched",
+]

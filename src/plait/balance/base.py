@@ -30,6 +30,10 @@ class Balance:
     def close_epoch(self) -> None:
         """Look at the epoch that has ended."""
 
+    def told(self) -> dict[str, float]:
+        """What there is to say about the epoch that has ended, as scalars."""
+        return {}
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs."""
         return {}

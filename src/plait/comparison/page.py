@@ -8,72 +8,44 @@ from typing import Any
 from plait.comparison.rows import Row
 from plait.comparison.screen import chance, number, rows_of, seeds_of, short, signed, spanned
 from plait.plots import Bar, Point, Series, bars, heat_map, lines, scatter
+from plait.report.markup import Html, bullets, facts, figure, tag
+from plait.report.page import document
+from plait.report.section import Section
 
 STRONG = 5
 """Lines that have a colour and a name in the robustness plot, besides the reference's."""
 GROUPS = ("fusion", "one stream alone", "constant")
 ROLES = ("fusion", "alone", "constant")
 
-STYLE = """
-:root{color-scheme:light dark;--paper:#fff;--ink:#1f2933;--faint:#5b6774;--rule:#dde2e8;--soft:#f4f6f8;
---plot-ink:#1f2933;--plot-faint:#5b6774;--plot-grid:#e3e7ec;--plot-paper:#fff;--plot-grey:#b3bcc6}
-@media(prefers-color-scheme:dark){:root{--paper:#14181d;--ink:#e6eaee;--faint:#9aa7b4;--rule:#333c46;
---soft:#1c2229;--plot-ink:#e6eaee;--plot-faint:#9aa7b4;--plot-grid:#2b333c;--plot-paper:#14181d;
---plot-grey:#5a6672;--plot-fill:#56b4e9;--plot-1:#56b4e9;--plot-2:#ff8f4a;--plot-3:#2ec9a0}}
-*{box-sizing:border-box}
-body{margin:0 auto;max-width:1120px;padding:2rem 1.25rem 4rem;background:var(--paper);color:var(--ink);
-font:15px/1.55 system-ui,-apple-system,"Segoe UI",sans-serif}
-h1{font-size:1.7rem;line-height:1.2;margin:0 0 .3rem}h2{font-size:1.15rem;margin:2.4rem 0 .5rem}
-p,li{max-width:74ch}.lead,caption,dt{color:var(--faint)}
-figure{margin:1rem 0;overflow-x:auto}svg{max-width:none;display:block}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums}
-th,td{padding:.28rem .6rem;text-align:right;white-space:nowrap;border-bottom:1px solid var(--rule)}
-th:first-child,td:first-child{text-align:left}thead th{background:var(--soft);font-weight:600}
-tr.base td{color:var(--faint)}dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}
-dd{margin:0;overflow-wrap:anywhere}.bad{color:var(--plot-2,#b34700)}
-@media print{body{max-width:none}}
-"""
-
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-
 
 def render(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """The whole page, in the frame of `plait.report.page`."""
     metric = str(about["metric"]).replace("_", " ")
-    head = f"Fusion methods on {about['source']}"
     parts = [
-        f"<h1>{escape(head)}</h1>",
-        f'<p class="lead">{escape(_lead(rows, about, metric))}</p>',
-        _reading(about, metric),
-        f"<h2>Every method</h2>{_figure(_bars(rows, about, metric))}{_scores(rows, about, metric)}",
-        _failed(rows),
-        f"<h2>{escape(metric.capitalize())} against cost</h2>",
-        _figure(
-            _cost(rows, metric, "parameters", f"{metric.capitalize()} and parameters", "parameters")
-        ),
-        _figure(
-            _cost(
-                rows,
-                metric,
-                "latency_ms",
-                f"{metric.capitalize()} and the time of one row",
-                "milliseconds a row",
-            )
-        ),
-        _costs(rows, about),
-        "<h2>Missing streams</h2>",
-        _figure(_curves(rows, about, metric)),
-        _figure(_heat(rows, metric)),
-        _controls(about),
+        ("reading", "How to read this", _reading(about, metric)),
+        ("methods", "Every method", _bars(rows, about, metric) + _scores(rows, about, metric)),
+        ("failed", "Failed runs", _failed(rows)),
+        ("cost", f"{metric.capitalize()} against cost", _against_cost(rows, about, metric)),
+        ("missing", "Missing streams", _curves(rows, about, metric) + _heat(rows, metric)),
+        ("controls", "What was held equal", _controls(about)),
+        ("notes", "Notes on the data", bullets(about["notes"])),
+        ("source", "Where it comes from", _source(about)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(head)}</title><style>{STYLE}</style></head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
+    sections = [Section(key, title, Html(body)) for key, title, body in parts if body]
+    lead = _lead(rows, about, metric)
+    return document(f"Fusion methods on {about['source']}", lead, sections)
+
+
+def _against_cost(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
+    """The metric against parameters and against the time of one row, then all costs."""
+    named = metric.capitalize()
+    plots = (
+        _cost(rows, metric, "parameters", f"{named} and parameters", "parameters"),
+        _cost(
+            *(rows, metric, "latency_ms"), f"{named} and the time of one row", "milliseconds a row"
+        ),
     )
+    return "".join(map(_figure, plots)) + _costs(rows, about)
 
 
 def _fusions(rows: Sequence[Row]) -> list[Row]:
@@ -99,15 +71,16 @@ def _lead(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
 
 def _reading(about: Mapping[str, Any], metric: str) -> str:
     reference = escape(str(about["reference"]))
-    return f"""<h2>How to read this</h2>
-<p>A method's figure is its mean {escape(metric)} over seeds; ± is the deviation of one seed. The
-interval holds 95 % of {about["resamples"]:,} bootstrap resamples of the test rows, each the mean over
-seeds. The difference from {reference} is paired: the same resample, the same seeds. Its p is two-sided
-and corrected by Holm's method for all fusions of this page, so that about one page in twenty with no
-true difference calls any method different. Interval and p speak of other test rows for
-<em>these</em> trained models; what another training would give is in ±. Two methods whose intervals
-overlap much are not told apart here, whatever their order. Nothing was tuned for any method: one that
-needs another learning rate or more epochs than {reference} looks worse than it can be.</p>"""
+    return f"""<p>A method's figure is its mean {escape(metric)} over seeds; ± is the deviation of
+one seed. The
+interval holds 95 % of {about["resamples"]:,} bootstrap resamples of the test rows, each the
+mean over seeds. The difference from {reference} is paired: the same resample, the same seeds.
+Its p is two-sided and corrected by Holm's method for all fusions of this page, so that about
+one page in twenty with no true difference calls any method different. Interval and p speak of
+other test rows for <em>these</em> trained models; what another training would give is in ±. Two
+methods whose intervals overlap much are not told apart here, whatever their order. Nothing was
+tuned for any method: one that needs another learning rate or more epochs than {reference} looks
+worse than it can be.</p>"""
 
 
 def _bars(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
@@ -118,7 +91,7 @@ def _bars(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
     ]
     mark = next((row.mean for row in rows if row.method == about["reference"]), None)
     title = f"{metric.capitalize()} with 95 % intervals; dashed: {about['reference']}"
-    return bars(shown, title=title, x_label=metric, groups=GROUPS, mark=mark, width=1040)
+    return _figure(bars(shown, title=title, x_label=metric, groups=GROUPS, mark=mark, width=1040))
 
 
 def _cost(rows: Sequence[Row], metric: str, field: str, title: str, label: str) -> str:
@@ -151,7 +124,7 @@ def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
         )
         for row in found
     ]
-    return lines(
+    drawn = lines(
         series,
         title=f"{metric.capitalize()} with streams missing at random (named: the {STRONG} most robust, "
         f"and {about['reference']})",
@@ -160,6 +133,7 @@ def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
         percent_x=True,
         width=1040,
     )
+    return _figure(drawn)
 
 
 def _heat(rows: Sequence[Row], metric: str) -> str:
@@ -178,11 +152,11 @@ def _heat(rows: Sequence[Row], metric: str) -> str:
     ]
     names = [row.method for row in shown]
     title = f"{metric.capitalize()} with each stream missing, and with a share missing at random"
-    return heat_map(names, columns, values, title=title, width=1040)
+    return _figure(heat_map(names, columns, values, title=title, width=1040))
 
 
 def _figure(svg: str) -> str:
-    return f"<figure>{svg}</figure>" if svg else ""
+    return figure(svg, wide=True)
 
 
 def _scores(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
@@ -255,23 +229,18 @@ def _failed(rows: Sequence[Row]) -> str:
         f'<li><b>{escape(name)}</b>, <span class="bad">{escape(problem)}</span></li>'
         for name, problem in lines_
     )
-    return f"<h2>Failed runs</h2><ul>{items}</ul>"
+    return f"<ul>{items}</ul>"
 
 
 def _controls(about: Mapping[str, Any]) -> str:
-    controls = "".join(f"<li>{escape(line)}</li>" for line in about["controls"])
-    notes = "".join(f"<li>{escape(line)}</li>" for line in about["notes"])
-    made = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>"
-        for name, value in about["made"].items()
-    )
-    options = ", ".join(f"{name}={value!r}" for name, value in about["options"].items())
     others = ""
     if about["others"]:
-        named = escape(", ".join(about["others"]))
-        others = f"<p>Also learnt by every run, and not compared: {named}.</p>"
-    return (
-        f"<h2>What was held equal</h2><ul>{controls}</ul>{others}"
-        + (f"<h2>Notes on the data</h2><ul>{notes}</ul>" if notes else "")
-        + f"<h2>Where it comes from</h2><dl>{made}<dt>options</dt><dd>{escape(options)}</dd></dl>"
-    )
+        named = ", ".join(about["others"])
+        others = tag("p", f"Also learnt by every run, and not compared: {named}.")
+    return bullets(about["controls"]) + others
+
+
+def _source(about: Mapping[str, Any]) -> str:
+    options = ", ".join(f"{name}={value!r}" for name, value in about["options"].items())
+    made = [(name, str(value)) for name, value in about["made"].items()]
+    return facts([*made, ("options", options)])

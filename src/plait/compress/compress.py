@@ -24,7 +24,7 @@ from plait.loader import Loader
 from plait.model import Model
 from plait.pipeline import finish
 from plait.predict import Predictor, load
-from plait.progress import Reporter, Silent
+from plait.progress import Reporter, Silent, Stopwatch
 from plait.run_folder import check_folder, claim
 from plait.store import Store
 from plait.table.source import Table, open_table
@@ -201,7 +201,8 @@ def _student(
     frozen = Frozen(
         {n: one for n, one in teacher.frozen.encoders.items() if n in features.modalities}
     )
-    return finish(data, features, plan, prepared, config, frozen, reporter, lesson=lesson)
+    clock = Stopwatch(reporter)
+    return finish(data, features, plan, prepared, config, frozen, clock, lesson=lesson)
 
 
 def _as_it_is(model: Model) -> None:

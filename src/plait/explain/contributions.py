@@ -19,6 +19,7 @@ from plait.explain.subsets import score_subsets
 from plait.features import PreparedTable
 from plait.metrics import HIGHER_IS_BETTER, METRICS
 from plait.model import Model
+from plait.notebook import block, grid
 from plait.progress import Reporter, Silent
 from plait.table.source import Table, open_table
 from plait.table.target import Target
@@ -121,6 +122,22 @@ class Contributions:
         """The mean absolute contribution of each stream, over the rows."""
         means = np.abs(self.targets[target].values).mean(axis=0) if len(self) else []
         return dict(zip(self.streams, map(float, means), strict=False))
+
+    def _repr_html_(self) -> str:
+        """What each stream adds on average and to each metric, for a notebook."""
+        parts = []
+        for name, shares in self.targets.items():
+            mean = self.importance(name)
+            head = [name, "in a row, mean size", *shares.metrics]
+            rows: list[list[object]] = [
+                [stream, mean.get(stream), *(float(m.values[at]) for m in shares.metrics.values())]
+                for at, stream in enumerate(self.streams)
+            ]
+            rows.append(["with all", None, *(m.fused for m in shares.metrics.values())])
+            rows.append(["with none", None, *(m.empty for m in shares.metrics.values())])
+            parts.append(grid(head, rows))
+        title = f"Contributions of {len(self.streams)} streams, {len(self):,} rows of {self.source}"
+        return block(title, *parts, notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null, the words of the readings included."""

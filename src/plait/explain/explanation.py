@@ -20,6 +20,7 @@ from plait.explain.plain import plain
 from plait.explain.within import STEPS, Within, attribute, joined
 from plait.features import Features, PreparedTable, settings_for
 from plait.model import Model
+from plait.notebook import block, grid
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn
 from plait.table.source import Table, open_table
@@ -49,6 +50,20 @@ class Explanation:
 
     def __len__(self) -> int:
         return len(self.answers)
+
+    def _repr_html_(self) -> str:
+        """The answers, and what each stream adds to each, for a notebook."""
+        parts, streams = [], self.contributions.streams
+        for name, shares in self.contributions.targets.items():
+            unusual = [None] * len(self) if self.unusual is None else self.unusual.tolist()
+            rows = [
+                [row, answer, float(shares.fused[row]), *shares.values[row].tolist(), unusual[row]]
+                for row, answer in enumerate(shares.answers)
+            ]
+            head = ["row", name, "score", *(f"adds: {stream}" for stream in streams)]
+            parts.append(grid([*head, "more unusual than, % of known rows"], rows))
+        title = f"{len(self):,} explained answers"
+        return block(title, *parts, notes=self.answers.notes())
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""
@@ -111,12 +126,7 @@ def explain(
     """
     table = open_table(source, root=root, empty=True)
     if row is not None:
-        if not 0 <= row < table.rows:
-            raise TableError(
-                f"row={row}: {table.name} has {table.rows} rows, counted from 0"
-                + (f" to {table.rows - 1}." if table.rows else ".")
-            )
-        table = table.slice(row, row + 1)
+        table = only(table, row)
     maps: dict[str, list[Within]] = {target.name: [] for target in self.targets}
     words: dict[str, Words] = {}
     vectors = []
@@ -126,8 +136,8 @@ def explain(
             for target in self.targets:
                 given = (self.model, prepared.columns, every, target, self.features)
                 maps[target.name].append(attribute(*given, steps=steps))
-            read = _texts(self, table.slice(start, start + rows), prepared)
-            for name, pieces in _words(self.features, read).items():
+            part = table.slice(start, start + rows)
+            for name, pieces in spelt(self.features, self.config, part, prepared).items():
                 words.setdefault(name, []).extend(pieces)
             vectors.append(self._vectors(prepared, rows))
     where = self.held.outlier
@@ -140,20 +150,45 @@ def explain(
     )
 
 
-def _texts(fitted: _Fitted, part: Table, prepared: PreparedTable) -> dict[str, PreparedColumn]:
+def only(table: Table, row: int) -> Table:
+    """The table of one of its rows.
+
+    Raises:
+        TableError: there is no such row.
+    """
+    if not 0 <= row < table.rows:
+        raise TableError(
+            f"row={row}: {table.name} has {table.rows} rows, counted from 0"
+            + (f" to {table.rows - 1}." if table.rows else ".")
+        )
+    return table.slice(row, row + 1)
+
+
+def spelt(
+    features: Features, config: Config, part: Table, prepared: PreparedTable
+) -> dict[str, Words]:
+    """Text column → each row's pieces, as many as its maps have steps.
+
+    Args:
+        part: the rows that were prepared.
+    """
+    return _words(features, _texts(features, config, part, prepared))
+
+
+def _texts(
+    features: Features, config: Config, part: Table, prepared: PreparedTable
+) -> dict[str, PreparedColumn]:
     """The texts' subwords; where a frozen encoder's tokens took their place, prepared once more.
 
     Left out where an encoder has fewer tokens than a text has subwords, or more.
     """
     found = {
-        name: prepared.columns[name]
-        for name, kind in fitted.features.modalities.items()
-        if kind == "text"
+        name: prepared.columns[name] for name, kind in features.modalities.items() if kind == "text"
     }
     behind = [name for name, column in found.items() if column.values.ndim > 1]
-    states = {name: fitted.features.states[name] for name in behind}
+    states = {name: features.states[name] for name in behind}
     again = Features(dict.fromkeys(behind, "text"), states).prepare(
-        part, settings_for(part, fitted.config)
+        part, settings_for(part, config)
     )
     for name in behind:
         raw, tokens = again.columns[name].lengths, found[name].lengths

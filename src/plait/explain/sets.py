@@ -13,6 +13,7 @@ from plait.errors import ConfigError, TableError, unknown
 from plait.explain.conformal import METHODS, covered, members, threshold, wilson
 from plait.explain.held import Held
 from plait.explain.plain import plain
+from plait.notebook import block, grid
 from plait.progress import Reporter
 from plait.table.source import open_table
 from plait.table.target import Target
@@ -74,6 +75,24 @@ class PredictionSets:
                 columns[f"{name}_low"] = one.low.tolist()
                 columns[f"{name}_high"] = one.high.tolist()
         return columns
+
+    def _repr_html_(self) -> str:
+        """How large the sets are and how often they held, for a notebook."""
+        rows = []
+        for name, one in self.targets.items():
+            hit, (low, high), known = one.measured or (None, (None, None), 0)
+            rows.append([name, one.method, one.size, hit, low, high, known])
+        head = [
+            "target",
+            "method",
+            "mean size",
+            "measured coverage",
+            "95 % from",
+            "to",
+            "rows known",
+        ]
+        title = f"Prediction sets that promise {self.coverage:.0%}"
+        return block(title, grid(head, rows), notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""

@@ -8,6 +8,7 @@ from plait.config import Role
 from plait.errors import SchemaError, suggest, unknown
 from plait.modalities.base import Evidence, Settings
 from plait.modalities.registry import MODALITIES
+from plait.notebook import block, grid
 from plait.table import columns as column_facts
 from plait.table.columns import Facts, example
 from plait.table.source import Table
@@ -67,6 +68,22 @@ class Schema:
     def group(self) -> str | None:
         """The column whose values stay on one side of a split."""
         return next((column.name for column in self.columns if column.role == "group"), None)
+
+    def _repr_html_(self) -> str:
+        """Every column's plan, for a notebook."""
+        rows = [
+            [
+                column.name,
+                column.role,
+                column.modality,
+                f"{column.quality['missing']:.1%}" if "missing" in column.quality else None,
+                column.quality.get("examples", []),
+                column.reason,
+            ]
+            for column in self.columns
+        ]
+        head = ["column", "role", "read as", "missing", "examples", "why"]
+        return block(f"Schema of {self.rows:,} rows", grid(head, rows, 200), notes=self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""

@@ -1,0 +1,75 @@
+"""`plait report`: a model on a table, as one HTML page."""
+
+from typing import Annotated
+
+import typer
+
+from plait.commands import (
+    AsJson,
+    BundleArg,
+    Quiet,
+    Root,
+    TableArg,
+    _print_json,
+    _reporter,
+    app,
+    say,
+)
+from plait.commands import out as console
+
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--output", "-o", help="File to write. Default: report.html in the model's folder."
+    ),
+]
+LanguageOption = Annotated[str, typer.Option(help="Of the page: en or zh.")]
+
+
+@app.command()
+def report(
+    bundle: BundleArg,
+    table: TableArg,
+    output: Output = None,
+    language: LanguageOption = "en",
+    train: Annotated[
+        str | None, typer.Option(help="The table the model was fitted to, to compare with.")
+    ] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Rows looked at, at most. Default: 2000.")
+    ] = None,
+    root: Root = None,
+    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write what a model does on a table, and how far to trust it, as one HTML page.
+
+    Example: [bold]plait report runs/a test.csv[/bold]
+    """
+    from dataclasses import replace
+    from pathlib import Path
+
+    from plait.predict import load
+    from plait.report.context import Limits
+    from plait.report.report import FILE, check_language, check_path
+
+    check_language(language)
+    place = check_path(output if output is not None else Path(bundle) / FILE)
+    model = load(bundle)
+    path = model.report(
+        table,
+        place,
+        root=root,
+        language=language,
+        train=train,
+        run=bundle,
+        limits=None if rows is None else replace(Limits(), rows=rows),
+        seed=seed,
+        reporter=_reporter(quiet),
+    )
+    size = path.stat().st_size
+    if as_json:
+        _print_json({"report": str(path), "bytes": size})
+        return
+    say(console, f"The report is {path} ({size / 1e6:.1f} MB, one file, opens in any browser)")

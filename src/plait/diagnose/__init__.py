@@ -1,0 +1,1 @@
+"""Where a model fails, what its data hold, and whether two tables are alike: numbers, no pages."""

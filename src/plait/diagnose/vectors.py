@@ -1,0 +1,70 @@
+"""Rows as a model sees them: each stream's tokens averaged, and the fused vector."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int64
+
+from plait.evaluate import BATCH
+from plait.loader import collate
+from plait.model import Model
+from plait.store import PreparedColumn
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Some rows.
+
+    Attributes:
+        fused: ``[rows, width]``.
+        streams: stream → the mean of its tokens; zeros where a row lacks it.
+        present: stream → which rows have it.
+    """
+
+    fused: Float[np.ndarray, "rows width"]
+    streams: dict[str, Float[np.ndarray, "rows width"]]
+    present: dict[str, Bool[np.ndarray, " rows"]]
+
+    def __len__(self) -> int:
+        return len(self.fused)
+
+    @property
+    def all_streams(self) -> Float[np.ndarray, "rows all_widths"]:
+        """All streams side by side: what a row holds, before fusion drops what it need not tell."""
+        return np.concatenate(list(self.streams.values()), axis=1)
+
+
+@torch.no_grad()
+def vectors(
+    model: Model, columns: Mapping[str, PreparedColumn], rows: Int64[np.ndarray, " rows"]
+) -> Vectors:
+    """The vectors of some rows, in order. Cost: that of a plain prediction."""
+    model.eval()
+    fused: list[np.ndarray] = []
+    streams: dict[str, list[np.ndarray]] = {name: [] for name in model.streams}
+    present: dict[str, list[np.ndarray]] = {name: [] for name in model.streams}
+    for start in range(0, max(1, len(rows)), BATCH):  # no rows make one empty batch
+        tokens = model.encode(collate(columns, rows[start : start + BATCH]))
+        fused.append(model.fuse(tokens).vector.float().numpy())
+        for name, one in tokens.items():
+            real = one.mask.unsqueeze(-1).to(one.values.dtype)
+            mean = (one.values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+            streams[name].append(mean.float().numpy())
+            present[name].append(one.present.numpy())
+    return Vectors(
+        np.concatenate(fused),
+        {name: np.concatenate(parts) for name, parts in streams.items()},
+        {name: np.concatenate(parts) for name, parts in present.items()},
+    )
+
+
+def joined(parts: list[Vectors]) -> Vectors:
+    """Runs of rows as one."""
+    first = parts[0]
+    return Vectors(
+        np.concatenate([part.fused for part in parts]),
+        {name: np.concatenate([part.streams[name] for part in parts]) for name in first.streams},
+        {name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
+    )

@@ -1,0 +1,163 @@
+"""The first part: how good the model is, on what, made of what."""
+
+from plait.evaluate import Result
+from plait.metrics import HIGHER_IS_BETTER
+from plait.report.context import Context
+from plait.report.markup import (
+    Html,
+    bullets,
+    details,
+    facts,
+    join,
+    named,
+    note,
+    number,
+    table,
+    tag,
+    tiles,
+)
+from plait.report.section import KIND_WORDS, Section
+
+SHOWN = 4
+"""Metrics that are key figures; the others are in the table."""
+
+FIRST = ("accuracy", "auroc", "macro_f1", "mae", "rmse", "calibration_error", "exact_match")
+"""Which come first, behind the primary one."""
+
+
+def section(context: Context) -> Section | None:
+    """Metrics with intervals, the streams compared, the model and the data."""
+    say = context.say
+    parts = [_target(context, name, result) for name, result in context.results.items()]
+    if not parts:
+        told = say(
+            "No row of this table has a known true answer, so nothing here is measured.",
+            "此表没有任何一行带有已知的真实答案，因此没有可度量的指标。",
+        )
+        parts = [note(told)]
+    return Section(
+        "summary",
+        say("Summary", "概要"),
+        join([*parts, _model(context), _notes(context)]),
+    )
+
+
+def _target(context: Context, name: str, result: Result) -> Html:
+    """One target's key figures, then the table of streams."""
+    say = context.say
+    first = (result.primary, *FIRST)
+    figures = []
+    for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
+        low, high = result.intervals.get(key, (float("nan"), float("nan")))
+        told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
+        figures.append((context.metric(key), number(result.metrics[key]), told))
+    heading = tag("h3", named(name), " ", _chip(context, result.kind))
+    rows_told = say(
+        f"Measured on {result.rows:,} rows with a known answer.",
+        f"在 {result.rows:,} 行已知答案的数据上度量。",
+    )
+    return join(
+        [heading, tag("p", rows_told, class_="faint"), tiles(figures), _streams(context, result)]
+    )
+
+
+def _chip(context: Context, kind: str) -> Html:
+    return tag("span", context.say(kind, KIND_WORDS[kind]), class_="chip")
+
+
+def _streams(context: Context, result: Result) -> Html:
+    """Every metric with all streams, each alone, all but each."""
+    say = context.say
+    keys = [key for key in result.metrics if key != "micro_f1" or result.kind == "multilabel"]
+    only, without = say("only", "仅"), say("without", "去掉")
+    lines = [(say("all streams", "全部模态"), result.metrics)]
+    lines += [(f"{only} {name}", told) for name, told in result.alone.items()]
+    lines += [(f"{without} {name}", told) for name, told in result.without.items()]
+    heads = [say("what the model sees", "模型所见")]
+    heads += [f"{context.metric(key)} {'↑' if HIGHER_IS_BETTER[key] else '↓'}" for key in keys]
+    rows = [[named(label), *(number(told[key]) for key in keys)] for label, told in lines]
+    caption = say(
+        "The same rows with streams hidden from the model. ↑ higher is better, ↓ lower is better.",
+        "在同一批数据上向模型隐藏部分模态的结果。↑ 越高越好，↓ 越低越好。",
+    )
+    return table(heads, rows, caption=caption, strong=[0])
+
+
+def _model(context: Context) -> Html:
+    """What the model is made of."""
+    say, model = context.say, context.model
+    plan = model.blueprint
+    size = sum(one.numel() for one in model.model.parameters())
+    inputs = join(
+        (
+            join([named(name), tag("small", f" {kind}, {told}")])
+            for (name, kind), told in zip(
+                model.features.modalities.items(), model.features.describe().values(), strict=True
+            )
+        ),
+        tag("br"),
+    )
+    encoders = join(
+        (
+            join([named(stream), tag("small", f" {told}")])
+            for stream, told in _told(context).items()
+        ),
+        tag("br"),
+    )
+    pairs: list[tuple[str, Html | str]] = [
+        (say("inputs", "输入"), inputs),
+        (say("encoders", "编码器"), encoders),
+        (say("fusion", "融合方法"), f"{plan.fusion}, {say('width', '宽度')} {plan.width}"),
+        (say("parameters", "参数量"), f"{size:,}"),
+        (say("preset, seed", "预设, 种子"), f"{plan.preset}, {model.config.seed}"),
+        (say("table", "数据表"), named(context.about)),
+        (say("rows looked at", "查看的行数"), _rows(context)),
+    ]
+    return join([tag("h3", say("The model and the data", "模型与数据")), facts(pairs)])
+
+
+def _told(context: Context) -> dict[str, str]:
+    plan = context.model.blueprint
+    return {**plan.encoders, **{name: record.told for name, record in plan.records.items()}}
+
+
+def _rows(context: Context) -> str:
+    if len(context) == context.total:
+        return context.say(f"all {context.total:,}", f"全部 {context.total:,} 行")
+    return context.say(
+        f"{len(context):,} of {context.total:,}, evenly spaced",
+        f"{context.total:,} 行中均匀抽取 {len(context):,} 行",
+    )
+
+
+def _notes(context: Context) -> Html:
+    """What a reader must know: absent columns, unreadable cells, limits of what is said."""
+    say, lines = context.say, []
+    if context.held:
+        lines.append(
+            say(
+                "These are validation rows of the fit. They chose the best epoch, and temperatures and "
+                "prediction sets were fitted to them, so every figure here is a little kind. Rows the "
+                "model has never seen: plait report FOLDER test.csv",
+                "这些是训练时的验证数据：最佳轮由它们选出，温度与预测集也由它们拟合，因此各项数字略偏乐观。"
+                "请用模型从未见过的数据：plait report 文件夹 test.csv",
+            )
+        )
+    for name in context.prepared.absent:
+        lines.append(
+            say(
+                f"The table has no column '{name}': it counted as missing in every row.",
+                f"数据表没有列“{name}”：每一行都按缺失处理。",
+            )
+        )
+    count = len(context.prepared.quarantine)
+    if count:
+        lines.append(
+            say(
+                f"{count} cells could not be read and counted as missing.",
+                f"{count} 个单元格无法读取，按缺失处理。",
+            )
+        )
+    if not lines:
+        return Html("")
+    return details(say("Notes on the data", "数据说明"), bullets(lines), open_=True)

@@ -54,12 +54,12 @@ def report(
 ) -> Path:
     """Write what a model does on a table, what it rests on and how far to trust it, as one HTML file.
 
-    The file needs nothing beside it, holds no script and asks for nothing from elsewhere. Parts that
-    need true answers are left out where the table has none.
+    The file holds no script and asks for nothing from elsewhere. Parts that need true answers are left
+    out where the table has none.
 
     Args:
         source: anything `plait.fit` takes; the targets may be absent.
-        path: the file to write; one that is there is replaced.
+        path: the file to write or replace.
         root: the folder media paths are relative to; default: the table's own.
         row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
@@ -67,9 +67,6 @@ def report(
         run: the folder of the run, for what training wrote down; None: what the model keeps.
         limits: how many rows are looked at.
         seed: of everything drawn.
-
-    Returns:
-        The file.
 
     Raises:
         ConfigError: there is no such language, or the file cannot be written.
@@ -80,8 +77,8 @@ def report(
     tongue, place = check_language(language), check_path(path)
     table = open_table(source, root=root)
     _check_columns(self, table)
-    most = (limits or Limits()).rows
-    rows = np.unique(np.linspace(0, table.rows - 1, most).astype(np.int64))
+    limits = limits or Limits()
+    rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
         looked, rows = only(table, row), np.array([row])
     else:
@@ -92,7 +89,7 @@ def report(
         rows,
         table.rows,
         language=tongue,
-        limits=limits or Limits(),
+        limits=limits,
         seed=seed,
         run=None if run is None else Path(run),
         train=None if train is None else open_table(train),

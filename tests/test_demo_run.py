@@ -61,7 +61,9 @@ def test_it_makes_fits_and_measures(built):
         "tabular",
     }
     assert found["next"]["look at the data"].startswith("plait inspect ")
-    assert found["next"]["the report"] == str(folder / "model" / "README.md")
+    assert found["next"]["the report"] == str(folder / "model" / "report.html")
+    assert found["next"]["the model card"] == str(folder / "model" / "README.md")
+    assert (folder / "model" / "report.html").is_file()
 
 
 def test_the_command_prints_the_figures_and_what_to_run_next(built, monkeypatch, capsys):

@@ -6,7 +6,12 @@ import sys
 import typer
 
 import plait.compare_command  # noqa: F401 - adds its command
-from plait import commands_encoders, commands_export, commands_impute  # noqa: F401 - add theirs
+from plait import (  # noqa: F401 - add theirs
+    commands_encoders,
+    commands_export,
+    commands_impute,
+    commands_serve,
+)
 from plait.commands import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
 

@@ -1,0 +1,89 @@
+"""`plait serve`: exported models over HTTP."""
+
+from typing import Annotated
+
+import typer
+
+from plait.commands import app, err, say
+from plait.errors import MissingExtra
+
+Apps = Annotated[
+    list[str],
+    typer.Argument(
+        help="Folders of exported models, each as folder or name=folder; the first one is meant where a "
+        "request names none."
+    ),
+]
+
+
+@app.command()
+def serve(
+    apps: Apps,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; other than loopback asks for a token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    token_file: Annotated[
+        str | None, typer.Option(help="File whose only line every request has to bear.")
+    ] = None,
+    allow_host: Annotated[
+        list[str],
+        typer.Option(help="Name that requests may call this server by; repeatable."),
+    ] = [],  # noqa: B006 - typer copies it
+    max_body_mb: Annotated[float, typer.Option(help="Megabytes of a request's body.")] = 32.0,
+    max_rows: Annotated[int, typer.Option(help="Rows of a request.")] = 1024,
+    queue: Annotated[
+        int, typer.Option(help="Requests at work or waiting; more are refused with 503.")
+    ] = 32,
+    timeout: Annotated[float, typer.Option(help="Seconds for an answer.")] = 30.0,
+    wait_ms: Annotated[
+        float, typer.Option(help="Milliseconds that a row may wait for others.")
+    ] = 2.0,
+    batch: Annotated[int, typer.Option(help="Rows answered at one time.")] = 16,
+    workers: Annotated[int, typer.Option(help="Batches answered at one time.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads of each graph.")] = 1,
+    drain_seconds: Annotated[
+        float, typer.Option(help="Seconds that accepted requests get after SIGTERM.")
+    ] = 30.0,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Answer over HTTP with exported models, on this machine alone unless told otherwise.
+
+    Example: [bold]plait serve app --port 8000 --token-file key.txt[/bold]
+    """
+    from plait.serve.options import Options, read_token
+
+    options = Options(
+        host=host,
+        port=port,
+        token=None if token_file is None else read_token(token_file),
+        hosts=tuple(name.lower() for name in allow_host),
+        max_body_mb=max_body_mb,
+        max_rows=max_rows,
+        queue=queue,
+        timeout=timeout,
+        wait_ms=wait_ms,
+        batch=batch,
+        workers=workers,
+        drain_seconds=drain_seconds,
+    )
+    from plait.serve.models import Models
+
+    models = Models(apps, threads=threads)
+    try:
+        from plait.serve.listen import bind, run
+        from plait.serve.logs import set_up
+        from plait.serve.service import Service
+    except ImportError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "plait":
+            raise
+        raise MissingExtra("a server", "serve", package) from None
+    set_up(log_level)
+    listening = bind(options)
+    where = f"[{host}]" if ":" in host else host
+    run(
+        Service(options, models),
+        listening,
+        lambda taken: say(err, f"http://{where}:{taken}  (docs: /docs; stop with Ctrl-C)"),
+    )

@@ -1,0 +1,187 @@
+"""Listening on a socket: uvicorn, with time limits on heads, a cap on connections, and a drain.
+
+On SIGTERM or SIGINT readiness flips and new work is refused in words, while what was accepted is
+answered; a moment later the socket closes, and the process ends with status 0.
+"""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from plait.errors import ConfigError
+from plait.serve.app import build, reload
+from plait.serve.logs import log
+from plait.serve.options import Options
+from plait.serve.problem import Problem, busy
+from plait.serve.service import Service
+
+LINGER = 2.0
+"""Seconds that a client which is still sending gets to read why it was refused."""
+
+GRACE = 0.5
+"""Seconds between readiness flipping and the socket closing, for those who are on their way."""
+
+HEAD_BYTES = 64 * 1024
+
+
+_CROWDED = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+)
+
+
+class Guarded(H11Protocol):
+    """One connection, which cannot be held open by saying nothing."""
+
+    options: Options
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuse what is over the cap; else wait for a head, but not for ever."""
+        super().connection_made(transport)
+        if len(self.connections) > self.options.connections:
+            body = busy("the server has as many connections as it may.").body()
+            transport.write(_CROWDED % len(body) + body)
+            transport.close()
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on; a head that is not whole yet has the time it had."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._forget_head()
+        elif self._head is None:
+            self._await_head()
+
+    def on_response_complete(self) -> None:
+        """A client that was answered before its body was whole may read that, and not send for long."""
+        sending = self.conn.their_state is h11.SEND_BODY
+        super().on_response_complete()
+        if sending and not self.transport.is_closing():
+            self.loop.call_later(LINGER, self._end_if_sending, self.conn)
+
+    def _end_if_sending(self, conn: h11.Connection) -> None:
+        if conn is self.conn and conn.their_state is h11.SEND_BODY:
+            self.transport.abort()
+
+    def _await_head(self) -> None:
+        self._head = self.loop.call_later(self.options.head_seconds, self._late)
+
+    def _forget_head(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
+    def _late(self) -> None:
+        self.transport.close()
+
+
+class Listener(uvicorn.Server):
+    """A server whose signals drain it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """None: `run` handles them, and a drained server ends well."""
+        yield
+
+
+def bind(options: Options) -> socket.socket:
+    """A socket that listens.
+
+    Raises:
+        ConfigError: the port is taken, or may not be.
+    """
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((options.host, options.port))
+    except OSError as error:
+        found.close()
+        where = f"port={options.port}:"
+        if error.errno == errno.EADDRINUSE:
+            told = f"{where} another program listens there; name another port, or 0 for a free one."
+        elif error.errno == errno.EACCES:
+            told = f"{where} this user may not listen there; name a port over 1023."
+        else:
+            told = f"host='{options.host}': cannot be listened on: {error.strerror}."
+        raise ConfigError([told]) from None
+    found.listen(2048)
+    return found
+
+
+def run(service: Service, listening: socket.socket, ready: Callable[[int], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain.
+
+    Args:
+        ready: told the port, once requests are taken.
+    """
+    asyncio.run(serve(service, listening, ready))
+
+
+async def serve(service: Service, listening: socket.socket, ready: Callable[[int], None]) -> None:
+    """`run`, inside an event loop."""
+    options = service.options
+    protocol: Any = type("GuardedHere", (Guarded,), {"options": options})
+    config = uvicorn.Config(
+        build(service),
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        h11_max_incomplete_event_size=HEAD_BYTES,
+        timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
+    )
+    server = Listener(config)
+    loop = asyncio.get_running_loop()
+    tasks: set[asyncio.Task[None]] = set()
+
+    def begin(work: Any) -> None:
+        task = loop.create_task(work)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    async def drain() -> None:
+        if service.draining:
+            return
+        service.draining = True
+        log.info("draining", extra={"told": {"admitted": service.admitted}})
+        await asyncio.sleep(GRACE)
+        server.should_exit = True
+
+    async def reload_all() -> None:
+        for model in service.models:
+            with contextlib.suppress(Problem):  # logged, and the old one goes on
+                await reload(service, model.name)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, lambda: begin(drain()))
+    loop.add_signal_handler(signal.SIGHUP, lambda: begin(reload_all()))
+    try:
+        port = listening.getsockname()[1]
+        names = [model.name for model in service.models]
+        told = {"host": options.host, "port": port, "models": names, "token": bool(options.token)}
+        log.info("serving", extra={"told": told})
+        ready(port)
+        await server.serve([listening])
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
+        service.engine.stop()
+    log.info("stopped", extra={"told": {"admitted": service.admitted}})

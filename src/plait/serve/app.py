@@ -1,12 +1,12 @@
 """The routes. Each takes the request as it came: what is in a body is read by `plait.serve.service`."""
 
+from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-import plait
 from plait.serve.docs_page import page
 from plait.serve.engine import Kind
 from plait.serve.gate import App, Gate, told
@@ -23,7 +23,7 @@ def build(service: Service) -> App:
     """The ASGI application of a service."""
     app = FastAPI(
         title="plait",
-        version=plait.__version__,
+        version=version("plait"),
         docs_url=None,
         redoc_url=None,
         openapi_url=None,

@@ -105,7 +105,8 @@ def bind(options: Options) -> socket.socket:
         ConfigError: the port is taken, or may not be.
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # With its protocol said: asyncio sends small pieces at once only then.
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((options.host, options.port))

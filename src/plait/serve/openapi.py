@@ -1,9 +1,9 @@
 """The OpenAPI document: every route, with the model's own golden rows for examples that work."""
 
 import json
+from importlib.metadata import version
 from typing import Any
 
-import plait
 from plait.serve.cells import MEDIA
 from plait.serve.models import Model, Models
 from plait.serve.options import Options
@@ -71,7 +71,7 @@ def describe(models: Models, options: Options) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "plait",
-            "version": plait.__version__,
+            "version": version("plait"),
             "description": "Answers of the models "
             + ", ".join(f"'{model.name}'" for model in models)
             + ". Media come as bytes; paths and URLs are not followed.",

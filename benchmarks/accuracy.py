@@ -50,7 +50,7 @@ def compared(
     values: Sequence[float],
     reference: float,
     against: str,
-    promise: Promise,
+    promise: Promise | None,
 ) -> Line:
     """A line of a mean over seeds."""
     spread = stdev(values) if len(values) > 1 else None

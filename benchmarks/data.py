@@ -33,13 +33,20 @@ class Source:
     def test(self) -> Path:
         return self.folder / "test.csv"
 
+    def table(self, name: str) -> Path:
+        return self.folder / f"{name}.csv"
+
 
 TASKS: dict[str, tuple[str, dict[str, Any]]] = {
     "avdigits": ("label", {}),
     "clipart": ("category", {"ignore": ("tags",), "group": "artist"}),
     "heartbeat": ("beat", {"group": "record"}),
+    "emoji": ("group", {"ignore": ("words", "style", "subgroup")}),
 }
 """Data set → its target, and the options that say what its columns are. All else is default."""
+
+OTHER_TESTS: dict[str, tuple[str, ...]] = {"emoji": ("style_test",)}
+"""Data set → tables that a fit is evaluated on besides `test`."""
 
 DEMO = {"ignore": ("day", "channel", "pulse"), "group": "voice"}
 

@@ -31,17 +31,35 @@ MEASUREMENTS: dict[str, Measurement] = {
     "startup": Measurement("startup:measure", "import plait; plait --help", 0.3),
     "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
     "runtime": Measurement("runtime:measure", "an exported model against bare sessions", 3),
+    "contributions": Measurement(
+        "contributions:measure", "what each stream adds, against one plain pass", 1
+    ),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(
         "fusion_speed:measure", "each fusion against its formula by hand", 6
     ),
     "preparing": Measurement("preparing:measure", "files to arrays against a bare decode loop", 1),
+    "encoding": Measurement(
+        "pretrained:measure_encoding", "frozen encoders against a bare loop", 6
+    ),
+    "frozen_epochs": Measurement(
+        "pretrained:measure_epochs", "epochs from stored tokens against running the encoders", 6
+    ),
+    "encoding_memory": Measurement(
+        "pretrained:measure_memory", "memory with ten times the pictures encoded", 5
+    ),
     "time_to_accuracy": Measurement("whole_fit:measure_race", "seconds to Ludwig's .890", 3),
     "whole_fit": Measurement("whole_fit:measure", "plait fit with defaults: time and memory", 8),
     "memory": Measurement("whole_fit:measure_memory", "memory with ten times the table", 4),
+    "time_to_scratch": Measurement(
+        "transfer:measure_time_to", "packaged encoders to from-scratch's best score", 15
+    ),
     "avdigits": Measurement("accuracy:measure_avdigits", "four modalities, each blank, alone", 35),
     "clipart": Measurement("accuracy:measure_clipart", "image and title against each alone", 25),
     "heartbeat": Measurement("accuracy:measure_heartbeat", "signal and table against RR only", 10),
+    "transfer": Measurement(
+        "transfer:measure_transfer", "packaged encoders against from scratch, two data sets", 60
+    ),
     "install": Measurement("startup:measure_install", "a new environment (package index)", 4, True),
     "fusions": Measurement("fusions:measure", "every fusion on two data sets", 120, True),
 }

@@ -12,8 +12,11 @@ from plait.augment import augment
 from plait.blueprint import Blueprint, draw
 from plait.config import Config, configure
 from plait.features import Features, PreparedTable, settings_for
+from plait.frozen import Frozen
+from plait.groundwork import frozen_of, lay
 from plait.loader import Loader
 from plait.model import Model
+from plait.progress import Silent
 from plait.store import Store
 from plait.table.source import Table, open_table
 from plait.task import Data, understand
@@ -72,3 +75,20 @@ def ready(source: Source, *, rows: int | None = None, **options: Any) -> Ready:
         name: np.where(present, values, -1) for name, (values, present) in data.encoded.items()
     }
     return Ready(config, data, features, draw(config, features), prepared, goals)
+
+
+def laid(
+    source: Source, store: Store, *, rows: int | None = None, **options: Any
+) -> tuple[Ready, Frozen]:
+    """The same with pretrained encoders: the columns prepared for them, and those that are frozen."""
+    config = configure(**{**source.options, **options})
+    table = some(source.train, source.folder, rows)
+    data = understand(table, [source.target], config)
+    settings = settings_for(table, config)
+    ground = lay(table, data, config, settings, Silent())
+    prepared = ground.features.prepare(table, settings, store=store)
+    goals = {
+        name: np.where(present, values, -1) for name, (values, present) in data.encoded.items()
+    }
+    found = Ready(config, data, ground.features, ground.plan, prepared, goals)
+    return found, frozen_of(ground, config)

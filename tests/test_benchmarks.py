@@ -4,19 +4,22 @@ import json
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import report, runs  # noqa: E402
+from benchmarks import bare_encoders, fit_race, pretrained, report, runs, transfer  # noqa: E402
 from benchmarks.data import Finder, NoDataError  # noqa: E402
 from benchmarks.lines import Line, Promise, at_least, at_most, more_than, not_run  # noqa: E402
 from benchmarks.measurements import MEASUREMENTS  # noqa: E402
+from plait.store import PreparedColumn  # noqa: E402
 
 STAMP = {
     "commit": "abc1234+dirty",
@@ -146,6 +149,63 @@ def test_data_are_unpacked_once_and_their_absence_is_told(tmp_path: Path) -> Non
     assert first.train.is_file()
     first.test.touch()
     assert finder.find("avdigits").test.is_file()
+
+
+def test_transfer_promises_more_than_both_deviations() -> None:
+    def results(*scores: float) -> list[runs.Result]:
+        return [
+            {
+                "all": {"balanced_accuracy": 0.0},
+                "also": {"style_test": {"all": {"balanced_accuracy": score}}},
+            }
+            for score in scores
+        ]
+
+    told = transfer.transferred(
+        "emoji", "style_test", "", results(0.5, 0.6, 0.7), results(0.2, 0.3, 0.4)
+    )
+    assert told.value == pytest.approx(0.6)
+    assert told.reference == pytest.approx(0.3)
+    assert str(told.promise) == "difference > +0.2"
+    assert told.verdict == "pass"
+    close = transfer.transferred(
+        "emoji", "style_test", "", results(0.3, 0.4, 0.5), results(0.2, 0.3, 0.4)
+    )
+    assert close.verdict == "fall short"
+    alone = transfer.transferred("emoji", "test", "name", results(0.5), results(0.4))
+    assert (alone.value, alone.spread, alone.verdict) == (0.0, None, "for information")
+
+
+def test_bare_encoding_has_the_batches_of_the_store() -> None:
+    lengths = np.array([*range(300, 0, -1)])
+    lengths[7] = 0
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    column = PreparedColumn(np.zeros(offsets[-1], np.int32), offsets, lengths > 0)
+    batches = [cells for _, cells in bare_encoders.batches([column])]
+    assert sorted(np.concatenate(batches).tolist()) == [n for n in range(300) if n != 7]
+    assert [len(cells) for cells in batches] == [32] * 7 + [31, 32, 12]
+    assert batches[0].tolist() == list(range(255, 223, -1)), "sorted by length within a chunk"
+    whole = PreparedColumn(np.zeros((3, 2, 2, 3), np.uint8), None, np.array([True, False, True]))
+    assert [cells.tolist() for _, cells in bare_encoders.batches([whole])] == [[0, 2]]
+
+
+def test_race_tells_what_each_validation_finds() -> None:
+    class Trainer:
+        def __init__(self, model: str, loader: str, validate: Callable[[str], object]) -> None:
+            self.found = validate(model)
+
+    seen: list[object] = []
+    made = fit_race.listening(Trainer, seen.append)("model", "loader", lambda model: {"score": 1.0})
+    assert made.found == {"score": 1.0}
+    assert seen == [{"score": 1.0}]
+
+
+def test_pretrained_lines_say_which_weights_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretrained, "installed", lambda name: None)
+    with pytest.raises(
+        NoDataError, match="no weights of all-minilm-l6-v2, efficientnet-lite0: pip"
+    ):
+        pretrained.needed()
 
 
 def test_list_names_every_measurement() -> None:

@@ -16,7 +16,18 @@ import plait
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
-COMMANDS = ("inspect", "fit", "evaluate", "predict", "impute", "checks", "cache", "demo", "compare")
+COMMANDS = (
+    "inspect",
+    "fit",
+    "evaluate",
+    "predict",
+    "impute",
+    "checks",
+    "cache",
+    "demo",
+    "compare",
+    "encoders",
+)
 QUICK = ["--preset", "fast", "--epochs", "1", "--batch-size", "16"]
 
 
@@ -321,7 +332,7 @@ def test_pairs_without_an_equals_sign_are_told_at_once(run, table, tmp_path):
     )  # fmt: skip
     assert (code, out) == (2, "")
     assert "4 options are wrong" in err
-    assert "--column photo: write it as name=value." in err
+    assert "--column photo: write it as name=value, for instance --column photo=image." in err
     assert "--set dropout: write it as name=value." in err
 
 

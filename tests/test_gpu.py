@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkpoints_image_text import save_text
 
 import plait
+from plait.features import settings_for
+from plait.table.source import open_table
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 
@@ -80,3 +83,42 @@ class _StopsAt:
             self.left -= 1
             if self.left == 0:
                 raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", ["frozen", "lora", "full"])
+def test_a_pretrained_encoder_runs_and_learns_on_the_gpu(tmp_path: Path, how: str) -> None:
+    folder = save_text(tmp_path / "bert", "bert")
+    asked = {
+        "preset": "fast",
+        "epochs": 2,
+        "encoders": {"words": str(folder)},
+        "tune": {"words": how},
+    }
+    columns = {"words": "text"}
+    model = plait.fit(
+        table(60), "label", device="cuda", columns=columns, out=tmp_path / "a", **asked
+    )
+    loaded = plait.load(tmp_path / "a")  # answers on the processor
+    np.testing.assert_allclose(
+        model.predict_proba(table(8)), loaded.predict_proba(table(8)), atol=1e-4
+    )
+
+
+def test_frozen_tokens_of_the_gpu_are_those_of_the_processor(tmp_path: Path) -> None:
+    folder = save_text(tmp_path / "bert", "bert")
+    model = plait.fit(
+        *(table(60), "label"),
+        preset="fast",
+        epochs=1,
+        columns={"words": "text"},
+        encoders={"words": str(folder)},
+        device="cpu",
+    )
+    opened = open_table(table(60))
+    prepared = model.features.prepare(opened, settings_for(opened, model.config))
+    rows = np.arange(60)
+    one, other = (
+        model.frozen.encode(prepared, device=device).columns["words"].batch(rows)[0]
+        for device in ("cpu", "cuda")
+    )
+    np.testing.assert_allclose(one, other, atol=5e-3)

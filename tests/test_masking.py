@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from plait.masking import (
-    CELLS,
+    FIELDS,
     MASKS,
     PARTS,
     STRETCH,
@@ -88,7 +88,7 @@ def test_cells_go_missing_and_missing_ones_do_not_come_back():
     mask = torch.rand(2000) < 0.5
     shown = hide_cell(ColumnBatch(torch.randn(2000, 1), mask))
     assert not (shown.mask & ~mask).any()
-    assert abs(1 - shown.mask.sum() / mask.sum() - CELLS) < 0.05
+    assert abs(1 - shown.mask.sum() / mask.sum() - FIELDS) < 0.05
 
 
 def test_a_batch_is_hidden_by_modality_and_drawn_by_the_seed():

@@ -417,7 +417,7 @@ def test_weights_and_learned_weights_exclude_each_other():
 
 @pytest.mark.parametrize("weight", [-1.0, math.inf, math.nan])
 def test_a_weight_is_a_number_of_zero_or_more(weight):
-    with pytest.raises(ConfigError, match="task_weights="):
+    with pytest.raises(ConfigError, match="task_weights: 'kind'="):
         configure(task_weights={"kind": weight})
 
 

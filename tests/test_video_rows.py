@@ -1,6 +1,7 @@
 """A table of clips from end to end: proposed, fitted, answered, imputed."""
 
 import csv
+import json
 
 import av
 import numpy as np
@@ -141,3 +142,31 @@ def test_filled_clips_play_as_long_as_clips_usually_last():
     }  # fmt: skip
     kinds = {"a": "video", "b": "audio", "c": "video", "d": "text", "e": "video"}
     assert _rates(Features(kinds, states)) == {"a": 4, "b": 8000, "c": 1, "e": 16}
+
+
+@pytest.mark.parametrize("how", ["frozen", "lora"])
+def test_clips_are_read_by_a_pretrained_encoder(folder, tmp_path, how):
+    """Its weights have five axes, for which processors have no quicker layout."""
+    from transformers import VideoMAEConfig, VideoMAEModel
+
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    clip = {"image_size": 16, "patch_size": 8, "num_frames": 4, "tubelet_size": 2}
+    config = VideoMAEConfig(**size, **clip, intermediate_size=64)
+    VideoMAEModel(config).save_pretrained(tmp_path / "videomae")
+    settings = {"size": {"shortest_edge": 16}, "crop_size": {"height": 16, "width": 16}}
+    settings |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": True}
+    (tmp_path / "videomae" / "preprocessor_config.json").write_text(json.dumps(settings))
+    model = pipeline.fit(
+        folder / "1.csv",
+        "label",
+        preset="fast",
+        epochs=1,
+        encoders={"video": str(tmp_path / "videomae")},
+        tune={"video": how},
+        out=tmp_path / "run",
+        golden_rows=1,
+    )
+    loaded = plait.load(tmp_path / "run")
+    np.testing.assert_allclose(
+        model.predict_proba(folder / "2.csv"), loaded.predict_proba(folder / "2.csv"), atol=1e-5
+    )

@@ -1,4 +1,4 @@
-"""plait braids images, text, audio, signals and tables into one model.
+"""plait braids images, text, audio, video, signals and tables into one model.
 
     import plait
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from plait import golden
+from plait.abstain import withhold
 from plait.answers import Answers
 from plait.config import Config
 from plait.errors import (
@@ -56,17 +57,20 @@ class Answerer(ABC):
         target = self._only()
         return target.natural(range(len(target.classes)))
 
-    def predict(self, source: Any, *, root: Path | str | None = None) -> Any:
+    def predict(
+        self, source: Any, *, root: Path | str | None = None, abstain_below: float | None = None
+    ) -> Any:
         """Answers for every row, in order; an array, or a dict of arrays with several targets.
 
         Args:
             source: anything `plait.fit` takes; the target may be absent.
             root: the folder media paths are relative to; default: the table's own.
+            abstain_below: answer None where the confidence is lower.
 
         Warns:
             UnreadableCellsWarning: cells were unreadable and counted as missing.
         """
-        answers = _warned(self.answer(source, root=root))
+        answers = _warned(withhold(self.answer(source, root=root), abstain_below))
         if len(self.targets) == 1:
             return answers.values[self.targets[0].name]
         return answers.values

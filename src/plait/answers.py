@@ -19,6 +19,8 @@ class Answers:
         scores: target → probabilities ``[rows, classes]``, or the numbers themselves.
         quarantine: cells that were unreadable and counted as missing.
         absent: input columns the table lacks; they counted as missing.
+        abstained: target → rows whose answer is None because the model was not sure enough; empty where
+            it was not asked to abstain.
     """
 
     targets: list[Target]
@@ -26,6 +28,7 @@ class Answers:
     scores: dict[str, np.ndarray]
     quarantine: Quarantine
     absent: list[str] = field(default_factory=list)
+    abstained: dict[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -51,6 +54,8 @@ class Answers:
     def to_columns(self) -> dict[str, Sequence[Any]]:
         """Columns for a file: the answer, its confidence, and each class's probability.
 
+        Where the model may abstain, a column says where it did; the answer there is None.
+
         A name that is taken, by a target called ``y_confidence`` say, gets an underscore behind it.
         """
         columns: dict[str, Sequence[Any]] = {}
@@ -64,9 +69,11 @@ class Answers:
             name, values = target.name, self.values[target.name]
             scores = self.scores[name].astype(np.float64).round(6)
             if target.kind == "multilabel":
-                put(name, [target.join(labels) for labels in values])
+                put(name, [None if cell is None else target.join(cell) for cell in values])
             else:
                 put(name, values.tolist())
+            if name in self.abstained:
+                put(f"{name}_abstained", self.abstained[name].tolist())
             if target.kind in ("binary", "multiclass"):
                 put(f"{name}_confidence", scores.max(axis=1, initial=0).tolist())
             for index, label in enumerate(target.classes):

@@ -9,6 +9,7 @@ import torch
 from plait.backbones import encoder_of
 from plait.blueprint import Blueprint
 from plait.config import Config
+from plait.devices import channels_last
 from plait.encoders.aligned import Clocked, straighten
 from plait.encoders.base import Encoder
 from plait.encoders.registry import (
@@ -98,7 +99,7 @@ def _built(
     heads = {target.name: _head(plan, target, fusion.stacks, config, encoded) for target in targets}
     _reseed(config, "voices")  # which the model makes itself
     model = Model(
-        streams=plan.reads,
+        streams=plan.streams,
         encoders=encoders,
         fusion=fusion,
         heads=heads,
@@ -107,8 +108,7 @@ def _built(
         decoders=_decoders(plan, features),
         reconstruct=plan.reconstruct,
     )
-    # Convolutions on a processor are quickest with channels last.
-    model.encoders.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    channels_last(model.encoders)
     return model
 
 

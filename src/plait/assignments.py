@@ -7,11 +7,17 @@ from typing import Any
 
 from plait.errors import ConfigError
 
+EXAMPLES = {
+    "--encoder": ", for instance --encoder text=pip:all-minilm-l6-v2",
+    "--tune": ", for instance --tune text=lora",
+    "--column": ", for instance --column photo=image",
+}
+
 
 def pairs_of(given: dict[str, list[str]]) -> dict[str, dict[str, str]]:
     """The ``name=value`` arguments of some options, each as a dict."""
     wrong = [
-        f"{option} {text}: write it as name=value."
+        f"{option} {text}: write it as name=value{EXAMPLES.get(option, '')}."
         for option, texts in given.items()
         for text in texts
         if "=" not in text
@@ -62,3 +68,30 @@ def value_of(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def model_options(
+    column: Sequence[str],
+    kind: Sequence[str],
+    encoder: Sequence[str],
+    tune: Sequence[str],
+    set_: Sequence[str],
+    flags: Sequence[str],
+) -> dict[str, Any]:
+    """The options that the ``name=value`` arguments of a fit give.
+
+    Args:
+        flags: what ``--set`` may not set.
+
+    Raises:
+        ConfigError: one is not of that form, or has a flag of its own.
+    """
+    given = {"--column": column, "--kind": kind, "--encoder": encoder, "--tune": tune}
+    pairs = pairs_of({name: list(texts) for name, texts in {**given, "--set": set_}.items()})
+    return {
+        "columns": pairs["--column"],
+        "target_kinds": pairs["--kind"],
+        "encoders": pairs["--encoder"],
+        "tune": pairs["--tune"],
+        **others(pairs["--set"], flags),
+    }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor, nn
 
+from plait.best import CHOICES, best_encoder
 from plait.config import Config
 from plait.encoders.base import Encoder, learnt_state
 from plait.encoders.pretrained import Adapter, Tuned
@@ -60,6 +61,11 @@ def choose(
     chosen = Chosen({}, {})
     for column, modality in modalities.items():
         name = encoder_name(config, column, modality)
+        if name is None and config.preset == "best" and modality in CHOICES:
+            cells = (cell for chunk in table.chunks(column, rows) for cell in chunk)
+            name, why = best_encoder(modality, cells, settings)
+            told = name or "plait's own encoder"
+            reporter.note(f"{column}: preset best takes {told}: {why}")
         if name is None or not is_reference(name):
             continue
         if name not in known:
@@ -84,6 +90,8 @@ def tune_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
             problems.append(f"tune: {wrong}")
         columns = [c for c, modality in modalities.items() if key in (c, modality)]
         named = [encoder_name(config, c, modalities[c]) for c in columns]
+        if config.preset == "best" and any(modalities[c] in CHOICES for c in columns):
+            continue
         if not any(name is not None and is_reference(name) for name in named):
             problems.append(
                 f"tune: '{key}' has no pretrained encoder to tune. Name one, for instance "
@@ -223,8 +231,8 @@ def bundle_weights(
     for column, encoder in frozen.encoders.items():
         if encoder.embedded:
             prefix = frozen_prefix(column)
-            state = encoder.backbone.state_dict()
-            weights |= {prefix + name: value for name, value in state.items()}
+            own = encoder.backbone.weights()
+            weights |= {prefix + name: value for name, value in own.items()}
     return weights
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.backbones import tune_problems
+from plait.backbones import encoder_name, tune_problems
 from plait.balance import balance_problems, stream_rates
 from plait.config import Config
 from plait.encoders.aligned import ALIGNERS
@@ -19,9 +19,9 @@ from plait.encoders.registry import (
 )
 from plait.errors import ConfigError, suggest, unknown
 from plait.features import Features
-from plait.frozen import tokens_of
 from plait.fusion.registry import FUSIONS, option_problems
 from plait.heads.decoders import decoder_class
+from plait.pretrained.packaged import packaged_names
 from plait.pretrained.record import Record
 from plait.pretrained.source import is_reference
 from plait.store import PreparedColumn
@@ -81,15 +81,6 @@ class Blueprint:
             if record.frozen and stream in self.streams
         }
 
-    @property
-    def reads(self) -> dict[str, list[str]]:
-        """Stream → the prepared columns that its encoder reads: a frozen one's are its tokens."""
-        frozen = self.frozen
-        return {
-            stream: [tokens_of(name) if name in frozen else name for name in columns]
-            for stream, columns in self.streams.items()
-        }
-
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
         return asdict(self)
@@ -123,7 +114,8 @@ def check_choices(config: Config, modalities: Mapping[str, str]) -> None:
                 f"encoders: there is no column or modality '{key}'.{suggest(key, known)}"
             )
         elif name not in ENCODERS[modality] and not is_reference(name):
-            problems.append(f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}")
+            known = [*ENCODERS[modality], *packaged_names(modality)]
+            problems.append(f"encoders: {unknown(f'{modality} encoder', name, known)}")
     problems += tune_problems(config, modalities) if modalities else []
     for name in config.share:
         if name not in ENCODERS:
@@ -146,6 +138,15 @@ def _align_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
             problems.append(f"align: {what} has no aligner; these have: {can}.")
         elif name not in ALIGNERS[modality]:
             problems.append(f"align: {unknown(f'{modality} aligner', name, ALIGNERS[modality])}")
+        elif any(
+            is_reference(encoder_name(config, column, modalities[column]) or "")
+            for column in modalities
+            if key in (column, modalities[column])
+        ):
+            problems.append(
+                f"align: {key} has a pretrained encoder, which wants its cells as they are; leave "
+                "align out, or take one of plait's own encoders."
+            )
         elif key != modality and modality in config.share:
             problems.append(
                 f"align: {key} shares its encoder with all {modality} columns; write {modality} instead."
@@ -180,6 +181,7 @@ def draw(
         shared[stream] = stream
         if records and column in records:
             pretrained[stream] = records[column].to_json()
+            encoders[stream] = records[column].reference
         aligner = config.align.get(column, config.align.get(modality))
         if aligner is not None:
             align[stream] = aligner

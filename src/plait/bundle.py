@@ -11,11 +11,13 @@ golden.json            a few rows with the answers they must give
 metrics.json           validation metrics of the fit
 history.json           loss and score by epoch
 quarantine.json        unreadable cells met while fitting
+held_out.json          temperatures, and what the validation rows promise; its arrays are in
+held_out.safetensors   conformal scores and a neighbourhood; bundles without the two still load
 README.md              the model card
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,11 +52,12 @@ TRAINING = "training"
 
 @dataclass(frozen=True)
 class Contents:
-    """What a bundle holds: JSON documents by name, other texts by name, and the weights."""
+    """What a bundle holds: JSON documents by name, other texts by name, the weights, other arrays."""
 
     documents: dict[str, Any]
     texts: dict[str, str]
     weights: dict[str, Tensor]
+    arrays: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 def save_bundle(folder: Path, contents: Contents) -> None:
@@ -70,9 +73,10 @@ def save_bundle(folder: Path, contents: Contents) -> None:
         for name, value in contents.documents.items()
     }
     files |= {name: text.encode() for name, text in contents.texts.items()}
-    files[WEIGHTS] = save(
-        {name: value.detach().cpu().contiguous() for name, value in contents.weights.items()}
-    )
+    for file, tensors in {WEIGHTS: contents.weights, **contents.arrays}.items():
+        files[file] = save(
+            {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        )
     try:
         BUNDLE.write(folder, files)
     except OSError as error:
@@ -95,15 +99,15 @@ def load_bundle(folder: Path) -> Contents:
         BundleError: no bundle there; a newer format; a changed, missing or foreign file.
     """
     _expect(folder)
-    documents, texts, weights = {}, {}, {}
+    documents, texts, arrays = {}, {}, {}
     for name, data in BUNDLE.read(folder)[1].items():
         if name.endswith(".safetensors"):
-            weights = _tensors(folder, data)
+            arrays[name] = _tensors(folder, name, data)
         elif name.endswith(".json"):
             documents[name] = document(folder, name, data)
         else:
             texts[name] = data.decode(errors="replace")
-    return Contents(documents, texts, weights)
+    return Contents(documents, texts, arrays.pop(WEIGHTS), arrays)
 
 
 def _expect(folder: Path) -> None:
@@ -122,10 +126,10 @@ def _expect(folder: Path) -> None:
         raise BundleError(f"{folder} is no plait bundle: it has no {BUNDLE.manifest}. {hint}")
 
 
-def _tensors(folder: Path, data: bytes) -> dict[str, Tensor]:
+def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
     try:
         return load(data)
     except (SafetensorError, ValueError) as error:
         raise BundleError(
-            f"{folder}/{WEIGHTS} is no safetensors file ({error}); plait opens no other kind."
+            f"{folder}/{name} is no safetensors file ({error}); plait opens no other kind."
         ) from error

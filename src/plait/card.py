@@ -30,6 +30,10 @@ def model_card(
         ),
         "Any input may be missing in any row; an unreadable one counts as missing and is reported.",
         f"Streams: {', '.join(map(_cell, plan.streams))}. Fusion: {plan.fusion}.",
+        *(
+            f"Pretrained encoder of {_cell(stream)}: {_cell(record.told)}."
+            for stream, record in plan.records.items()
+        ),
         "## Figures",
         _figures(metrics),
         "## Limits",

@@ -6,8 +6,9 @@ import sys
 import typer
 
 import plait.compare_command  # noqa: F401 - adds its command
-from plait import (  # noqa: F401 - add theirs
+from plait import (  # noqa: F401 - add their commands
     commands_encoders,
+    commands_explain,
     commands_export,
     commands_impute,
     commands_serve,

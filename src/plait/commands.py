@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from plait.assignments import FLAGS, others, pairs_of
+from plait.assignments import FLAGS, model_options, pairs_of
 
 app = typer.Typer(
     name="plait",
-    help="Braid images, text, audio, signals and tables into one model.\n\n"
+    help="Braid images, text, audio, video, signals and tables into one model.\n\n"
     "Point it at one table whose columns hold any mix of these and name the column to predict.",
     no_args_is_help=True,
     add_completion=False,
@@ -168,23 +168,13 @@ def fit(
 
     Example: [bold]plait fit train.csv --target label --out runs/a[/bold]
     """
-    pairs = pairs_of(
-        {
-            "--column": column,
-            "--kind": kind,
-            "--encoder": encoder,
-            "--tune": tune,
-            "--set": set_,
-        }
-    )
     given = {"fusion": fusion, "epochs": epochs, "batch_size": batch_size, "lr": lr}
     given |= {"threads": threads, "group": group, "pretrain": pretrain}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
-    options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
-    options |= {"encoders": pairs["--encoder"], "tune": pairs["--tune"]}
     options |= {"embed_weights": embed_weights}
-    options |= others(pairs["--set"], (*FLAGS, "resume", "overwrite"))
+    flags = (*FLAGS, "resume", "overwrite")
+    options |= model_options(column, kind, encoder, tune, set_, flags)
     from plait.pipeline import fit as fit_model
 
     model = fit_model(
@@ -244,6 +234,10 @@ def predict(
         str | None,
         typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet."),
     ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(help="Leave the answer empty where the confidence is lower, as 0.7."),
+    ] = None,
     root: Root = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -252,11 +246,15 @@ def predict(
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
+    from plait.abstain import check_threshold, withhold
     from plait.table.answers import check_output, write_table
 
+    check_threshold(abstain_below)
     if output is not None:
         check_output(output, table)
-    answers = _answerer(bundle).answer(table, root=root, reporter=_reporter(quiet))
+    answers = withhold(
+        _answerer(bundle).answer(table, root=root, reporter=_reporter(quiet)), abstain_below
+    )
     columns = answers.to_columns()
     for note in answers.notes():
         say(err, f"! {note}")

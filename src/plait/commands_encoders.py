@@ -1,6 +1,6 @@
 """`plait encoders`: which encoders there are, built in, by pip, and in the cache."""
 
-from plait.commands import AsJson, _print_json, app
+from plait.commands import AsJson, _print_json, app, say
 from plait.commands import out as console
 
 
@@ -8,27 +8,41 @@ from plait.commands import out as console
 def encoders(as_json: AsJson = False) -> None:
     """List the encoders: plait's own, those whose weights came by pip, and those in the local cache.
 
-    Name one with --encoder image=NAME, or --encoder photo=NAME for one column. Any checkpoint of the
-    Hugging Face hub is hf:owner/name or hf:owner/name@revision, any folder of one its path.
+    Name one with --encoder image=NAME, or --encoder photo=NAME for one column.
+    A checkpoint of the Hugging Face hub is hf:owner/name or
+    hf:owner/name@revision; one on disk is the path of its folder.
 
     Example: [bold]plait encoders[/bold]
     """
     from plait.encoders.registry import ENCODERS
     from plait.pretrained.listing import cached, packaged
-    from plait.show import show_rows
+    from plait.show import grid, show_entries
 
     own = {modality: list(names) for modality, names in ENCODERS.items()}
-    found = {"own": own, "packaged": packaged(), "cached": cached()}
+    by_pip, in_cache = packaged(), cached()
     if as_json:
-        _print_json(found)
+        _print_json({"own": own, "packaged": by_pip, "cached": in_cache})
         return
-    rows = [
-        {"modality": modality, "encoders (the first is the default)": ", ".join(names)}
-        for modality, names in own.items()
-    ]
-    show_rows(console, "plait's own, trained from scratch", rows)
-    show_rows(console, "Pretrained, weights by pip", found["packaged"])
-    if found["cached"]:
-        show_rows(console, "Pretrained, in Hugging Face's cache", found["cached"])
-    else:
-        console.print("Hugging Face's cache holds no model.")
+    console.print("[bold]plait's own, trained from scratch[/bold] (the first is the default)")
+    console.print(grid(["", ""], [[name, ", ".join(names)] for name, names in own.items()], left=2))
+    show_entries(
+        console,
+        "Pretrained, weights by pip",
+        {
+            one["encoder"]: [one["about"], f"{one['modality']}; {one['licence']}; {one['here']}"]
+            for one in by_pip
+        },
+    )
+    if not in_cache:
+        say(console, "\nHugging Face's cache holds no model.")
+        return
+    show_entries(
+        console,
+        "Pretrained, in Hugging Face's cache",
+        {
+            one["encoder"]: [
+                f"{one['model']}; {one['size']}; licence {one['licence']}; {one['here']}"
+            ]
+            for one in in_cache
+        },
+    )

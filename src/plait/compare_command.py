@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.assignments import FLAGS, others, pairs_of
+from plait.assignments import FLAGS, model_options
 from plait.commands import (
     AsJson,
     BatchSize,
@@ -82,21 +82,11 @@ def compare(
 
     Example: [bold]plait compare train.csv --target label --test test.csv[/bold]
     """
-    pairs = pairs_of(
-        {
-            "--column": column,
-            "--kind": kind,
-            "--encoder": encoder,
-            "--tune": tune,
-            "--set": set_,
-        }
-    )
     given = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "group": group}
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options |= {"preset": preset, "seed": seed, "device": device, "ignore": tuple(ignore)}
-    options |= {"columns": pairs["--column"], "target_kinds": pairs["--kind"]}
-    options |= {"encoders": pairs["--encoder"], "tune": pairs["--tune"]}
-    options |= others(pairs["--set"], (*FLAGS, "fusion", "seeds", "test", "test_root", "jobs"))
+    flags = (*FLAGS, "fusion", "seeds", "test", "test_root", "jobs")
+    options |= model_options(column, kind, encoder, tune, set_, flags)
     _show(
         out_folder,
         as_json,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from plait.errors import ConfigError
 
@@ -75,3 +76,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "can't allocate memory" in text or "not enough memory" in text or "out of memory" in text
     )
+
+
+def channels_last(module: Any) -> None:
+    """Lay a torch module's two-dimensional convolutions out with channels last.
+
+    So they are quickest on a processor. Convolutions over clips, of five axes, stay as they are.
+    """
+    import torch
+
+    for weight in module.parameters():
+        if weight.ndim == 4:
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)

@@ -128,7 +128,7 @@ def _chunks(
 def _alone(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
     """Keep other processes from the same entry; the system lets go however this one ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if fcntl is None or path.is_dir():
+    if path.is_dir() or not hasattr(fcntl, "flock"):
         yield
         return
     lock = path.with_name(f".{path.name}.lock")

@@ -52,14 +52,8 @@ def train_model(
         backbones: column → the pretrained encoder to tune, where it is at hand.
     """
     goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
-    model = build(
-        plan,
-        features,
-        data.targets,
-        config=config,
-        encoded={name: values[data.train] for name, values in goals.items()},
-        backbones=backbones,
-    )
+    known = {name: values[data.train] for name, values in goals.items()}
+    model = build(plan, features, data.targets, config=config, encoded=known, backbones=backbones)
     _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
     held_out = {
         name: (values[data.validation], present[data.validation])
@@ -86,7 +80,7 @@ def train_model(
         *(model, loader, validate, config),
         epochs=epochs,
         patience=patience,
-        vary=_vary(features) if config.augment else None,
+        vary=_vary(features, plan) if config.augment else None,
         reporter=reporter,
         checkpoint=training / "checkpoint" if training else None,
         log=tensorboard(training) if training else None,
@@ -117,8 +111,11 @@ def _prefit(
         reporter.note(note)
 
 
-def _vary(features: Features) -> Vary:
-    return partial(augment, modalities=features.modalities, states=features.states)
+def _vary(features: Features, plan: Blueprint) -> Vary:
+    """Augmentation of whatever is not a frozen encoder's tokens."""
+    frozen = plan.frozen
+    varied = {name: kind for name, kind in features.modalities.items() if name not in frozen}
+    return partial(augment, modalities=varied, states=features.states)
 
 
 def _pretrain(

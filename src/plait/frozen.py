@@ -1,17 +1,20 @@
 """Pretrained encoders that do not learn: run once a cell, between preparing and training.
 
 A frozen encoder is preprocessing. Its tokens take the place of the column for everything that comes
-after, under a name of their own, so that training touches only fusion and heads; in use the same code
+after, so that training touches only fusion and heads; in use the same code
 runs on the rows that are asked about. They are standardised first, so that half precision holds those of
 any checkpoint.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from plait.align.streams import resample_tokens
 from plait.augment import augment
@@ -24,10 +27,7 @@ from plait.modalities.base import Problem, State
 from plait.pretrained.base import Backbone
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn, Store
-from plait.tokens import ColumnBatch, Tokens
-
-SUFFIX = "\0tokens"
-"""After a column's name; no column of a table has such a name."""
+from plait.tokens import CELLS, ColumnBatch, Tokens
 
 BATCH = 32
 """Cells a step of a frozen encoder."""
@@ -56,20 +56,15 @@ class FrozenEncoder:
     embedded: bool = False
 
 
-def tokens_of(column: str) -> str:
-    """The name under which a column's tokens travel."""
-    return column + SUFFIX
-
-
 class Frozen:
     """The frozen encoders of a model, by column."""
 
     def __init__(self, encoders: Mapping[str, FrozenEncoder], *, keep_cells: bool = False) -> None:
-        """``keep_cells``: leave the columns themselves there too, for decoders to rebuild."""
+        """``keep_cells``: keep the cells too, under a name of their own, for decoders to rebuild."""
         self.encoders = dict(encoders)
         self.keep_cells = keep_cells
         for encoder in self.encoders.values():
-            encoder.backbone.eval().requires_grad_(False)
+            encoder.backbone.settle()
 
     def encode(
         self,
@@ -91,9 +86,11 @@ class Frozen:
             return prepared
         columns = dict(prepared.columns)
         for name, encoder in self.encoders.items():
-            raw = columns[name] if self.keep_cells else columns.pop(name)
+            raw = columns[name]
             found = _encode(name, encoder, raw, store, reporter or Silent(), torch.device(device))
-            columns[tokens_of(name)] = found
+            columns[name] = found
+            if self.keep_cells:
+                columns[name + CELLS] = raw
             prepared.quarantine.add(name, _lost(raw, found))
         return replace(prepared, columns=columns)
 
@@ -112,24 +109,21 @@ def _encode(
     def tokens(numbers: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
         return _tokens(backbone, encoder, cells, numbers, view, device)
 
-    title = f"encode {name}" if store is not None else ""
-    with (
-        reporter.stage(title, len(cells), "cells") if title else Silent().stage("", 0, "") as stage,
-        torch_threads(cores()),
-    ):
+    if store is None:
+        return encoded_column(None, raw, encoder.recipe, tokens, backbone.hidden)
+    with reporter.stage(f"encode {name}", len(raw.present), "cells") as stage:
         return encoded_column(
             store,
             raw,
             encoder.recipe,
             tokens,
             backbone.hidden,
-            views=encoder.views if store is not None else 1,
+            views=encoder.views,
             advance=stage.advance,
             waiting=lambda: reporter.note(f"another process is encoding {name}; waiting for it"),
         )
 
 
-@torch.no_grad()
 def _tokens(
     backbone: Backbone,
     encoder: FrozenEncoder,
@@ -142,9 +136,11 @@ def _tokens(
     there = numbers[cells.present[numbers]]
     if cells.lengths is not None:  # those of like length together, to spare padding
         there = there[np.argsort(cells.lengths[there], kind="stable")]
+    groups = [there[start : start + BATCH] for start in range(0, len(there), BATCH)]
+    batches = (_batch(encoder, cells, some, view) for some in groups)
     counts = np.zeros(len(numbers), np.int64)
     parts: dict[int, np.ndarray] = {}
-    for some, found in _run(backbone, encoder, cells, there, view, device):
+    for some, found in zip(groups, _run(backbone, batches, len(groups), device), strict=True):
         values, mask = capped(found, encoder.most)
         half = standardised(values.float()).to(torch.float16).cpu().numpy()
         for row, (number, real) in enumerate(zip(some, mask.cpu().numpy(), strict=True)):
@@ -158,37 +154,59 @@ def _tokens(
 
 
 def _run(
-    backbone: Backbone,
-    encoder: FrozenEncoder,
-    cells: PreparedColumn,
-    there: np.ndarray,
-    view: int,
-    device: torch.device,
-) -> Iterator[tuple[np.ndarray, Tokens]]:
-    """Cells and their tokens, batch by batch; batches are halved where memory runs out."""
-    start, size = 0, BATCH
-    while start < len(there):
-        some = there[start : start + size]
-        try:
-            yield some, backbone(_batch(encoder, cells, some, view, device))
-        except (MemoryError, RuntimeError) as error:
-            if size == 1 or not is_out_of_memory(error):
-                raise
-            size //= 2
-            continue
-        start += len(some)
+    backbone: Backbone, batches: Iterable[ColumnBatch], count: int, device: torch.device
+) -> Iterator[Tokens]:
+    """The tokens of each batch, in order.
+
+    On a processor every core takes a batch of its own, with one thread: batches never wait for each
+    other, and come out the same on a busy machine as on an idle one.
+    """
+
+    @torch.no_grad()
+    def run(batch: ColumnBatch) -> Tokens:
+        return _in_halves(backbone, ColumnBatch(*(part.to(device) for part in batch)))
+
+    if device.type != "cpu" or count < 2:
+        yield from map(run, batches)
+        return
+    # A new thread would start with as many threads of its own as there are cores.
+    one = partial(torch.set_num_threads, 1)
+    with torch_threads(1), ThreadPoolExecutor(cores(), initializer=one) as pool:
+        yield from pool.map(run, batches)
+
+
+def _in_halves(backbone: Backbone, batch: ColumnBatch) -> Tokens:
+    """The tokens of a batch, from half of it at a time where memory runs out."""
+    try:
+        return backbone(batch)
+    except (MemoryError, RuntimeError) as error:
+        rows = len(batch.mask)
+        if rows == 1 or not is_out_of_memory(error):
+            raise
+    parts = [
+        _in_halves(backbone, ColumnBatch(batch.values[half], batch.mask[half]))
+        for half in (slice(rows // 2), slice(rows // 2, None))
+    ]
+    most = max(part.values.shape[1] for part in parts)
+    return Tokens(*(torch.cat([_padded(part[i], most) for part in parts]) for i in (0, 1)))
+
+
+def _padded(values: Tensor, most: int) -> Tensor:
+    """More zeros along the second axis."""
+    more = values.new_zeros((len(values), most - values.shape[1], *values.shape[2:]))
+    return torch.cat([values, more], dim=1)
 
 
 def _batch(
-    encoder: FrozenEncoder, cells: PreparedColumn, some: np.ndarray, view: int, device: torch.device
+    encoder: FrozenEncoder, cells: PreparedColumn, some: np.ndarray, view: int
 ) -> ColumnBatch:
+    """Some cells; for a view other than the first, augmented by a seed of their own."""
     batch = collate({"": cells}, some)
     if view:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1_000_003 * view + int(some[0]))
             batch = augment(batch, modalities={"": encoder.modality}, states={"": encoder.state})
-    column = batch[""]
-    return ColumnBatch(column.values.to(device), column.mask.to(device))
+    return batch[""]
 
 
 def capped(tokens: Tokens, most: int) -> Tokens:

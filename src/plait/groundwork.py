@@ -7,6 +7,7 @@ from plait.backbones import choose, frozen_encoders, open_all
 from plait.blueprint import Blueprint, check_choices, draw
 from plait.config import Config
 from plait.devices import choose_device
+from plait.errors import ConfigError
 from plait.features import Features, PreparedTable
 from plait.frozen import Frozen
 from plait.modalities.base import Settings
@@ -41,6 +42,7 @@ def lay(
         PlaitError: what is wrong with the options or with a checkpoint.
     """
     inputs = data.schema.inputs
+    _check_columns(config, data)
     check_choices(config, inputs)
     chosen = choose(config, inputs, table, data.train, settings, reporter)
     features = Features.fit(
@@ -48,6 +50,27 @@ def lay(
     )
     records, backbones = open_all(config, features.modalities, chosen)
     return Groundwork(features, draw(config, features, records), backbones)
+
+
+def _check_columns(config: Config, data: Data) -> None:
+    """Encoders named for columns that are there and are no inputs.
+
+    Raises:
+        ConfigError: saying what each column is.
+    """
+    others = {plan.name: plan for plan in data.schema.columns if plan.role != "input"}
+    problems = []
+    for name in config.encoders:
+        if name not in others:
+            continue
+        plan = others[name]
+        mend = f"; to read it: --column {name}=text (or another modality)"
+        problems.append(
+            f"encoders: '{name}' is no input, it is {plan.role}: {plan.reason}"
+            + (mend if plan.role == "ignored" else "")
+        )
+    if problems:
+        raise ConfigError(problems)
 
 
 def frozen_of(ground: Groundwork, config: Config) -> Frozen:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from plait.tokens import ColumnBatch, fold_frames, unfold_frames
+from plait.tokens import CELLS, ColumnBatch, fold_frames, unfold_frames
 
 WORDS = 0.3
 """Share of a text's subwords that are hidden."""
@@ -19,7 +19,7 @@ WORDS = 0.3
 PARTS = 0.5
 """Share of the patches of an image or video, and of a sound's or signal's stretches."""
 
-CELLS = 0.3
+FIELDS = 0.3
 """Share of the numbers, categories and dates."""
 
 PATCHES = 8
@@ -34,19 +34,18 @@ def hide(
 ) -> dict[str, ColumnBatch]:
     """A batch with parts of its cells hidden; a cell that is missing stays so.
 
+    Of a frozen encoder's tokens, beside which their cells are kept, some tokens are hidden.
+
     Args:
         columns: one batch.
-        modalities: each column's modality; one that cannot be masked stays as it is. What has none is
-            a frozen encoder's tokens.
+        modalities: each column's modality; one that cannot be masked stays as it is.
     """
-    return {
-        name: MASKS[modalities[name]](column)
-        if modalities.get(name) in MASKS
-        else column
-        if name in modalities
-        else hide_tokens(column)
-        for name, column in columns.items()
-    }
+    hidden = dict(columns)
+    for name, modality in modalities.items():
+        mask = hide_tokens if name + CELLS in columns else MASKS.get(modality)
+        if mask is not None and name in columns:
+            hidden[name] = mask(columns[name])
+    return hidden
 
 
 def hide_tokens(column: ColumnBatch) -> ColumnBatch:
@@ -101,7 +100,7 @@ def _stretches(mask: Bool[Tensor, "batch steps"]) -> Bool[Tensor, "batch steps"]
 
 def hide_cell(column: ColumnBatch) -> ColumnBatch:
     """Some cells go missing."""
-    shown = column.mask & (torch.rand(column.mask.shape, device=column.mask.device) >= CELLS)
+    shown = column.mask & (torch.rand(column.mask.shape, device=column.mask.device) >= FIELDS)
     return ColumnBatch(column.values, shown)
 
 

@@ -11,7 +11,7 @@ from plait.encoders.base import Encoder
 from plait.fusion.base import Fusion, StreamVectors
 from plait.heads.base import Head
 from plait.heads.reconstruct import Decoder
-from plait.tokens import ColumnBatch, Fused, Tokens
+from plait.tokens import ColumnBatch, Fused, Tokens, cells_in
 
 AUXILIARY = "auxiliary/"
 """Before the name of a loss that belongs to no target."""
@@ -144,7 +144,7 @@ class Model(Trainable):
     ) -> dict[str, Float[Tensor, " batch"]]:
         """Each column's loss of reconstruction over the number of columns, zero where it is missing."""
         return {
-            f"{AUXILIARY}rebuild {name}": decoder.loss(decoder(fused), batch[name])  # type: ignore[operator]
+            f"{AUXILIARY}rebuild {name}": decoder.loss(decoder(fused), cells_in(batch, name))  # type: ignore[operator]
             / len(self.rebuilt)
             for name, decoder in zip(self.rebuilt, self.decoders, strict=True)
         }

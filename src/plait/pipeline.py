@@ -12,6 +12,7 @@ from plait.config import Config, configure
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import Evaluation, infer, measure, subsets
+from plait.explain.held import learn
 from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
 from plait.fusion.registry import FUSIONS
@@ -115,21 +116,16 @@ def _fit(
         config.max_unreadable,
         {name: table.rows - table.data[name].null_count for name in features.modalities},
     )
-    if len(prepared.quarantine):
-        lines = prepared.quarantine.summary()
-        for line in lines:
-            reporter.note(f"unreadable, counted as missing: {line}")
-        warnings.warn(
-            "unreadable cells counted as missing:\n  " + "\n  ".join(lines),
-            UnreadableCellsWarning,
-            stacklevel=3,
-        )
+    _tell_unreadable(prepared, reporter)
     plan = with_decoders(plan, config, features, prepared.columns, data.train)
     frozen = frozen_of(ground, config)
     prepared = encode(frozen, prepared, config, reporter)
     model, history = train_model(
         data, features, plan, prepared, tuned, folder, resume, reporter, ground.backbones
     )
+    held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
+    for note in held.notes():
+        reporter.note(note)
     metrics = _measure(model, data, prepared, config).to_json()
     if plan.decoders:
         metrics["reconstruction"] = measure_rebuilt(
@@ -148,11 +144,26 @@ def _fit(
         rows=rows,
         quarantine=prepared.quarantine,
         frozen=frozen,
+        held=held,
     )
     _answer_golden(predictor)
     if folder is not None:
         predictor.save(folder)
     return predictor
+
+
+def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
+    """Say which cells cannot be read, by a note each and a warning."""
+    if not len(prepared.quarantine):
+        return
+    lines = prepared.quarantine.summary()
+    for line in lines:
+        reporter.note(f"unreadable, counted as missing: {line}")
+    warnings.warn(
+        "unreadable cells counted as missing:\n  " + "\n  ".join(lines),
+        UnreadableCellsWarning,
+        stacklevel=4,
+    )
 
 
 def _measure(model: Model, data: Data, prepared: PreparedTable, config: Config) -> Evaluation:

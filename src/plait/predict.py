@@ -29,6 +29,10 @@ from plait.errors import (
     unknown,
 )
 from plait.evaluate import ALL, Evaluation, infer, measure, subsets
+from plait.explain.contributions import contributions
+from plait.explain.explanation import explain
+from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
+from plait.explain.sets import predict_set
 from plait.features import Features, PreparedTable
 from plait.frozen import Frozen
 from plait.impute import impute
@@ -59,6 +63,7 @@ class Predictor(Answerer):
         model: the torch module.
         metrics: of the validation rows, as measured when fitting.
         history: loss and score by epoch.
+        held: what the validation rows tell: temperatures, conformal scores, where rows lie.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Predictor(Answerer):
         rows: list[golden.Row] | None = None,
         quarantine: Quarantine | None = None,
         frozen: Frozen | None = None,
+        held: Held | None = None,
     ) -> None:
         self.config = config
         self.schema = schema
@@ -87,6 +93,8 @@ class Predictor(Answerer):
         self.golden = rows or []
         self.quarantine = quarantine or Quarantine()
         self.frozen = frozen or Frozen({})
+        self.held = held or Held()
+        apply_temperatures(self.model, self.held.calibration)
 
     def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
         """The fused vector of every row, ``[rows, width]`` float32.
@@ -106,7 +114,10 @@ class Predictor(Answerer):
         warn(quarantine, absent)
         return np.concatenate(parts)
 
+    contributions = contributions
+    explain = explain
     impute = impute
+    predict_set = predict_set
 
     def answer(
         self,
@@ -183,12 +194,14 @@ class Predictor(Answerer):
             "quarantine.json": [
                 [entry.row, entry.column, entry.reason] for entry in self.quarantine.entries
             ],
+            DOCUMENT: self.held.to_json(),
         }
+        arrays = {ARRAYS: self.held.arrays()}
         card = model_card(self.targets, self.features, self.blueprint, self.metrics)
         weights = bundle_weights(
             self.model, self.blueprint.records, list(self.model.streams), self.frozen
         )
-        save_bundle(path, Contents(documents, {"README.md": card}, weights))
+        save_bundle(path, Contents(documents, {"README.md": card}, weights, arrays))
         return path
 
     def _infer(
@@ -289,6 +302,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             rows=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
             frozen=frozen,
+            held=Held.restored(documents.get(DOCUMENT, {}), contents.arrays.get(ARRAYS, {})),
         )
     except (CheckpointError, MissingExtra):
         raise

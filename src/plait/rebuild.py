@@ -12,7 +12,7 @@ from plait.evaluate import BATCH
 from plait.loader import collate
 from plait.model import Model
 from plait.store import PreparedColumn
-from plait.tokens import ColumnBatch, Tokens
+from plait.tokens import ColumnBatch, Tokens, cells_in
 
 SEEN, HIDDEN, USUAL = "seen", "hidden", "usual"
 
@@ -42,7 +42,7 @@ def measure_rebuilt(
         tokens = model.encode(batch)
         fused = model.fuse(tokens)
         for name, decoder in zip(model.rebuilt, model.decoders, strict=True):
-            column = batch[name]
+            column = cells_in(batch, name)
             counts[name] += int(column.present.sum())
             seen = decoder(fused)
             outputs = {

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -53,12 +54,14 @@ def _print(console: Console, title: str, table: Table) -> None:
     console.print(table)
 
 
-def show_rows(console: Console, title: str, rows: Sequence[Mapping[str, str]]) -> None:
-    """Rows of text that have the same names, as a table."""
-    names = list(rows[0])
-    cells = [[row[name] for name in names] for row in rows]
-    _print(console, title, grid(names, cells, left=len(names)))
+def show_entries(console: Console, title: str, entries: Mapping[str, Sequence[str]]) -> None:
+    """Names, each with lines of text below it."""
     console.print()
+    console.print(Text(title, style="bold"))
+    for name, lines in entries.items():
+        console.print(Text(name), soft_wrap=True)  # to be copied whole
+        for line in lines:
+            console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
 
 def show_schema(

@@ -1,5 +1,6 @@
 """What passes between encoders, fusion and heads."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -110,3 +111,13 @@ class Fused(NamedTuple):
     weights: Float[Tensor, "batch streams"] | None = None
     rule: str = "product"
     losses: dict[str, Float[Tensor, " batch"]] | None = None
+
+
+CELLS = "\0cells"
+"""After the name of a column whose cells are kept beside their tokens; no table has such a name."""
+
+
+def cells_in(batch: Mapping[str, ColumnBatch], column: str) -> ColumnBatch:
+    """A column's cells, where a frozen encoder's tokens may have taken its name."""
+    kept = batch.get(column + CELLS)
+    return batch[column] if kept is None else kept

@@ -255,7 +255,7 @@ class Trainer:
             self.stepper.zero_grad()
             self._seen = 0
             self.at.splits *= 2
-            self._free()
+            torch.cuda.empty_cache()  # does nothing where there is no GPU
             try:
                 losses = [self._learn(step, batch) for step, batch in self._window]
             except (MemoryError, RuntimeError) as again:
@@ -272,9 +272,10 @@ class Trainer:
             "image=lora, or frozen), set gradient_checkpointing=true, or use a machine with more."
         ) from error
 
-    def _free(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+    @property
+    def _sums(self) -> bool:
+        """Whether gradients of several batches, or parts of one, add up to a step."""
+        return self.every > 1 or self.at.splits > 1
 
     def _gradients(self, batch: Batch) -> float:
         """Forward and backward; returns the mean loss, or 0 when it was not finite."""
@@ -291,17 +292,13 @@ class Trainer:
             return 0.0
         self.balance.observe(batch.targets)
         there = self.tasks.there(batch.targets)
-        share = len(batch.rows) / self.usual if self._weighs() else None
+        share = len(batch.rows) / self.usual if self._sums else None
         self.tasks.backward(means, there, self.accelerator.backward, share)
         self._seen += len(batch.rows)
         return float(loss.detach())
 
-    def _weighs(self) -> bool:
-        """Whether gradients of several batches, or parts of one, add up to a step."""
-        return self.every > 1 or self.at.splits > 1
-
     def _update(self, batch: Batch) -> None:
-        if self._weighs():  # the mean over all rows seen
+        if self._sums:  # the mean over all rows seen
             gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
             torch._foreach_mul_(gradients, self.usual / self._seen)
         self._seen = 0

@@ -55,9 +55,29 @@ def test_the_same_methods_as_a_predictor(runtime, fitted, braid):
         np.testing.assert_allclose(
             runtime.predict_proba(table), model.predict_proba(table), atol=1e-4
         )
+        sure = np.sort(model.predict_proba(table).max(axis=1))
+        below = float(sure[np.argmax(np.diff(sure)) :][:2].mean())  # where the two cannot disagree
+        kept = model.predict(table, abstain_below=below).tolist()
+        assert runtime.predict(table, abstain_below=below).tolist() == kept
+    assert None in kept and set(kept) - {None}
     assert runtime.classes_ == model.classes_
     assert runtime.schema == model.schema
     assert runtime.verify() < 1e-4
+
+
+def test_probabilities_are_the_calibrated_ones(plain_run, unwatched_export, tmp_path):
+    rows = [
+        {"price": 1.0, "shop": "north", "note": "dear"},
+        {"price": 9.0, "shop": "a", "note": ""},
+    ]
+    warm = plait.load(plain_run[1])
+    raw = warm.predict_proba(rows)
+    warm.model.heads[0].temperature = 7.0
+    warm.golden = []
+    want = warm.predict_proba(rows)
+    assert np.abs(want - raw).max() > 0.01
+    unwatched_export(warm, tmp_path / "app")
+    np.testing.assert_allclose(Runtime(tmp_path / "app").predict_proba(rows), want, atol=1e-4)
 
 
 def test_single_rows_take_the_short_way_to_the_same_answers(runtime, fitted, braid, monkeypatch):

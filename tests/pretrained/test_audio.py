@@ -20,9 +20,10 @@ from plait.media import Media
 from plait.modalities.audio import AudioModality
 from plait.modalities.audio_recipe import Mel, features, from_mels, to_mels
 from plait.modalities.base import Prepared, Settings, State
-from plait.pretrained.audio import AUDIO, KINDS, quiet
+from plait.pretrained.audio import AUDIO, KINDS
 from plait.pretrained.audio_models import AudioBackbone
 from plait.pretrained.audio_settings import audio_state
+from plait.pretrained.configure import silence
 from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
@@ -149,7 +150,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Checkpoin
             for weight in model.parameters():  # norms and biases too, so that none does nothing
                 weight.data += 0.1 * torch.randn_like(weight)
             folder = tmp_path_factory.mktemp("checkpoint")
-            with quiet():
+            with silence():
                 model.eval().save_pretrained(folder)
                 extractor.save_pretrained(folder)
             made[name] = Checkpoint(folder, model, extractor)
@@ -644,7 +645,7 @@ def test_code_of_its_own(shelf: Callable[[str], Checkpoint]) -> None:
     checkpoint = shelf("whisper")
     config = checkpoint.config | {"auto_map": {"AutoModel": "evil.Model"}}
     with pytest.raises(
-        CheckpointError, match="brings code of its own .auto_map in config.json., which"
+        CheckpointError, match="brings code of its own, named by auto_map in its config.json"
     ):
         AUDIO.make(config, audio_state(checkpoint.folder), checkpoint.folder)
 
@@ -653,7 +654,8 @@ def test_a_config_that_makes_no_sense(shelf: Callable[[str], Checkpoint]) -> Non
     checkpoint = shelf("whisper")
     state = audio_state(checkpoint.folder)
     with pytest.raises(
-        CheckpointError, match=r"config\.json of the checkpoint cannot be used: .*d_model"
+        CheckpointError,
+        match=r"the checkpoint's config\.json does not describe a '\w+' model: .*d_model",
     ):
         AUDIO.make(checkpoint.config | {"d_model": "wide"}, state, None)
     with pytest.raises(

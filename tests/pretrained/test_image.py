@@ -324,11 +324,13 @@ def test_no_settings_at_all(tmp_path: Path) -> None:
         "from where the checkpoint comes from."
     )
     (tmp_path / "preprocessor_config.json").write_text("{")
-    assert "preprocessor_config.json cannot be read as JSON: Expecting" in refuse(
+    assert "preprocessor_config.json cannot be read as JSON (Expecting" in refuse(
         lambda: image_state(tmp_path)
     )
     (tmp_path / "preprocessor_config.json").write_text("[]")
-    assert refuse(lambda: image_state(tmp_path)).endswith("holds no JSON object, and it should")
+    assert refuse(lambda: image_state(tmp_path)).endswith(
+        "holds a list, expected a JSON object. Fetch the checkpoint again."
+    )
 
 
 STATE: State = {
@@ -394,7 +396,10 @@ def test_weights_of_another_width(tmp_path: Path) -> None:
     change(folder, "config.json", intermediate_size=48)
     described = json.loads((folder / "config.json").read_text())
     told = refuse(lambda: make(described, image_state(folder), folder))
-    assert told.startswith(f"the weights in {folder} cannot be loaded (")
+    assert told == (
+        f"the weights in {folder} have other shapes than its config.json says. The two files should be of "
+        "one checkpoint; fetch both again."
+    )
 
 
 def test_a_missing_pooler_is_no_matter(tmp_path: Path) -> None:

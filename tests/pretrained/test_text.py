@@ -158,7 +158,7 @@ def test_longer_is_measured(checkpoint: Checkpoint, settings: Settings) -> None:
     measured = measure_longer(cells, state, settings)
     assert measured == state | {"longer": 0.03} and state["longer"] == 0.0
     assert TextModality().describe(measured) == (
-        "190 subwords, at most 24 a text (3.0% of training texts are longer)"
+        "190 subwords, at most 24 a text (3.0% of training texts are longer, and cut)"
     )
     assert TextModality().describe(state) == "190 subwords, at most 24 a text"
     assert measure_longer([], state, settings)["longer"] == 0.0

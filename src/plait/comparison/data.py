@@ -157,7 +157,7 @@ def _complete(tested: PreparedTable, plan: Blueprint) -> int:
     rows = min(LOOKED_AT, len(next(iter(tested.columns.values()))))
     streams = [
         np.any([tested.columns[name].rows_present[:rows] for name in columns], axis=0)
-        for columns in plan.reads.values()
+        for columns in plan.streams.values()
     ]
     return int(np.sum(streams, axis=0).argmax())
 

@@ -24,6 +24,9 @@ RANK = 0.1
 class Head(nn.Module):
     """A fused representation in; logits, loss and scores out.
 
+    ``temperature`` divides the logits before they become probabilities (`plait.explain.calibration`).
+    It is 1 until it is fitted, after training, and no weight: a loss does not see it.
+
     Args:
         width: numbers in the fused vector.
         outputs: logits a row.
@@ -36,6 +39,7 @@ class Head(nn.Module):
             nn.LayerNorm(width), nn.Dropout(dropout), nn.Linear(width, outputs)
         )
         self.stack = Stack(votes=votes, outputs=outputs) if votes else None
+        self.temperature = 1.0
 
     def forward(self, fused: Fused) -> Float[Tensor, "batch outputs"]:
         """Logits; for late fusion, those of the combined predictions."""

@@ -103,7 +103,7 @@ class Classify(_Weighed):
 
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """Class probabilities."""
-        return logits.softmax(dim=-1)
+        return (logits / self.temperature).softmax(dim=-1)
 
 
 class MultiLabel(_Weighed):
@@ -148,4 +148,4 @@ class MultiLabel(_Weighed):
 
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """Probability of each label."""
-        return logits.sigmoid()
+        return (logits / self.temperature).sigmoid()

@@ -125,7 +125,8 @@ class TextModality(Modality):
 
     def describe(self, state: State) -> str:
         """For instance ``1200 subwords, at most 24 a text``."""
-        cut = f" ({state['longer']:.1%} of training texts are longer)" if state["longer"] else ""
+        longer = f" ({state['longer']:.1%} of training texts are longer, and cut)"
+        cut = longer if state["longer"] else ""
         return f"{state['vocabulary']} subwords, at most {state['max_tokens']} a text{cut}"
 
 

@@ -1,7 +1,6 @@
 """Checkpoints of sound: which there are, and how one becomes a backbone."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from plait.modalities.base import State
 from plait.pretrained.audio_models import AudioBackbone, Clap, Patches, Wave, Whisper
 from plait.pretrained.audio_settings import audio_state
 from plait.pretrained.base import Family
+from plait.pretrained.configure import config_of, silence
 
 
 @dataclass(frozen=True)
@@ -90,32 +90,20 @@ def make(config: dict[str, Any], state: State, folder: Path | None) -> AudioBack
         import transformers  # noqa: F401
     except ImportError:
         raise MissingExtra("a pretrained encoder", "pretrained", "transformers") from None
-    built = _config(config, kind, where)
+    built = _config(config, kind)
     _check_shape(built, kind, state, where)
-    with quiet():
+    with silence():
         model = _model(_class(kind), built, kind, folder, where)
     backbone = kind.backbone(model.to(torch.float32), state)
     return backbone.eval()
 
 
-def _config(config: dict[str, Any], kind: _Kind, where: str) -> Any:
+def _config(config: dict[str, Any], kind: _Kind) -> Any:
     """A transformers config of what is built, with no code of the checkpoint's own."""
-    from transformers import CONFIG_MAPPING
-
-    if "auto_map" in config:
-        raise CheckpointError(
-            f"{where} brings code of its own (auto_map in config.json), which plait never runs. Choose "
-            "one whose model type transformers knows by itself."
-        )
-    name = str(config["model_type"])
-    values = deepcopy(config.get("audio_config") or {}) if name == "clap" else deepcopy(config)
-    name = "clap_audio_model" if name == "clap" else name
-    try:
-        return CONFIG_MAPPING[name].from_dict(values | dict(kind.changes))
-    except Exception as error:  # whatever its own checks raise on values of another type
-        raise CheckpointError(
-            f"config.json of {where} cannot be used: {_short(error)}. Fetch the checkpoint again."
-        ) from None
+    values = deepcopy(config)
+    if config["model_type"] == "clap":
+        values = deepcopy(config.get("audio_config") or {}) | {"model_type": "clap_audio_model"}
+    return config_of(values | dict(kind.changes))
 
 
 def _check_shape(config: Any, kind: _Kind, state: State, where: str) -> None:
@@ -179,23 +167,6 @@ def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) 
 def _short(error: Exception) -> str:
     """An exception's first line."""
     return f"{error}".strip().split("\n")[0].rstrip(".")[:300] or type(error).__name__
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Loading without transformers' log lines and progress bars; both are as before afterwards."""
-    from transformers import utils
-
-    logging: Any = utils.logging
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 AUDIO = Family(audio_state, make)

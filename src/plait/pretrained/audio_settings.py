@@ -1,6 +1,5 @@
 """A sound checkpoint's own processor settings to the state of plait's audio modality."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +9,7 @@ from plait.errors import CheckpointError
 from plait.modalities.audio import LONGEST, RATES
 from plait.modalities.audio_recipe import Mel
 from plait.modalities.base import State
+from plait.pretrained.contents import read_json, read_json_if_there
 
 PLACES = ("preprocessor_config.json", "processor_config.json")
 """Where a checkpoint keeps its settings; the second one has a section ``feature_extractor``."""
@@ -47,7 +47,9 @@ def audio_state(folder: Path) -> State:
     settings = Reader(folder, _section(folder))
     kind = settings.values.get("feature_extractor_type")
     if kind is None:
-        kind = EXTRACTORS.get(str(_json(folder / "config.json").get("model_type")))
+        kind = EXTRACTORS.get(
+            str((read_json_if_there(folder / "config.json") or {}).get("model_type"))
+        )
     if not isinstance(kind, str) or kind not in _READERS:
         other = settings.values.get("image_processor_type")
         raise CheckpointError(
@@ -106,31 +108,14 @@ class Reader:
 def _section(folder: Path) -> dict[str, Any]:
     first = folder / PLACES[0]
     if first.is_file():
-        return _json(first)
-    section = _json(folder / PLACES[1]).get("feature_extractor")
+        return read_json(first)
+    section = (read_json_if_there(folder / PLACES[1]) or {}).get("feature_extractor")
     if isinstance(section, dict):
         return section
     raise CheckpointError(
         f"the checkpoint at {folder} says nowhere how it prepares sounds; expected {PLACES[0]}, or "
         f"{PLACES[1]} with a section feature_extractor. Copy that file from the checkpoint's origin."
     )
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """A file's object; an empty one when there is no such file."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path} cannot be read as JSON ({error}). Fetch the checkpoint again."
-        ) from None
-    if not isinstance(found, dict):
-        raise CheckpointError(
-            f"{path} holds a {type(found).__name__}, expected a JSON object. Fetch the checkpoint again."
-        )
-    return found
 
 
 def _rate(settings: Reader, usual: int) -> int:

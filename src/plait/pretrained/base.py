@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
+from plait.devices import channels_last
 from plait.modalities.base import State
 from plait.tokens import ColumnBatch, Tokens
 
@@ -35,6 +36,15 @@ class Backbone(nn.Module):
         """Its layers from input to output, embeddings first: for tuning the last ones, or each at a rate
         of its own. Together they hold every weight that `forward` uses.
         """
+
+    def settle(self) -> None:
+        """Get ready to run often and never learn; a subclass may do once what each run would do."""
+        self.eval().requires_grad_(False)
+        channels_last(self)
+
+    def weights(self) -> dict[str, Tensor]:
+        """What a bundle holds of it, as the checkpoint has it, settled or not."""
+        return self.state_dict()
 
 
 @dataclass(frozen=True)

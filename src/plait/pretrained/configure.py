@@ -1,11 +1,9 @@
 """A checkpoint's ``config.json`` to transformers' own configuration, and to the class that reads it."""
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from plait.errors import CheckpointError
@@ -36,23 +34,6 @@ _WHY = {
     "vit_mae": "hides three quarters of each picture at random; take a ViT or DINOv2 checkpoint",
 }
 _WHY["siglip2_vision_model"] = _WHY["siglip2"]
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """An object from a JSON file; None when there is no such file.
-
-    Raises:
-        CheckpointError: the file is no JSON object.
-    """
-    if not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path} cannot be read as JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path} holds no JSON object, and it should")
-    return found
 
 
 def config_of(described: dict[str, Any]) -> Any:

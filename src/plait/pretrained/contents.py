@@ -9,6 +9,8 @@ from typing import Any
 from plait.errors import CheckpointError
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
+TOKENIZER = "tokenizer_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
@@ -23,58 +25,108 @@ def check_folder(folder: Path, name: str) -> dict[str, Any]:
         name: what to call it in messages.
 
     Raises:
-        CheckpointError: it is no checkpoint, is incomplete, has weights as a pickle only, or needs code
-            of its own.
+        CheckpointError: it is no checkpoint, is incomplete, has weights as a pickle only, is an adapter
+            or quantized, or needs code of its own.
     """
-    if not (folder / CONFIG).is_file():
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:6]) or "nothing"
+    if (folder / ADAPTER).is_file():  # transformers would follow it to other weights
         raise CheckpointError(
-            f"{name} is no checkpoint: its folder has no {CONFIG} (it holds {found}). Name the folder "
-            "that `save_pretrained` wrote."
+            f"{name} is an adapter, not a model: its folder has {ADAPTER}, so its weights belong beside "
+            "those of another checkpoint. Name that one and tune it anew (--tune text=lora), or merge "
+            "both with peft: merge_and_unload(), then save_pretrained(...)."
+        )
+    if not (folder / CONFIG).is_file():
+        files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        raise CheckpointError(
+            f"{name} is no checkpoint: its folder has no {CONFIG} (it holds "
+            f"{', '.join(files[:6]) or 'nothing'}). Name the folder that `save_pretrained` wrote."
         )
     config = read_json(folder / CONFIG, name)
-    for file in (
-        CONFIG,
-        "tokenizer_config.json",
-        "preprocessor_config.json",
-        "processor_config.json",
-    ):
-        if (folder / file).is_file() and _asks_for_code(read_json(folder / file, name)):
+    settings = [folder / CONFIG, folder / TOKENIZER, *sorted(folder.glob("*processor_config.json"))]
+    for path in settings:
+        if path.is_file() and "auto_map" in _keys(read_json(path, name)):
             raise CheckpointError(
-                f"{name} comes with Python code of its own ({file} names it under 'auto_map'), and "
+                f"{name} comes with Python code of its own ({path.name} names it under 'auto_map'), and "
                 "plait runs no code from checkpoints. Take a checkpoint whose model is part of "
                 "transformers, or convert it on a machine you can lose."
             )
     if "model_type" not in config and "architecture" not in config:  # the latter is timm's
         raise CheckpointError(f"{name}: {CONFIG} names no model_type, so no model can be built.")
-    _check_weights(folder, name)
+    _check_plain(_keys(config), name)
+    tensors = _check_weights(folder, name)
+    layers = _layers(config)
+    if layers > max(tensors, 1):
+        raise CheckpointError(
+            f"{name}: {CONFIG} asks for {layers} layers, and the weights hold {tensors} tensors in all. "
+            "The two files should be of one checkpoint; fetch both again."
+        )
     return config
 
 
-def _asks_for_code(value: Any) -> bool:
-    """Whether ``auto_map`` occurs anywhere inside."""
-    if isinstance(value, dict):
-        return bool(value.get("auto_map")) or any(map(_asks_for_code, value.values()))
-    return isinstance(value, list) and any(map(_asks_for_code, value))
+def _layers(config: Any) -> int:
+    """The largest number of layers that a configuration names, at any depth."""
+    if not isinstance(config, dict):
+        return 0
+    own = [
+        value
+        for key, value in config.items()
+        if isinstance(value, int) and ("layers" in key or key in ("n_layer", "depth"))
+    ]
+    return max([*own, *map(_layers, config.values())], default=0)
+
+
+def _check_plain(keys: set[str], name: str) -> None:
+    if "transformers_weights" in keys:
+        raise CheckpointError(
+            f"{name}: {CONFIG} names its weights' file itself (transformers_weights), and plait opens "
+            f"{WEIGHTS} alone. Load it with transformers and write it with save_pretrained(...)."
+        )
+    if "quantization_config" in keys:
+        raise CheckpointError(
+            f"{name} is quantized ({CONFIG} has a quantization_config), which plait cannot read. Take "
+            "the checkpoint it was made from."
+        )
+
+
+def _keys(value: dict[str, Any]) -> set[str]:
+    """Every name inside, at any depth, that has a value which is not empty."""
+    found: set[str] = set()
+    ahead: list[Any] = [value]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, dict):
+            found |= {key for key, inner in part.items() if inner}
+            ahead += part.values()
+        elif isinstance(part, list):
+            ahead += part
+    return found
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a checkpoint, whether or not they are there."""
+    """The safetensors files of a checkpoint, whether or not they are there.
+
+    Raises:
+        CheckpointError: the list of them cannot be read, or leads out of the folder.
+    """
     index = folder / INDEX
-    if not (folder / WEIGHTS).exists() and index.is_file():
-        shards = read_json(index, folder.name).get("weight_map", {})
-        names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
-        return [folder / Path(name).name for name in names]
-    return [folder / WEIGHTS]
+    if (folder / WEIGHTS).exists() or not index.is_file():
+        return [folder / WEIGHTS]
+    shards = read_json(index).get("weight_map")
+    names = sorted({str(name) for name in shards.values()}) if isinstance(shards, dict) else []
+    for name in names:
+        if not re.fullmatch(r"[\w.\-]+\.safetensors", name):
+            raise CheckpointError(
+                f"{index} names '{name[:100]}', which is no safetensors file beside it. Fetch the "
+                "checkpoint again."
+            )
+    return [folder / name for name in names]
 
 
-def _check_weights(folder: Path, name: str) -> None:
+def _check_weights(folder: Path, name: str) -> int:
+    """How many tensors the weights hold, after a look at whether they are whole."""
     files = weight_files(folder)
     missing = [path.name for path in files if not path.is_file()]
     if not missing and files:
-        for path in files:
-            _check_whole(path, name)
-        return
+        return sum(_check_whole(path, name) for path in files)
     if any(path.is_file() for path in files) or (folder / INDEX).is_file():
         raise CheckpointError(
             f"{name} is incomplete: {', '.join(missing) or 'every shard'} is not there, though {INDEX} "
@@ -90,8 +142,8 @@ def _check_weights(folder: Path, name: str) -> None:
     raise CheckpointError(f"{name} has no weights: there is no {WEIGHTS}.")
 
 
-def _check_whole(path: Path, name: str) -> None:
-    """A safetensors file says in its head how long it is; a broken download is shorter."""
+def _check_whole(path: Path, name: str) -> int:
+    """How many tensors a file holds. Its head says how long it is; a broken download is shorter."""
     broken = CheckpointError(
         f"{name}: {path.name} is damaged or was not downloaded whole. Delete it and fetch it again."
     )
@@ -103,27 +155,44 @@ def _check_whole(path: Path, name: str) -> None:
         try:
             head = json.loads(file.read(length))
             ends = [v["data_offsets"][1] for k, v in head.items() if k != "__metadata__"]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            told = 8 + length + max(ends, default=0)
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise broken from None
-    if size != 8 + length + max(ends, default=0):
+    if size != told:
         raise broken
+    return len(ends)
 
 
-def read_json(path: Path, name: str) -> dict[str, Any]:
+def read_json(path: Path, name: str = "") -> dict[str, Any]:
     """A JSON object from a checkpoint's folder.
+
+    Args:
+        name: what to call the checkpoint in messages; its path where nothing is given.
 
     Raises:
         CheckpointError: it is too large, no JSON, or no object.
     """
-    if path.stat().st_size > LARGEST_JSON:
-        raise CheckpointError(f"{name}: {path.name} is larger than {LARGEST_JSON >> 20} MiB.")
+    told = f"{name}: {path.name}" if name else str(path)
     try:
+        if path.stat().st_size > LARGEST_JSON:
+            raise CheckpointError(
+                f"{told} is larger than {LARGEST_JSON >> 20} MiB, so it is not read."
+            )
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{name}: {path.name} is no JSON ({error}).") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{told} cannot be read as JSON ({error}). Fetch the checkpoint again."
+        ) from None
     if not isinstance(value, dict):
-        raise CheckpointError(f"{name}: {path.name} holds no JSON object.")
+        raise CheckpointError(
+            f"{told} holds a {type(value).__name__}, expected a JSON object. Fetch the checkpoint again."
+        )
     return value
+
+
+def read_json_if_there(path: Path) -> dict[str, Any] | None:
+    """The same; None when there is no such file."""
+    return read_json(path) if path.is_file() else None
 
 
 def digest(folder: Path) -> str:
@@ -134,9 +203,9 @@ def digest(folder: Path) -> str:
     whole = hashlib.sha256()
     paths = [path for path in weight_files(folder) if path.is_file()]
     for path in paths or sorted(folder.glob("*.pth")):
-        target = path.resolve().name
-        if re.fullmatch(r"[0-9a-f]{64}", target):
-            found = target
+        target = path.resolve()
+        if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
+            found = target.name
         else:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -149,6 +218,12 @@ def licence(folder: Path) -> str:
     card = folder / "README.md"
     if not card.is_file():
         return ""
-    head = card.read_text(encoding="utf-8", errors="replace")[:20_000]
-    found = re.search(r"\A---\n.*?^license: *[\"']?([\w.\- ]+)", head, re.DOTALL | re.MULTILINE)
-    return found[1].strip() if found else ""
+    text = card.read_text(encoding="utf-8", errors="replace")[:20_000]
+    head = re.match(r"\ufeff?---\n(.*?)^---", text, re.DOTALL | re.MULTILINE)
+    told = dict(
+        re.findall(r"^(license(?:_name)?): *[\"']?([\w.\- ]+)", head[1], re.MULTILINE)
+        if head
+        else ()
+    )
+    name = told.get("license", "").strip()
+    return told.get("license_name", name).strip() if name in ("", "other") else name

@@ -6,7 +6,7 @@ from typing import Any
 from plait.errors import CheckpointError, unknown
 from plait.modalities.base import State
 from plait.modalities.image_recipe import FILTERS, check_recipe
-from plait.pretrained.configure import read_json
+from plait.pretrained.contents import read_json_if_there
 
 _HALF = [0.5, 0.5, 0.5]
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
@@ -58,12 +58,12 @@ def image_state(folder: Path) -> State:
     Raises:
         CheckpointError: there are no settings, or they ask for something plait cannot do.
     """
-    config = read_json(folder / "config.json") or {}
+    config = read_json_if_there(folder / "config.json") or {}
     if "pretrained_cfg" in config:
         return _timm_state(config["pretrained_cfg"])
-    found = read_json(folder / "preprocessor_config.json")
+    found = read_json_if_there(folder / "preprocessor_config.json")
     if found is None:
-        whole = read_json(folder / "processor_config.json") or {}
+        whole = read_json_if_there(folder / "processor_config.json") or {}
         found = whole.get("image_processor")
     if not isinstance(found, dict):
         raise CheckpointError(

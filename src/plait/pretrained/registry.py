@@ -3,12 +3,13 @@
 from typing import Any
 
 from plait.errors import CheckpointError
-from plait.pretrained.audio import AUDIO
+from plait.pretrained.audio import AUDIO, KINDS
 from plait.pretrained.base import Family
+from plait.pretrained.configure import config_of, tower_of
 from plait.pretrained.efficientnet import EFFICIENTNET, NAME
 from plait.pretrained.image import IMAGE
 from plait.pretrained.text import TEXT
-from plait.pretrained.video import VIDEO
+from plait.pretrained.video import MODELS, VIDEO
 
 FAMILIES: dict[str, Family] = {
     "image": IMAGE,
@@ -17,6 +18,9 @@ FAMILIES: dict[str, Family] = {
     "video": VIDEO,
 }
 """Modality → how its checkpoints of the Hugging Face kind are read."""
+
+KNOWN: dict[str, tuple[str, ...]] = {"audio": tuple(KINDS), "video": MODELS}
+"""Modality → the model types that are read; for others transformers says what a model takes."""
 
 SPECIAL: dict[str, tuple[str, Family]] = {NAME: ("image", EFFICIENTNET)}
 """model_type → modality and reader, for models that transformers does not know."""
@@ -41,5 +45,12 @@ def family_of(modality: str, config: dict[str, Any], name: str) -> Family:
     if modality not in FAMILIES:
         raise CheckpointError(
             f"{name}: plait reads pretrained encoders for {', '.join(FAMILIES)}, not for {modality}."
+        )
+    if modality not in KNOWN:
+        tower_of(config_of(config), modality)
+    elif kind not in KNOWN[modality]:
+        raise CheckpointError(
+            f"{name} is a '{kind}' model, and the column is {modality}; take one of the kinds "
+            f"{', '.join(KNOWN[modality])}."
         )
     return FAMILIES[modality]

@@ -6,7 +6,8 @@ from typing import Any
 
 from plait.errors import CheckpointError
 from plait.modalities.base import State
-from plait.pretrained.configure import PAIRED, config_of, read_json, silence
+from plait.pretrained.configure import PAIRED, config_of, silence
+from plait.pretrained.contents import read_json_if_there
 
 LONGEST = 512
 """Ids kept of a text at most, whatever the model could take (ModernBERT: 8192): cost grows with them."""
@@ -39,16 +40,16 @@ def text_state(folder: Path) -> State:
     Raises:
         CheckpointError: there is no tokenizer, or none that can be turned into `tokenizers`' format.
     """
-    described = read_json(folder / "config.json")
+    described = read_json_if_there(folder / "config.json")
     if described is None:
         raise CheckpointError(f"{folder} has no config.json, so it is no checkpoint")
     config = config_of(described)
     if config.model_type in PAIRED:
         config = config.text_config
-    told = read_json(folder / "tokenizer_config.json") or {}
-    tokenizer = read_json(folder / "tokenizer.json")
+    told = read_json_if_there(folder / "tokenizer_config.json") or {}
+    tokenizer = read_json_if_there(folder / "tokenizer.json")
     tokenizer = _converted(folder) if tokenizer is None else _settled(tokenizer, told)
-    sentence = read_json(folder / "sentence_bert_config.json") or {}
+    sentence = read_json_if_there(folder / "sentence_bert_config.json") or {}
     most = _longest(config, told.get("model_max_length"), sentence.get("max_seq_length"))
     tokenizer["padding"] = None
     tokenizer["truncation"] = {
@@ -148,9 +149,9 @@ def _longest(config: Any, *stated: object) -> int:
 
 def _padding(tokenizer: dict[str, Any], told: dict[str, Any], config: Any, folder: Path) -> int:
     """The id to pad with: the tokenizer's word for it, else the configuration's, else 0."""
-    named = told.get("pad_token") or (read_json(folder / "special_tokens_map.json") or {}).get(
-        "pad_token"
-    )
+    named = told.get("pad_token") or (
+        read_json_if_there(folder / "special_tokens_map.json") or {}
+    ).get("pad_token")
     word = _word(named)
     number = None if word is None else _id_of(tokenizer, word)
     if number is None:

@@ -66,6 +66,11 @@ def _load(cls: Any, config: Any, folder: Path, attention: str) -> tuple[nn.Modul
         )
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
+        if "mismatched" in reason:
+            raise CheckpointError(
+                f"the weights in {folder} have other shapes than its config.json says. The two files "
+                "should be of one checkpoint; fetch both again."
+            ) from None
         raise CheckpointError(
             f"the weights in {folder} cannot be loaded ({reason}). plait reads model.safetensors only."
         ) from None

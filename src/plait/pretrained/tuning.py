@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from plait.errors import suggest
 from plait.pretrained.base import Backbone
 
 FROZEN = "frozen"
@@ -21,9 +22,10 @@ def tuning_problem(how: str) -> str | None:
     """What is wrong with a way of tuning, or None."""
     if how in (FROZEN, "full", *PEFT) or re.fullmatch(r"last-[1-9]\d{0,2}", how):
         return None
+    near = suggest(how, (FROZEN, "full", "last-2", *PEFT))
     return (
-        f"'{how}' is no way to tune a pretrained encoder; take frozen, full, last-2 (the last two "
-        f"blocks) or one of {', '.join(PEFT)}."
+        f"'{how}' is no way to tune a pretrained encoder.{near} "
+        f"Take frozen, full, last-2 (the last two blocks) or one of {', '.join(PEFT)}."
     )
 
 
@@ -66,7 +68,7 @@ def tune(backbone: Backbone, how: str, *, rank: int, checkpointing: bool = False
         _inject(backbone, how, rank)
     module = _checkpointed(backbone) if checkpointing else None
     if module is not None:
-        module.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        module.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def _adaptable(backbone: Backbone, how: str) -> list[str]:

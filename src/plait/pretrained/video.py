@@ -1,8 +1,6 @@
 """VideoMAE, TimeSformer and ViViT checkpoints: patches of a clip's frames as tokens."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 from plait.errors import CheckpointError
 from plait.modalities.base import State
 from plait.pretrained.base import Backbone, Family
+from plait.pretrained.configure import silence
 from plait.tokens import ColumnBatch, Tokens
 
 MODELS = ("videomae", "timesformer", "vivit")
@@ -192,7 +191,7 @@ def make_video(config: dict[str, Any], state: State, folder: Path | None) -> Vid
             f"this {kind} checkpoint names code of its own (auto_map), which plait never runs."
         )
     extra = {"add_pooling_layer": False} if kind == "vivit" else {}
-    with _quiet():
+    with silence():
         import transformers
 
         library: Any = transformers  # it has few annotations
@@ -226,23 +225,6 @@ def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
             f"'{absent[0]}'."
         )
     return model
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bars and its report of weights that a checkpoint has for other tasks."""
-    import transformers.utils
-
-    logging: Any = transformers.utils.logging
-    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-        if bars:
-            logging.enable_progress_bar()
 
 
 VIDEO = Family(video_state, make_video)

@@ -1,0 +1,119 @@
+"""Answering only where sure enough: what it costs in rows, and what it spares in errors."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from plait.answers import Answers
+from plait.errors import ConfigError
+from plait.table.target import Target
+
+
+@dataclass(frozen=True)
+class RiskCoverage:
+    """Errors against the share of rows that are answered, the surest first (El-Yaniv & Wiener 2010).
+
+    Attributes:
+        coverage: share of rows answered, rising to 1.
+        risk: share of the answered rows that is wrong.
+        threshold: the confidence that every answered row has at least.
+        area: the mean risk over all coverages (AURC; Geifman et al. 2019): 0 is best.
+        best_area: what it would be if confidence put every right row before every wrong one.
+    """
+
+    coverage: list[float]
+    risk: list[float]
+    threshold: list[float]
+    area: float
+    best_area: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return asdict(self)
+
+
+def risk_coverage(
+    right: Bool[np.ndarray, " rows"], confidence: Float[np.ndarray, " rows"]
+) -> RiskCoverage:
+    """The curve over all rows; rows of equal confidence are answered together.
+
+    ``risk(c) = wrong among the c·n surest / (c·n)``, ``area = Σ_i risk(i / n) / n``. Within a tie every
+    order is as likely, so the expected number of wrong ones grows evenly.
+
+    Raises:
+        ValueError: there are no rows.
+    """
+    rows = len(right)
+    if not rows:
+        raise ValueError("a risk-coverage curve needs at least one row, got none")
+    order = np.argsort(-confidence, kind="stable")
+    wrong, sure = (~right[order]).astype(np.float64), confidence[order]
+    ends = np.append(np.flatnonzero(np.diff(sure)), rows - 1)
+    errors = np.interp(
+        np.arange(rows + 1), np.append(0, ends + 1), np.append(0, wrong.cumsum()[ends])
+    )
+    answered = np.arange(1, rows + 1)
+    best = np.sort(wrong).cumsum()
+    return RiskCoverage(
+        coverage=((ends + 1) / rows).tolist(),
+        risk=(errors[ends + 1] / (ends + 1)).tolist(),
+        threshold=sure[ends].astype(np.float64).tolist(),
+        area=float((errors[1:] / answered).mean()),
+        best_area=float((best / answered).mean()),
+    )
+
+
+def confidence_of(
+    target: Target, scores: Float[np.ndarray, "rows *classes"]
+) -> Float[np.ndarray, " rows"]:
+    """How sure each row's answer is.
+
+    Classes: the probability of the answered one. Labels: that of the answer, yes or no, for the label
+    it is least sure of.
+
+    Raises:
+        ConfigError: the target is a number.
+    """
+    if target.kind == "regression":
+        raise ConfigError(
+            [
+                f"abstain_below: '{target.name}' is a number, whose answers have no confidence. "
+                "predict_set gives intervals."
+            ]
+        )
+    if target.kind == "multilabel":
+        return np.maximum(scores, 1 - scores).min(axis=1, initial=1)
+    return scores.max(axis=1, initial=0)
+
+
+def check_threshold(below: float | None) -> None:
+    """Refuse a threshold that is no probability, before any row is answered.
+
+    Raises:
+        ConfigError: saying what is expected.
+    """
+    if below is not None and not 0 <= below <= 1:
+        raise ConfigError([f"abstain_below={below}: a probability between 0 and 1, such as 0.7."])
+
+
+def withhold(answers: Answers, below: float | None) -> Answers:
+    """The same answers, None where the confidence is below a threshold; with None, as they are.
+
+    Numbers among several targets are answered as ever.
+
+    Raises:
+        ConfigError: the threshold is no probability, or every target is a number.
+    """
+    check_threshold(below)
+    if below is None:
+        return answers
+    asked = [target for target in answers.targets if target.kind != "regression"]
+    values, abstained = dict(answers.values), {}
+    for target in asked or answers.targets:
+        held_back = confidence_of(target, answers.scores[target.name]) < below
+        cells = values[target.name].astype(object)
+        cells[held_back] = None
+        values[target.name], abstained[target.name] = cells, held_back
+    return replace(answers, values=values, abstained=abstained)

@@ -1,0 +1,194 @@
+"""`plait explain`: one answer and what it rests on, on the terminal."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from plait.commands import AsJson, BundleArg, Root, TableArg, _print_json, app, say
+from plait.commands import out as console
+from plait.show import grid
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from plait.explain.explanation import Explanation
+    from plait.explain.within import Within
+    from plait.table.target import Target
+
+SHADES = " ░▒▓█"
+LEVELS = "▁▂▃▄▅▆▇█"
+ACROSS, DOWN = 28, 14
+"""Characters of a picture's map; a character is about twice as high as wide."""
+
+ALONG = 40
+"""Characters of a sound's or a signal's map."""
+
+
+@app.command()
+def explain(
+    bundle: BundleArg,
+    table: TableArg,
+    row: Annotated[int, typer.Option(help="Row to explain, counted from 0.")] = 0,
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Explain the answer to one row: what each stream adds, and what mattered inside it.
+
+    Example: [bold]plait explain runs/a new.csv --row 17[/bold]
+    """
+    from plait.predict import load
+
+    model = load(bundle)
+    found = model.explain(table, root=root, row=row)
+    if as_json:
+        _print_json({"row": row, **found.to_json()})
+        return
+    for note in found.answers.notes():
+        say(console, f"! {note}")
+    for target in model.targets:
+        _head(console, found, target, row, table)
+        _streams(console, found, target.name)
+        _pairs(console, found, target.name)
+        _inside(console, found, found.within[target.name])
+
+
+def _head(console: Console, found: "Explanation", target: "Target", row: int, table: str) -> None:
+    """The answer, the runners-up, and how unusual the row is."""
+    value, scores = found.answers.values[target.name][0], found.answers.scores[target.name]
+    if target.kind == "regression":
+        told = f"{value:.4g}"
+    elif target.kind == "multilabel":
+        chances = ", ".join(
+            f"{name} {chance:.2f}" for name, chance in zip(target.classes, scores[0], strict=True)
+        )
+        told = f"{target.join(value) or 'no label'} ({chances})"
+    else:
+        best = scores[0].argsort()[::-1][:3]
+        first, *rest = (f"{target.classes[place]} {scores[0, place]:.2f}" for place in best)
+        told = f"{first} (then {', '.join(rest)})" if rest else first
+    console.print(Text(f"{target.name}: {told}", style="bold"), soft_wrap=True)
+    say(console, f"row {row} of {table}")
+    if found.unusual is not None:
+        share = float(found.unusual[0])
+        say(console, f"further from the known rows than {share:.0f} % of the validation rows are")
+
+
+def _streams(console: Console, found: "Explanation", target: str) -> None:
+    """What each stream adds, as numbers and bars."""
+    shares, streams = found.contributions.targets[target], found.contributions.streams
+    console.print()
+    title = f"What each stream adds, from {shares.empty[0]:.3g} with none to {shares.fused[0]:.3g}"
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    width = max(10, console.width - max(map(len, streams)) - 20)
+    most = max(float(abs(shares.values[0]).max()), 1e-12)
+    rows = []
+    for number, name in enumerate(streams):
+        value = float(shares.values[0, number])
+        there = bool(found.contributions.present[0, number])
+        error = "" if shares.error is None else f" ± {float(shares.error[0, number]):.2g}"
+        sign = "█" if value >= 0 else "░"
+        bar = sign * round(abs(value) / most * min(width, 60))
+        rows.append([name, f"{value:+.3g}{error}" if there else "missing", bar])
+    laid = grid(["stream", "adds", ""], rows)
+    laid.columns[2].justify = "left"
+    console.print(laid)
+    if any(row[2].startswith("░") for row in rows):
+        say(console, "░ speaks against the answer")
+
+
+def _pairs(console: Console, found: "Explanation", target: str) -> None:
+    """Pairs of present streams that are more or less together than one by one."""
+    readings = found.contributions.readings(target, 0)
+    shares = found.contributions.targets[target].interactions[0]
+    rows = [
+        [f"{one} and {two}", word, f"{float(value):+.3g}"]
+        for ((one, two), word), value in zip(readings.items(), shares, strict=True)
+        if word in ("synergy", "redundancy")
+    ]
+    if rows:
+        console.print()
+        console.print(grid(["pair", "together", "interaction"], rows, left=2))
+
+
+def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
+    """What mattered in each column: marked words, shaded pictures, levels over time, fields."""
+    fields = []
+    console.print()
+    title = f"What mattered inside, from {maps.base[0]:.3g} for blank cells to {maps.score[0]:.3g}"
+    console.print(Text(title, style="bold"), soft_wrap=True)
+    for name, cells in maps.maps.items():
+        values, kind = cells[0], maps.kinds[name]
+        if values is None:
+            continue
+        if kind == "field":
+            fields.append([name, f"{float(values):+.3g}"])
+            continue
+        console.print()
+        total = float(values.sum())
+        say(console, f"{name} ({total:+.3g})")
+        words = found.words.get(name, [None])[0]
+        if words is not None:
+            _marked_words(console, words, values)
+        elif kind == "pixels":
+            _picture(console, values)
+        else:
+            _over_time(console, values)
+    if fields:
+        console.print()
+        console.print(grid(["field", "speaks for the answer by"], fields))
+
+
+def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> None:
+    """The text, what speaks for the answer in green, against it in red; then the strongest."""
+    most = max(float(abs(values).max()), 1e-12)
+    text = Text()
+    for word, value in zip(words, values.tolist(), strict=True):
+        weight = abs(value) / most
+        colour = "green" if value > 0 else "red"
+        text.append(
+            word, style=f"black on {colour}" if weight > 0.5 else colour if weight > 0.2 else ""
+        )
+    console.print(text)
+    spoken = [one for one in zip(values.tolist(), words, strict=True) if one[1]]
+    strongest = sorted(spoken, key=lambda one: -abs(one[0]))[:5]
+    say(
+        console,
+        ", ".join(f"{_named(word)} {value:+.2g}" for value, word in strongest),
+    )
+
+
+def _named(word: str) -> str:
+    """A piece of text by its letters, or quoted where it has none."""
+    return word.strip() if any(map(str.isalnum, word)) else repr(word)
+
+
+def _picture(console: Console, values: "np.ndarray") -> None:
+    """A picture's map: the darker, the more a place speaks for the answer."""
+    down, across = (
+        min(most, size) for most, size in zip((DOWN, ACROSS), values.shape, strict=True)
+    )
+    cells = _shrunk(_shrunk(values, down).T, across).T
+    top = max(float(cells.max()), 1e-12)
+    for line in (cells / top).clip(0, 1):
+        shades = "".join(SHADES[round(float(one) * (len(SHADES) - 1))] for one in line)
+        say(console, f"  |{shades}|")
+
+
+def _over_time(console: Console, values: "np.ndarray") -> None:
+    """A map over steps: the higher, the more that moment speaks for the answer."""
+    steps = values.reshape(len(values), -1).sum(axis=1)
+    cells = _shrunk(steps[:, None], min(ALONG, len(steps)))[:, 0]
+    top = max(float(cells.max()), 1e-12)
+    levels = "".join(
+        LEVELS[round(float(one) * (len(LEVELS) - 1))] for one in (cells / top).clip(0, 1)
+    )
+    say(console, f"  {levels}  (start to end)")
+
+
+def _shrunk(values: "np.ndarray", pieces: int) -> "np.ndarray":
+    """Sums over equal pieces of the first axis."""
+    import numpy as np
+
+    return np.stack([part.sum(axis=0) for part in np.array_split(values, pieces)])

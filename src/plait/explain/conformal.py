@@ -1,0 +1,147 @@
+"""Sets and intervals that hold the true answer as often as asked (split conformal prediction).
+
+A score says how odd an answer would be. With the scores of n held-out rows, sorted, an answer is kept
+where its score is at most the ``⌈(n + 1) · coverage⌉``-th smallest (Vovk et al. 2005; Lei et al. 2018,
+algorithm 2). For a new row that is exchangeable with the held-out ones, the true answer is then kept
+with at least that probability. It is a promise over rows, not for one row, class or kind of row, and
+none at all for rows of another source: a new patient, a new camera.
+
+============ ================================================================================
+method       score of answer y
+============ ================================================================================
+``lac``      ``1 - p_y`` (Sadinle et al. 2019): the smallest sets on average
+``aps``      the probability of y and of all likelier classes (Romano et al. 2020, eq. 4): larger
+             sets, more alike in coverage between easy and hard rows
+``aps_random`` the same less ``u · p_y`` with u uniform (their eq. 5): exact coverage, by chance
+``absolute`` ``|y - ŷ|``, for numbers: intervals of one width
+============ ================================================================================
+
+Unless empty sets are asked for, the answered class is always in the set. That can only raise coverage:
+where the model is right more often than was promised, coverage is as high as its accuracy. With empty
+sets, which say that no class is usual for such a row, coverage is the promised one.
+"""
+
+from math import ceil, floor
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64, Shaped
+
+from plait.errors import ConfigError
+
+LAC, APS, APS_RANDOM, ABSOLUTE = "lac", "aps", "aps_random", "absolute"
+METHODS: dict[str, tuple[str, ...]] = {
+    "binary": (LAC, APS, APS_RANDOM),
+    "multiclass": (LAC, APS, APS_RANDOM),
+    "multilabel": (),
+    "regression": (ABSOLUTE,),
+}
+"""Kind of target → the methods it knows, the default first."""
+
+
+def oddness(
+    method: str,
+    scores: Float[np.ndarray, "rows classes"],
+    uniform: Float[np.ndarray, " rows"] | None = None,
+) -> Float[np.ndarray, "rows classes"]:
+    """Every class's score, for each row.
+
+    Args:
+        scores: probabilities.
+        uniform: u of each row, for ``aps_random``.
+    """
+    chances = scores.astype(np.float64)
+    if method == LAC:
+        return 1 - chances
+    order = np.argsort(-chances, axis=1, kind="stable")
+    total = np.cumsum(np.take_along_axis(chances, order, axis=1), axis=1)
+    found = np.empty_like(chances)
+    np.put_along_axis(found, order, total, axis=1)
+    return found if uniform is None else found - uniform[:, None] * chances
+
+
+def held_scores(
+    kind: str,
+    truth: Shaped[np.ndarray, " rows"],
+    scores: Float[np.ndarray, "rows outputs"],
+    *,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, " rows"]]:
+    """The sorted scores of held-out rows' true answers, by method.
+
+    Args:
+        truth: class numbers, or numbers in the target's own units.
+        scores: probabilities, or predicted numbers ``[rows, 1]`` in the same units.
+    """
+    if kind == "regression":
+        return {ABSOLUTE: np.sort(np.abs(truth - scores[:, 0]).astype(np.float64))}
+    uniform = np.random.default_rng(seed).random(len(truth))
+    found = {}
+    for method in METHODS[kind]:
+        odd = oddness(method, scores, uniform if method == APS_RANDOM else None)
+        found[method] = np.sort(odd[np.arange(len(truth)), truth])
+    return found
+
+
+def threshold(sorted_scores: Float[np.ndarray, " rows"], coverage: float, name: str) -> float:
+    """The ``⌈(n + 1) · coverage⌉``-th smallest of n scores.
+
+    Raises:
+        ConfigError: ``coverage`` is no share, or too high for so few rows.
+    """
+    if not 0 < coverage < 1:
+        raise ConfigError([f"coverage={coverage}: a share between 0 and 1, such as 0.9."])
+    rows = len(sorted_scores)
+    # 0.9 · 10 is a hair above 9 in binary, and would ask for the tenth.
+    place = ceil(round((rows + 1) * coverage, 9))
+    if place > rows:
+        most = floor(1000 * rows / (rows + 1)) / 1000
+        needed = ceil(round(coverage / (1 - coverage), 9))
+        raise ConfigError(
+            [
+                f"coverage={coverage}: '{name}' has {rows} validation rows to promise from, which is "
+                f"enough for {most:.3g} at most. Ask for less, or fit with a larger share of "
+                f"validation rows; {coverage} needs {needed} of them."
+            ]
+        )
+    return float(sorted_scores[place - 1])
+
+
+def members(
+    method: str,
+    scores: Float[np.ndarray, "rows classes"],
+    limit: float,
+    *,
+    seed: int = 0,
+    empty: bool = False,
+) -> Bool[np.ndarray, "rows classes"]:
+    """Which classes each row's set holds.
+
+    Args:
+        limit: what `threshold` gave.
+        seed: of the chance in ``aps_random``.
+        empty: whether a set may hold nothing.
+    """
+    # Another stream of chance than that of the held-out rows.
+    chance = np.random.default_rng([seed, 1]).random(len(scores))
+    uniform = chance if method == APS_RANDOM else None
+    kept = oddness(method, scores, uniform) <= limit
+    if len(scores) and not empty:
+        kept[np.arange(len(scores)), scores.argmax(axis=1)] = True
+    return kept
+
+
+def covered(
+    kept: Bool[np.ndarray, "rows classes"], truth: Int64[np.ndarray, " rows"]
+) -> Bool[np.ndarray, " rows"]:
+    """Whether each row's set holds its true class."""
+    return kept[np.arange(len(truth)), truth]
+
+
+def wilson(hits: int, rows: int) -> tuple[float, float]:
+    """The 95 % interval of a share (Wilson 1927); NaN where there are no rows."""
+    if not rows:
+        return float("nan"), float("nan")
+    z, share = 1.959964, hits / rows
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    reach = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows**2)) ** 0.5
+    return middle - reach, middle + reach

@@ -1,0 +1,212 @@
+"""Rows' answers, what each rests on, and how unusual the rows are."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from tokenizers import Tokenizer, decoders
+
+from plait.answers import Answers
+from plait.config import Config
+from plait.devices import compute_threads, torch_threads
+from plait.errors import TableError
+from plait.explain.contributions import Contributions
+from plait.explain.held import Held
+from plait.explain.plain import plain
+from plait.explain.within import STEPS, Within, attribute, joined
+from plait.features import Features, PreparedTable, settings_for
+from plait.model import Model
+from plait.progress import Reporter, Silent
+from plait.store import PreparedColumn
+from plait.table.source import Table, open_table
+from plait.table.target import Target
+
+Words = list[list[str] | None]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What some rows' answers rest on.
+
+    Attributes:
+        answers: values, scores and what went wrong on the way.
+        contributions: what each stream adds to each answer.
+        within: target → what mattered inside each column.
+        words: text column → each row's pieces, as many as its maps have steps.
+        unusual: how far each row lies from those the model knows, as a percentile of the validation
+            rows (`plait.explain.outlier`); None for a bundle that keeps none.
+    """
+
+    answers: Answers
+    contributions: Contributions
+    within: dict[str, Within]
+    words: dict[str, Words]
+    unusual: Float[np.ndarray, " rows"] | None
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; NaN as null."""
+        answers = {
+            "values": self.answers.values,
+            "scores": self.answers.scores,
+            "notes": self.answers.notes(),
+        }
+        told = {name: one.to_json() for name, one in self.within.items()}
+        return {
+            "answers": plain(answers),
+            "contributions": self.contributions.to_json(),
+            "within": told,
+            "words": plain(self.words),
+            "unusual": plain(self.unusual),
+        }
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What an explanation needs of a `plait.predict.Predictor`."""
+
+    config: Config
+    features: Features
+    model: Model
+    targets: list[Target]
+    held: Held
+
+    def answer(self, source: Any) -> Answers: ...
+
+    def contributions(self, source: Any, *, metrics: bool) -> Contributions: ...
+
+    def _chunks(
+        self, table: Table, reporter: Reporter
+    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
+
+    def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray: ...
+
+
+def explain(
+    self: _Fitted,
+    source: Any,
+    *,
+    root: Path | str | None = None,
+    row: int | None = None,
+    steps: int = STEPS,
+) -> Explanation:
+    """Answers, contributions of the streams, maps within each column, and how unusual each row is.
+
+    Args:
+        source: anything `plait.fit` takes; the target may be absent.
+        root: the folder media paths are relative to; default: the table's own.
+        row: the only row to explain, counted from 0; None: all.
+        steps: of the integrated gradients; see `plait.explain.within`.
+
+    Raises:
+        TableError: the table has no such row.
+
+    Cost: ``steps`` times forward and backward a row and target; a few dozen rows a second.
+    """
+    table = open_table(source, root=root, empty=True)
+    if row is not None:
+        if not 0 <= row < table.rows:
+            raise TableError(
+                f"row={row}: {table.name} has {table.rows} rows, counted from 0"
+                + (f" to {table.rows - 1}." if table.rows else ".")
+            )
+        table = table.slice(row, row + 1)
+    maps: dict[str, list[Within]] = {target.name: [] for target in self.targets}
+    words: dict[str, Words] = {}
+    vectors = []
+    with torch_threads(self.config.threads or compute_threads()):
+        for start, rows, prepared in self._chunks(table, Silent()):
+            every = np.arange(rows)
+            for target in self.targets:
+                given = (self.model, prepared.columns, every, target, self.features)
+                maps[target.name].append(attribute(*given, steps=steps))
+            read = _texts(self, table.slice(start, start + rows), prepared)
+            for name, pieces in _words(self.features, read).items():
+                words.setdefault(name, []).extend(pieces)
+            vectors.append(self._vectors(prepared, rows))
+    where = self.held.outlier
+    return Explanation(
+        answers=self.answer(table),
+        contributions=self.contributions(table, metrics=False),
+        within={name: joined(parts) for name, parts in maps.items()},
+        words=words,
+        unusual=None if where is None else where.percentile(np.concatenate(vectors)),
+    )
+
+
+def _texts(fitted: _Fitted, part: Table, prepared: PreparedTable) -> dict[str, PreparedColumn]:
+    """The texts' subwords; where a frozen encoder's tokens took their place, prepared once more.
+
+    Left out where an encoder has fewer tokens than a text has subwords, or more.
+    """
+    found = {
+        name: prepared.columns[name]
+        for name, kind in fitted.features.modalities.items()
+        if kind == "text"
+    }
+    behind = [name for name, column in found.items() if column.values.ndim > 1]
+    states = {name: fitted.features.states[name] for name in behind}
+    again = Features(dict.fromkeys(behind, "text"), states).prepare(
+        part, settings_for(part, fitted.config)
+    )
+    for name in behind:
+        raw, tokens = again.columns[name].lengths, found[name].lengths
+        if raw is not None and tokens is not None and np.array_equal(raw, tokens):
+            found[name] = again.columns[name]
+        else:
+            del found[name]
+    return found
+
+
+def _words(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[str, Words]:
+    """The pieces of every text column that a tokenizer of its own cut up."""
+    found = {}
+    for name, column in columns.items():
+        state = features.states[name].get("tokenizer")
+        if features.modalities[name] == "text" and state and column.values.ndim == 1:
+            found[name] = pieces(column, _tokenizer(state))
+    return found
+
+
+def _tokenizer(state: Any) -> Tokenizer:
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
+    """Each cell's subwords as text, a leading space where a word begins; None for a missing cell.
+
+    Marks that a pretrained tokenizer puts around a text are empty. A character that was cut within its
+    bytes shows as one replacement mark a piece.
+    """
+    added = tokenizer.get_added_tokens_decoder()
+    marks = {one.content for one in added.values() if one.special}
+    kind = type(tokenizer.model).__name__
+    ids, mask = column.batch(np.arange(len(column)))
+    told: Words = []
+    for own, real in zip(ids, mask, strict=True):
+        tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
+        shown = ["" if token in marks else _piece(token, kind) for token in tokens]
+        # A word's end is marked in some vocabularies; the space belongs to the next word's beginning.
+        ended = [" " if one.endswith("</w>") else "" for one in ["", *tokens[:-1]]]
+        told.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
+    return told
+
+
+def _piece(token: str, kind: str) -> str:
+    """A subword as text, by the way its kind of vocabulary marks where words begin."""
+    if kind == "WordPiece":
+        return token.removeprefix("##") if token.startswith("##") else f" {token}"
+    if token.endswith("</w>"):
+        return token.removesuffix("</w>")
+    if "\u2581" in token:
+        return token.replace("\u2581", " ")
+    return _BYTES.decode([token])
+
+
+_BYTES = decoders.ByteLevel()

@@ -1,8 +1,8 @@
 """Ask a plait server from Python, with nothing but the standard library.
 
-    client = Client("http://127.0.0.1:8000", token="...")
-    reply = client.predict([{"photo": Path("cat.jpg"), "note": "a cat"}])
-    reply.answers[0]["label"]["answer"]
+    with Client("http://127.0.0.1:8000", token="...") as client:
+        reply = client.predict([{"photo": Path("cat.jpg"), "note": "a cat"}])
+        reply.answers[0]["label"]["answer"]
 
 Cells are what a server reads: text, numbers, dates, lists of numbers; media as bytes, or as a `Path`,
 whose file is read here and sent as bytes.
@@ -90,6 +90,19 @@ class Client:
         self._timeout = timeout
         self._tries = max(1, tries)
         self._local = threading.local()
+        self._open: list[HTTPConnection] = []
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every thread's connection; another request opens one again."""
+        while self._open:
+            self._open.pop().close()
+        self._local = threading.local()
 
     def predict(self, rows: Sequence[Row], *, streams: Sequence[str] | None = None) -> Reply:
         """Answers.
@@ -160,12 +173,15 @@ class Client:
                 make = HTTPSConnection if self._https else HTTPConnection
                 connection = make(self._host, self._port, timeout=self._timeout)
                 self._local.connection = connection
+                self._open.append(connection)
             try:
                 connection.request(method, self._path + path, body, headers)
                 response = connection.getresponse()
                 data = response.read()
             except (OSError, HTTPException) as error:
                 connection.close()
+                if connection in self._open:
+                    self._open.remove(connection)
                 self._local.connection = None
                 if kept and not isinstance(error, TimeoutError):
                     continue  # the server had closed it meanwhile

@@ -71,7 +71,7 @@ def serve(
 
     models = Models(apps, threads=threads)
     try:
-        from plait.serve.listen import bind, run
+        from plait.serve.listen import Server, bind
         from plait.serve.logs import set_up
         from plait.serve.service import Service
     except ImportError as error:
@@ -82,8 +82,5 @@ def serve(
     set_up(log_level)
     listening = bind(options)
     where = f"[{host}]" if ":" in host else host
-    run(
-        Service(options, models),
-        listening,
-        lambda taken: say(err, f"http://{where}:{taken}  (docs: /docs; stop with Ctrl-C)"),
-    )
+    server = Server(Service(options, models), listening)
+    server.run(lambda: say(err, f"http://{where}:{server.port}  (docs: /docs; stop with Ctrl-C)"))

@@ -16,12 +16,12 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from plait.explain.shapley import Game
 from plait.features import PreparedTable
 from plait.runtime import Runtime
 from plait.serve.cells import Cells
 from plait.serve.metrics import Metrics
 from plait.serve.options import Options
-from plait.serve.shapley import subsets
 from plait.store import PreparedColumn
 from plait.table.quarantine import Entry
 
@@ -231,7 +231,11 @@ def run_jobs(batch: Sequence[Job]) -> list[Result]:
             for stream in graphs.streams
             if first.shown is None or stream.name in first.shown
         )
-        found = graphs.subsets(columns, rows, subsets(streams))
+        shown = [
+            [name for name, seen in zip(streams, subset, strict=True) if seen]
+            for subset in Game(len(streams)).subsets
+        ]
+        found = graphs.subsets(columns, rows, shown)
         scores = {name: np.stack([one[name] for one in found]) for name in graphs.targets}
         axis = 1
     else:

@@ -9,7 +9,8 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import h11
@@ -124,65 +125,85 @@ def bind(options: Options) -> socket.socket:
     return found
 
 
-def run(service: Service, listening: socket.socket, ready: Callable[[int], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then drain.
+class Server:
+    """A service on a socket, from `run` until `drain`.
 
     Args:
-        ready: told the port, once requests are taken.
+        listening: what `bind` gave.
     """
-    asyncio.run(serve(service, listening, ready))
 
+    def __init__(self, service: Service, listening: socket.socket) -> None:
+        self.service = service
+        self.listening = listening
+        self.port: int = listening.getsockname()[1]
+        options = service.options
+        protocol: Any = type("GuardedHere", (Guarded,), {"options": options})
+        config = uvicorn.Config(
+            build(service),
+            http=protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
+        )
+        self._listener = Listener(config)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
 
-async def serve(service: Service, listening: socket.socket, ready: Callable[[int], None]) -> None:
-    """`run`, inside an event loop."""
-    options = service.options
-    protocol: Any = type("GuardedHere", (Guarded,), {"options": options})
-    config = uvicorn.Config(
-        build(service),
-        http=protocol,
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        h11_max_incomplete_event_size=HEAD_BYTES,
-        timeout_graceful_shutdown=max(1, round(options.drain_seconds)),
-    )
-    server = Listener(config)
-    loop = asyncio.get_running_loop()
-    tasks: set[asyncio.Task[None]] = set()
+    def run(self, ready: Callable[[], None]) -> None:
+        """Serve until SIGTERM or SIGINT, then drain. SIGHUP reloads every model.
 
-    def begin(work: Any) -> None:
-        task = loop.create_task(work)
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        Args:
+            ready: called once requests are taken.
+        """
+        asyncio.run(self._run(ready))
 
-    async def drain() -> None:
-        if service.draining:
-            return
-        service.draining = True
-        log.info("draining", extra={"told": {"admitted": service.admitted}})
-        await asyncio.sleep(GRACE)
-        server.should_exit = True
+    def drain(self) -> None:
+        """Begin to stop, from any thread."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._begin, self._drain)
 
-    async def reload_all() -> None:
-        for model in service.models:
-            with contextlib.suppress(Problem):  # logged, and the old one goes on
-                await reload(service, model.name)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, lambda: begin(drain()))
-    loop.add_signal_handler(signal.SIGHUP, lambda: begin(reload_all()))
-    try:
-        port = listening.getsockname()[1]
-        names = [model.name for model in service.models]
-        told = {"host": options.host, "port": port, "models": names, "token": bool(options.token)}
+    async def _run(self, ready: Callable[[], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        handled: dict[int, Callable[[], Coroutine[Any, Any, None]]] = {}
+        if threading.current_thread() is threading.main_thread():
+            handled = {signal.SIGTERM: self._drain, signal.SIGINT: self._drain}
+            handled[signal.SIGHUP] = self._reload
+        for number, work in handled.items():
+            self._loop.add_signal_handler(number, self._begin, work)
+        told = {
+            "host": self.service.options.host,
+            "port": self.port,
+            "models": [model.name for model in self.service.models],
+            "token": self.service.options.token is not None,
+        }
         log.info("serving", extra={"told": told})
-        ready(port)
-        await server.serve([listening])
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.remove_signal_handler(number)
-        service.engine.stop()
-    log.info("stopped", extra={"told": {"admitted": service.admitted}})
+        try:
+            self._loop.call_soon(ready)
+            await self._listener.serve([self.listening])
+        finally:
+            for number in handled:
+                self._loop.remove_signal_handler(number)
+            self.service.engine.stop()
+        log.info("stopped", extra={"told": {"admitted": self.service.admitted}})
+
+    def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        task = asyncio.ensure_future(work())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self) -> None:
+        if not self.service.draining:
+            self.service.draining = True
+            log.info("draining", extra={"told": {"admitted": self.service.admitted}})
+            await asyncio.sleep(GRACE)
+            self._listener.should_exit = True
+
+    async def _reload(self) -> None:
+        for model in self.service.models:
+            with contextlib.suppress(Problem):  # logged, and the old one goes on
+                await reload(self.service, model.name)

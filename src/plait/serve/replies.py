@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from plait.answers import decode
+from plait.explain.shapley import Game
 from plait.serve.engine import Result
-from plait.serve.shapley import contributions
 from plait.table.target import Target
 
 
@@ -41,7 +41,7 @@ def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, An
         values = result.scores[target.name].astype(np.float64)
         if target.kind == "regression":
             values = np.stack([target.original(one[:, 0]) for one in values])[..., None]
-        shares = contributions(result.streams, values)
+        shares = Game(len(result.streams)).shapley(values).values
         for row, told in enumerate(rows):
             told[target.name]["scores"] = [
                 {

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from plait.errors import unknown
+from plait.explain.shapley import EXACT
 from plait.runtime.runtime import NO_VECTOR
 from plait.serve import replies
 from plait.serve.body import Gone, Held, Receive, parse_form, parse_json, read_body
@@ -15,7 +16,6 @@ from plait.serve.metrics import Metrics
 from plait.serve.models import Model, Models
 from plait.serve.options import Options
 from plait.serve.problem import Problem, shorten, wrong
-from plait.serve.shapley import MOST_STREAMS
 
 INLINE = 50_000
 """Bytes of a body up to which it is parsed at once: handing it to a thread would take longer."""
@@ -204,10 +204,10 @@ def _check_kind(kind: Kind, model: Model, streams: tuple[str, ...] | None) -> No
     if kind == "embed" and not model.runtime.graphs.embeds:
         raise Problem(409, "cannot", NO_VECTOR)
     count = len(model.streams if streams is None else streams)
-    if kind == "explain" and count > MOST_STREAMS:
+    if kind == "explain" and not 0 < count <= EXACT:
         raise wrong(
-            f"an exact explanation of {count} streams takes 2^{count} runs, and {MOST_STREAMS} streams "
-            "is the most. Name some of them in 'streams'."
+            f"an exact explanation takes a run for each subset of streams, of 1 to {EXACT} streams; "
+            f"these are {count}. Name some in 'streams'."
         )
 
 

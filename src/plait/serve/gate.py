@@ -24,6 +24,7 @@ OPEN = ("/healthz", "/readyz")
 """Routes that ask for no token: they say only whether the server is there."""
 
 WORK = ("/predict", "/embed", "/explain")
+MOST_HEADERS = 100
 LEFT = 499
 """Logged where a client left before its answer; nobody receives it."""
 
@@ -76,6 +77,9 @@ class Gate:
         Raises:
             Problem: it may not.
         """
+        if len(scope["headers"]) > MOST_HEADERS:
+            told = f"the head has {len(scope['headers'])} lines, more than {MOST_HEADERS}."
+            raise Problem(431, "too_large", told)
         host = headers.get(b"host", b"").decode("latin-1")
         options = self.service.options
         if not options.knows_host(_without_port(host)):
@@ -144,7 +148,8 @@ def told(problem: Problem, scope: Scope) -> Response:
 def _without_port(host: str) -> str:
     """The name in a Host header; ``[::1]:8000`` is ``::1``."""
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, mark, _ = host[1:].partition("]")
+        return name if mark else ""
     return host.partition(":")[0]
 
 

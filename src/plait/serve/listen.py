@@ -164,7 +164,7 @@ class Server:
 
     def drain(self) -> None:
         """Begin to stop, from any thread."""
-        if self._loop is not None:
+        if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._begin, self._drain)
 
     async def _run(self, ready: Callable[[], None]) -> None:

@@ -186,7 +186,7 @@ class Client:
                 if kept and not isinstance(error, TimeoutError):
                     continue  # the server had closed it meanwhile
                 where = f"{self._host}:{self._port}" if self._port else self._host
-                text = f"{where} gave no answer: {error or type(error).__name__}."
+                text = f"{where} gave no answer: {str(error) or type(error).__name__}."
                 raise ServerError(0, "no_answer", text) from None
             wait = response.headers.get("Retry-After", "1")
             return response.status, float(wait) if wait.isdigit() else 1.0, data

@@ -34,7 +34,7 @@ def serve(
     max_rows: Annotated[int, typer.Option(help="Rows of a request.")] = 1024,
     queue: Annotated[
         int, typer.Option(help="Requests at work or waiting; more are refused with 503.")
-    ] = 32,
+    ] = 24,
     timeout: Annotated[float, typer.Option(help="Seconds for an answer.")] = 30.0,
     wait_ms: Annotated[
         float, typer.Option(help="Milliseconds that a row may wait for others.")

@@ -76,8 +76,9 @@ def _add_work(app: FastAPI, service: Service) -> None:
 
     for kind in KINDS:
         handler = route(kind)
-        app.add_api_route(f"/v1/{kind}", handler, methods=["POST"])
-        app.add_api_route(f"/v1/models/{{model}}/{kind}", handler, methods=["POST"])
+        # Plain routes: a FastAPI one would look for parameters to check, and there are none.
+        app.add_route(f"/v1/{kind}", handler, methods=["POST"])
+        app.add_route(f"/v1/models/{{model}}/{kind}", handler, methods=["POST"])
 
 
 def _add_models(app: FastAPI, service: Service) -> None:

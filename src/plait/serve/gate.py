@@ -14,7 +14,7 @@ from starlette.responses import Response
 from plait.serve.body import Gone
 from plait.serve.logs import log
 from plait.serve.problem import Problem, busy
-from plait.serve.service import Service
+from plait.serve.service import FULL, Service
 
 Scope = MutableMapping[str, Any]
 Send = Callable[[Any], Awaitable[None]]
@@ -111,11 +111,11 @@ class Gate:
             )
         if self.service.full:
             self.service.metrics.refused.inc()
-            raise busy("the server has as many requests as it can answer in time; try again.")
+            raise busy(FULL)
 
     def _note(self, scope: Scope, status: int, seconds: float, name: str) -> None:
         route = getattr(scope.get("route"), "path", "other")
-        if route == "other" and scope["path"].endswith(WORK):  # refused before it had one
+        if route == "other" and scope["path"].endswith(WORK):
             route = "/v1/" + scope["path"].rpartition("/")[2]
         self.service.metrics.requests.labels(route, str(status)).inc()
         self.service.metrics.seconds.labels(route).observe(seconds)

@@ -13,81 +13,18 @@ import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-import h11
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from plait.errors import ConfigError
 from plait.serve.app import build, reload
+from plait.serve.connection import HEAD_BYTES, Guarded
 from plait.serve.logs import log
 from plait.serve.options import Options
-from plait.serve.problem import Problem, busy
+from plait.serve.problem import Problem
 from plait.serve.service import Service
-
-LINGER = 2.0
-"""Seconds that a client which is still sending gets to read why it was refused."""
 
 GRACE = 0.5
 """Seconds between readiness flipping and the socket closing, for those who are on their way."""
-
-HEAD_BYTES = 64 * 1024
-
-
-_CROWDED = (
-    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\n"
-    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-)
-
-
-class Guarded(H11Protocol):
-    """One connection, which cannot be held open by saying nothing."""
-
-    options: Options
-    _head: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuse what is over the cap; else wait for a head, but not for ever."""
-        super().connection_made(transport)
-        if len(self.connections) > self.options.connections:
-            body = busy("the server has as many connections as it may.").body()
-            transport.write(_CROWDED % len(body) + body)
-            transport.close()
-        self._await_head()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget it."""
-        self._forget_head()
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Read on; a head that is not whole yet has the time it had."""
-        super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._forget_head()
-        elif self._head is None:
-            self._await_head()
-
-    def on_response_complete(self) -> None:
-        """A client that was answered before its body was whole may read that, and not send for long."""
-        sending = self.conn.their_state is h11.SEND_BODY
-        super().on_response_complete()
-        if sending and not self.transport.is_closing():
-            self.loop.call_later(LINGER, self._end_if_sending, self.conn)
-
-    def _end_if_sending(self, conn: h11.Connection) -> None:
-        if conn is self.conn and conn.their_state is h11.SEND_BODY:
-            self.transport.abort()
-
-    def _await_head(self) -> None:
-        self._head = self.loop.call_later(self.options.head_seconds, self._late)
-
-    def _forget_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
-
-    def _late(self) -> None:
-        self.transport.close()
 
 
 class Listener(uvicorn.Server):
@@ -137,7 +74,7 @@ class Server:
         self.listening = listening
         self.port: int = listening.getsockname()[1]
         options = service.options
-        protocol: Any = type("GuardedHere", (Guarded,), {"options": options})
+        protocol: Any = type("GuardedHere", (Guarded,), {"service": service})
         config = uvicorn.Config(
             build(service),
             http=protocol,

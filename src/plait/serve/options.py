@@ -46,7 +46,7 @@ class Options:
     max_pending_mb: float = 256.0
     max_rows: int = 1024
     max_values: int = 1_000_000
-    queue: int = 32
+    queue: int = 24
     connections: int = 512
     head_seconds: float = 10.0
     body_seconds: float = 20.0

@@ -23,6 +23,8 @@ INLINE = 50_000
 AT_ONCE = 2
 """Runs of rows of one request at work at one time, so that a large one leaves room for others."""
 
+FULL = "the server has as many requests as it can answer in time; try again."
+
 JSON, LINES, FORM = b"application/json", b"application/x-ndjson", b"multipart/form-data"
 
 Row = dict[str, object] | Problem

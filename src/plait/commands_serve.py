@@ -1,6 +1,6 @@
 """`plait serve`: exported models over HTTP."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,36 +16,47 @@ Apps = Annotated[
 ]
 
 
+Host = Annotated[
+    str, typer.Option(help="Address to listen on; other than loopback asks for a token.")
+]
+Port = Annotated[int, typer.Option(help="0 takes a free one.")]
+TokenFile = Annotated[
+    str | None, typer.Option(help="File whose only line every request has to bear.")
+]
+AllowHost = Annotated[
+    list[str], typer.Option(help="Name that requests may call this server by; repeatable.")
+]
+MaxBody = Annotated[float, typer.Option(help="Megabytes of a request's body.")]
+MaxRows = Annotated[int, typer.Option(help="Rows of a request.")]
+Queue = Annotated[int, typer.Option(help="Requests at work or waiting; more are refused with 503.")]
+Timeout = Annotated[float, typer.Option(help="Seconds for an answer.")]
+WaitMs = Annotated[float, typer.Option(help="Milliseconds that a row may wait for others.")]
+Batch = Annotated[int, typer.Option(help="Rows answered at one time.")]
+Workers = Annotated[int, typer.Option(help="Batches answered at one time.")]
+Threads = Annotated[int, typer.Option(help="Threads of each graph.")]
+Drain = Annotated[float, typer.Option(help="Seconds that accepted requests get after SIGTERM.")]
+LogLevel = Annotated[
+    Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")
+]
+
+
 @app.command()
 def serve(
     apps: Apps,
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; other than loopback asks for a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
-    token_file: Annotated[
-        str | None, typer.Option(help="File whose only line every request has to bear.")
-    ] = None,
-    allow_host: Annotated[
-        list[str],
-        typer.Option(help="Name that requests may call this server by; repeatable."),
-    ] = [],  # noqa: B006 - typer copies it
-    max_body_mb: Annotated[float, typer.Option(help="Megabytes of a request's body.")] = 32.0,
-    max_rows: Annotated[int, typer.Option(help="Rows of a request.")] = 1024,
-    queue: Annotated[
-        int, typer.Option(help="Requests at work or waiting; more are refused with 503.")
-    ] = 24,
-    timeout: Annotated[float, typer.Option(help="Seconds for an answer.")] = 30.0,
-    wait_ms: Annotated[
-        float, typer.Option(help="Milliseconds that a row may wait for others.")
-    ] = 2.0,
-    batch: Annotated[int, typer.Option(help="Rows answered at one time.")] = 16,
-    workers: Annotated[int, typer.Option(help="Batches answered at one time.")] = 1,
-    threads: Annotated[int, typer.Option(help="Threads of each graph.")] = 1,
-    drain_seconds: Annotated[
-        float, typer.Option(help="Seconds that accepted requests get after SIGTERM.")
-    ] = 30.0,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token_file: TokenFile = None,
+    allow_host: AllowHost = [],  # noqa: B006 - typer copies it
+    max_body_mb: MaxBody = 32.0,
+    max_rows: MaxRows = 1024,
+    queue: Queue = 24,
+    timeout: Timeout = 30.0,
+    wait_ms: WaitMs = 2.0,
+    batch: Batch = 16,
+    workers: Workers = 1,
+    threads: Threads = 1,
+    drain_seconds: Drain = 30.0,
+    log_level: LogLevel = "info",
 ) -> None:
     """Answer over HTTP with exported models, on this machine alone unless told otherwise.
 

@@ -20,6 +20,16 @@ _MEDIA: dict[str, Any] = {
     "additionalProperties": False,
 }
 _PLAIN = {"type": ["string", "number", "boolean", "null"]}
+_REPLY = {
+    "type": "object",
+    "properties": {
+        "model": _TEXT,
+        "answers": {"type": "array"},
+        "unreadable": {"type": "array", "items": {"type": "object"}},
+        "absent": _STRINGS,
+    },
+    "required": ["model", "answers", "unreadable", "absent"],
+}
 _ABOUT = {
     "predict": "Answer rows.",
     "embed": "The fused vector of each row.",
@@ -106,7 +116,35 @@ def example_row(model: Model) -> dict[str, Any]:
 
 
 def _work(name: str, about: str, model: Model) -> dict[str, Any]:
+    body, parts = _bodies(model)
     row = example_row(model)
+    line = json.dumps(row, ensure_ascii=False)
+    content = {
+        "application/json": {"schema": body, "example": {"rows": [row]}},
+        "application/x-ndjson": {"schema": _TEXT, "example": f"{line}\n{{}}\n"},
+        "multipart/form-data": {"schema": {"type": "object", "properties": parts}},
+    }
+    only = {
+        "name": "streams",
+        "in": "query",
+        "description": "The only streams to look at, with commas between.",
+        "schema": _TEXT,
+    }
+    answers = {"application/json": {"schema": _REPLY}, "application/x-ndjson": {"schema": _TEXT}}
+    return {
+        "operationId": name,
+        "summary": about,
+        "parameters": [only],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "An answer for every row, in their order.", "content": answers},
+            **_problems(*_WRONG),
+        },
+    }
+
+
+def _bodies(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of a JSON body, and of the parts of a form."""
     columns = {
         column: {"anyOf": [_MEDIA, {"type": "array"}, _TEXT, {"type": "null"}]}
         if kind == "signal"
@@ -130,44 +168,7 @@ def _work(name: str, about: str, model: Model) -> dict[str, Any]:
         column: {"type": "string", "format": "binary"} if kind in MEDIA else _TEXT
         for column, kind in model.modalities.items()
     }
-    line = json.dumps(row, ensure_ascii=False)
-    reply = {
-        "type": "object",
-        "properties": {
-            "model": _TEXT,
-            "answers": {"type": "array"},
-            "unreadable": {"type": "array", "items": {"type": "object"}},
-            "absent": _STRINGS,
-        },
-        "required": ["model", "answers", "unreadable", "absent"],
-    }
-    content = {
-        "application/json": {"schema": body, "example": {"rows": [row]}},
-        "application/x-ndjson": {"schema": _TEXT, "example": f"{line}\n{{}}\n"},
-        "multipart/form-data": {"schema": {"type": "object", "properties": parts}},
-    }
-    only = {
-        "name": "streams",
-        "in": "query",
-        "description": "The only streams to look at, with commas between.",
-        "schema": _TEXT,
-    }
-    return {
-        "operationId": name,
-        "summary": about,
-        "parameters": [only],
-        "requestBody": {"required": True, "content": content},
-        "responses": {
-            "200": {
-                "description": "An answer for every row, in their order.",
-                "content": {
-                    "application/json": {"schema": reply},
-                    "application/x-ndjson": {"schema": _TEXT},
-                },
-            },
-            **_problems(*_WRONG),
-        },
-    }
+    return body, parts
 
 
 def _get(name: str, about: str, schema: dict[str, Any] | None) -> dict[str, Any]:

@@ -43,6 +43,8 @@ async def asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data
         head = await reader.readuntil(b"\r\n\r\n")
         length = head.lower().partition(CONTENT)[2].partition(b"\r\n")[0]
         await reader.readexactly(int(length))
+        if b"connection: close" in head.lower():
+            writer.close()
     except (OSError, asyncio.IncompleteReadError):
         raise Gone from None
     return int(head[9:12])
@@ -71,9 +73,9 @@ async def closed(port: int, bodies: list[bytes], clients: int, seconds: float, s
             seen.seconds.setdefault(status, []).append(perf_counter() - began)
             number += clients
             if status == 503:
-                link[1].close()
-                link = None
                 await asyncio.sleep(0.01)
+            if link[1].is_closing():
+                link = None
         if link is not None:
             link[1].close()
 
@@ -98,7 +100,8 @@ async def opened(port: int, bodies: list[bytes], rate: float, seconds: float, se
             seen.lost += 1
             return
         seen.seconds.setdefault(status, []).append(perf_counter() - began)
-        idle.append(link)
+        if not link[1].is_closing():
+            idle.append(link)
 
     start = perf_counter()
     number = 0

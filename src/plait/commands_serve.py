@@ -28,7 +28,9 @@ AllowHost = Annotated[
 ]
 MaxBody = Annotated[float, typer.Option(help="Megabytes of a request's body.")]
 MaxRows = Annotated[int, typer.Option(help="Rows of a request.")]
-Queue = Annotated[int, typer.Option(help="Requests at work or waiting; more are refused with 503.")]
+Queue = Annotated[
+    int, typer.Option(help="Requests at work or waiting; more are refused with 503. 0: 8 a core.")
+]
 Timeout = Annotated[float, typer.Option(help="Seconds for an answer.")]
 WaitMs = Annotated[float, typer.Option(help="Milliseconds that a row may wait for others.")]
 Batch = Annotated[int, typer.Option(help="Rows answered at one time.")]
@@ -49,7 +51,7 @@ def serve(
     allow_host: AllowHost = [],  # noqa: B006 - typer copies it
     max_body_mb: MaxBody = 32.0,
     max_rows: MaxRows = 1024,
-    queue: Queue = 24,
+    queue: Queue = 0,
     timeout: Timeout = 30.0,
     wait_ms: WaitMs = 2.0,
     batch: Batch = 16,

@@ -203,7 +203,7 @@ def test_a_golden_row_too_large_for_an_example(server, monkeypatch):
         ({"token": "with a blank in the middle"}, "token: expected at least 16"),
         ({"token": "ä" * 20}, "token: expected at least 16"),
         ({"port": 70_000}, "port=70000: expected 0 to 65535."),
-        ({"queue": 0}, "queue=0: expected a number over 0.001."),
+        ({"queue": -1}, "queue=-1: expected a number over 0.001."),
         ({"timeout": float("nan")}, "timeout=nan: expected a number"),
         ({"wait_ms": -1.0}, "wait_ms=-1.0: expected a number over 0."),
     ],
@@ -215,7 +215,7 @@ def test_options_that_are_refused(named, told):
 
 def test_all_options_are_told_together():
     with pytest.raises(ConfigError, match="2 options are wrong"):
-        Options(host="0.0.0.0", queue=0)
+        Options(host="0.0.0.0", queue=-1)
 
 
 def test_the_file_of_a_token(tmp_path):

@@ -9,6 +9,7 @@ from plait.devices import cores
 from plait.errors import ConfigError
 
 SHORTEST_TOKEN = 16
+EACH_CORE = 8
 _LONGEST_FILE = 4096
 _ANY = ("0.0.0.0", "::")
 
@@ -26,7 +27,8 @@ class Options:
         max_pending_mb: megabytes of all bodies that are held at one time.
         max_rows: rows of a request.
         max_values: JSON values of a request.
-        queue: requests at work or waiting; one more is refused with 503.
+        queue: requests at work or waiting; one more is refused with 503. 0: eight for each core, which
+            keeps them all busy, and the wait short.
         connections: open connections; one more is closed.
         head_seconds: time for a request's head to arrive.
         body_seconds: time for its body to arrive.
@@ -34,7 +36,7 @@ class Options:
         drain_seconds: time that accepted requests get to finish after SIGTERM.
         wait_ms: how long a row may wait for others, to be answered with them.
         batch: rows answered at one time.
-        decoders: requests whose cells are decoded at one time.
+        decoders: requests whose cells are decoded at one time; 0: one for each core.
         workers: batches answered at one time.
     """
 
@@ -46,7 +48,7 @@ class Options:
     max_pending_mb: float = 256.0
     max_rows: int = 1024
     max_values: int = 1_000_000
-    queue: int = 24
+    queue: int = 0
     connections: int = 512
     head_seconds: float = 10.0
     body_seconds: float = 20.0
@@ -60,6 +62,8 @@ class Options:
     def __post_init__(self) -> None:
         if not self.decoders:
             object.__setattr__(self, "decoders", cores())
+        if not self.queue:
+            object.__setattr__(self, "queue", EACH_CORE * cores())
         problems = []
         for field in fields(self):
             value = getattr(self, field.name)

@@ -37,6 +37,7 @@ Batch = Annotated[int, typer.Option(help="Rows answered at one time.")]
 Workers = Annotated[int, typer.Option(help="Batches answered at one time.")]
 Threads = Annotated[int, typer.Option(help="Threads of each graph.")]
 Drain = Annotated[float, typer.Option(help="Seconds that accepted requests get after SIGTERM.")]
+Page = Annotated[bool, typer.Option("--page", help="Also a web page, under /page.")]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")
 ]
@@ -58,6 +59,7 @@ def serve(
     workers: Workers = 1,
     threads: Threads = 1,
     drain_seconds: Drain = 30.0,
+    page: Page = False,
     log_level: LogLevel = "info",
 ) -> None:
     """Answer over HTTP with exported models, on this machine alone unless told otherwise.
@@ -79,6 +81,7 @@ def serve(
         batch=batch,
         workers=workers,
         drain_seconds=drain_seconds,
+        page=page,
     )
     from plait.serve.models import Models
 

@@ -66,7 +66,9 @@ def test_every_route_asks_for_the_token(guarded, headers):
         what = "a wrong token" if len(headers) and headers != WRONG["empty"] else "no token"
         if headers not in (WRONG["scheme"], WRONG["no basic"]):
             assert got.error == f"{what} was sent; send  Authorization: Bearer TOKEN"
-        assert got.headers["www-authenticate"] == 'Bearer realm="plait", Basic realm="plait"'
+        assert got.headers["www-authenticate"] == 'Bearer realm="plait"'
+        browser = guarded.ask(method, path, None, {**headers, "Accept": "text/html,*/*"})
+        assert browser.headers["www-authenticate"] == 'Basic realm="plait"'
 
 
 def test_the_token_lets_in(guarded):

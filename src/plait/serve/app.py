@@ -35,6 +35,10 @@ def build(service: Service) -> App:
     _add_state(app, service)
     _add_docs(app, service)
 
+    if service.options.page:
+        from plait.serve import page as web  # gradio takes seconds to import
+
+        web.mount(app, service)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _failed)

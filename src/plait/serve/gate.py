@@ -61,6 +61,10 @@ class Gate:
 
         try:
             self._check(scope, dict(scope["headers"]))
+            if scope["type"] == "http" and scope["path"].startswith("/page/"):
+                from plait.serve.page import without_addresses
+
+                receive = await without_addresses(scope, receive, self.service.options.max_body)
             await self.app(scope, receive, marked)
         except Problem as problem:
             await _refuse(problem, scope, marked)
@@ -92,11 +96,13 @@ class Gate:
             given = _token(headers.get(b"authorization", b""))
             if given is None or not options.is_token(given):
                 what = "no token" if given is None else "a wrong token"
+                # A browser asks for a password where this says so, and only where it says that first.
+                scheme = "Basic" if b"text/html" in headers.get(b"accept", b"") else "Bearer"
                 raise Problem(
                     401,
                     "no_token",
                     f"{what} was sent; send  Authorization: Bearer TOKEN",
-                    {"WWW-Authenticate": 'Bearer realm="plait", Basic realm="plait"'},
+                    {"WWW-Authenticate": f'{scheme} realm="plait"'},
                 )
         if scope["type"] == "http" and path.endswith(WORK):
             self._admit()

@@ -85,7 +85,7 @@ class Server:
             build(service),
             http=protocol,
             ws="none",
-            lifespan="off",
+            lifespan="on" if options.page else "off",
             log_config=None,
             access_log=False,
             server_header=False,
@@ -150,6 +150,16 @@ class Server:
             log.info("draining", extra={"told": {"admitted": self.service.admitted}})
             await asyncio.sleep(GRACE)
             self._listener.should_exit = True
+            await self._end_streams()
+
+    async def _end_streams(self) -> None:
+        """Close what the web page keeps open to hear of answers, once they are all told."""
+        while self.service.options.page and self._listener.server_state.connections:
+            await asyncio.sleep(GRACE)
+            for connection in list(self._listener.server_state.connections):
+                path = (getattr(connection, "scope", None) or {}).get("path", "")
+                if path.startswith("/page/") and not self.service.admitted:
+                    connection.transport.abort()
 
     async def _reload(self) -> None:
         for model in self.service.models:

@@ -38,6 +38,7 @@ class Options:
         batch: rows answered at one time.
         decoders: requests whose cells are decoded at one time; 0: one for each core.
         workers: batches answered at one time.
+        page: whether there is a web page, under ``/page``.
     """
 
     host: str = "127.0.0.1"
@@ -58,6 +59,7 @@ class Options:
     batch: int = 16
     decoders: int = 0
     workers: int = 1
+    page: bool = False
 
     def __post_init__(self) -> None:
         if not self.decoders:

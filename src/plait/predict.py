@@ -108,7 +108,7 @@ class Predictor(Answerer):
             for start, rows, prepared in self._chunks(
                 open_table(source, root=root, empty=True), Silent()
             ):
-                parts.append(self.vectors(prepared, rows))
+                parts.append(self._vectors(prepared, rows))
                 note(quarantine, prepared, start)
                 absent = prepared.absent
         warn(quarantine, absent)
@@ -228,8 +228,7 @@ class Predictor(Answerer):
             yield start, rows, self.frozen.encode(prepared)
 
     @torch.no_grad()
-    def vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:
-        """The fused vectors of prepared rows, what frozen encoders read being encoded already."""
+    def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:
         parts = [
             self.model.fuse(self.model.encode(collate(prepared.columns, part))).vector.numpy()
             for part in np.array_split(np.arange(rows), max(1, -(-rows // 256)))

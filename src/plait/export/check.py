@@ -116,7 +116,7 @@ def _check_vectors(
 ) -> None:
     """Check that both give the same fused vectors, to 1e-4 of the largest number in them or of 1."""
     encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine()))
-    want = model.vectors(encoded, rows)
+    want = model._vectors(encoded, rows)
     with _told():
         got = runtime.graphs.vectors(columns, rows)
     gap = float(_gaps(got, want).max()) / max(1.0, float(np.abs(want).max()))

@@ -67,7 +67,6 @@ def mount(app: Any, service: Service) -> None:
     except ImportError:
         raise MissingExtra("the web page", "ui", "gradio") from None
     i18n = gradio.I18n(**_WORDS, **{"zh-CN": _WORDS["zh"]})
-    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["monospace"]}
     gradio.mount_gradio_app(
         app,
         _blocks(gradio, service, i18n),
@@ -81,7 +80,7 @@ def mount(app: Any, service: Service) -> None:
         run_history=False,
         footer_links=[],
         i18n=i18n,
-        theme=gradio.themes.Base(**fonts),
+        theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
     )
 
 

@@ -63,7 +63,7 @@ class Service:
         self,
         kind: Kind,
         name: str | None,
-        headers: Mapping[bytes, bytes],
+        headers: dict[bytes, bytes],
         receive: Receive,
         shown: str | None,
     ) -> tuple[bytes, bytes]:

@@ -30,7 +30,8 @@ class Measurement:
 MEASUREMENTS: dict[str, Measurement] = {
     "startup": Measurement("startup:measure", "import plait; plait --help", 0.3),
     "single_row": Measurement("single_row:measure", "one row through a loaded Predictor", 0.5),
-    "runtime": Measurement("runtime:measure", "an exported model against bare sessions", 3),
+    "runtime": Measurement("runtime:measure", "an exported model against bare sessions", 4),
+    "int8": Measurement("int8:measure", "exported models in 8-bit numbers", 12),
     "contributions": Measurement(
         "contributions:measure", "what each stream adds, against one plain pass", 1
     ),

@@ -48,6 +48,9 @@ def measure(bench: Bench) -> list[Line]:
     ]
     lines += [line.on(source.name) for line in singles(bench, model, runtime, bare, rows, warm)]
     lines += [line.on(source.name) for line in batches(bench, runtime, bare, rows)]
+    lines += [line.on(source.name) for line in fewer(bench, runtime, rows[:32])]
+    again = Runtime(bench.work / "app", threads=1, kept=1000)
+    lines += [line.on(source.name) for line in repeated(bench, runtime, again, rows[:32])]
     return lines
 
 
@@ -116,6 +119,55 @@ def batches(bench: Bench, runtime: Runtime, bare: "Bare", rows: list[Row]) -> li
             )
         )
     return lines
+
+
+def fewer(bench: Bench, runtime: Runtime, rows: list[Row]) -> list[Line]:
+    """The same batch with two modalities, and with one: what is missing is not paid for."""
+    cases = {
+        count: [
+            {name: row[name] if name in SHOWN[:count] else None for name in SHOWN} for row in rows
+        ]
+        for count in (4, 2, 1)
+    }
+    times: dict[int, list[float]] = {count: [] for count in cases}
+    for _ in range(bench.few(30, 5)):
+        for count, batch in cases.items():
+            times[count].append(timed(runtime.answer, batch))
+    whole = median(times[4])
+    bench.say(
+        f"  batch of {len(rows)}, ms: " + str({n: round(median(t), 2) for n, t in times.items()})
+    )
+    return [
+        Line(
+            f"runtime, batch of {len(rows)}, {count} of 4 present",
+            f"milliseconds of Runtime.answer with {', '.join(SHOWN[:count])}",
+            value=median(times[count]),
+            unit="ms",
+            reference=whole,
+            against="with all four, in turn",
+            promise=at_most(1, "ratio"),
+        )
+        for count in (2, 1)
+    ]
+
+
+def repeated(bench: Bench, runtime: Runtime, keeping: Runtime, rows: list[Row]) -> list[Line]:
+    """The same rows again and again, with encoder outputs kept and without."""
+    ways: dict[str, list[float]] = {"kept": [], "plain": []}
+    for _ in range(bench.few(30, 5)):
+        ways["kept"].append(timed(keeping.answer, rows))
+        ways["plain"].append(timed(runtime.answer, rows))
+    ours, floor = (median(times[1:]) for times in ways.values())
+    return [
+        Line(
+            f"runtime, batch of {len(rows)} seen before, kept=1000",
+            "milliseconds of Runtime.answer on rows whose encoder outputs are kept",
+            value=ours,
+            unit="ms",
+            reference=floor,
+            against="with nothing kept, in turn",
+        )
+    ]
 
 
 def timed(call: Any, rows: list[Row]) -> float:

@@ -287,3 +287,30 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, told.out, told.err
 
     return call
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Runs of a comparison happen in this process, and resamples are few; the jobs that were run."""
+    from plait.comparison import compare, data, run
+    from plait.comparison.jobs import finished, path_of
+
+    done: list[Any] = []
+
+    def run_all(folder: Any, jobs: Any, parallel: Any, reporter: Any) -> list[Any]:
+        ready = data.load(folder)
+        results = []
+        for job in jobs:
+            found = finished(folder, job)
+            if found is None:
+                done.append(job)
+                found = run.attempt(ready, job)
+                path_of(folder, job).parent.mkdir(exist_ok=True)
+                run.write(path_of(folder, job), found)
+            results.append(found)
+        return results
+
+    monkeypatch.setattr(compare, "run_all", run_all)
+    monkeypatch.setattr(compare, "time_rows", lambda folder, jobs, reporter: {})
+    monkeypatch.setattr(compare, "RESAMPLES", dict.fromkeys(compare.RESAMPLES, 50))
+    return done

@@ -398,7 +398,7 @@ def test_a_rate_of_zero_freezes_an_encoder():
 
 @pytest.mark.parametrize("stop", [2, 4, 5, 8])
 @pytest.mark.parametrize("name", METHODS)
-def test_a_resumed_run_ends_at_the_same_bits(tmp_path, name, stop):
+def test_a_resumed_run_ends_at_the_same_bits(tmp_path, name, stop, unwatched):
     whole, resumed = ends_at_the_same_bits(
         tmp_path, stop, {"balance": name, "epochs": 3}, fusion="late" if stop == 4 else "concat"
     )
@@ -407,13 +407,13 @@ def test_a_resumed_run_ends_at_the_same_bits(tmp_path, name, stop):
 
 @pytest.mark.parametrize("options", [{"accumulate": 2}, {"lr_scale": {"two": 0.2}}])
 @pytest.mark.parametrize("name", ["ogm-ge", "agm"])
-def test_it_goes_with_accumulation_and_rates(tmp_path, name, options):
+def test_it_goes_with_accumulation_and_rates(tmp_path, name, options, unwatched):
     ends_at_the_same_bits(tmp_path, 3, {"balance": name, **options})
 
 
 @pytest.mark.parametrize("fusion", ["concat", "hybrid"])
 @pytest.mark.parametrize("name", METHODS)
-def test_it_changes_the_training_and_repeats_itself(name, fusion):
+def test_it_changes_the_training_and_repeats_itself(name, fusion, unwatched):
     def run(**options):
         trainer = make_trainer(seeded(fusion=fusion), epochs=3, **options)
         trainer.run()

@@ -48,7 +48,7 @@ def _cannot_hold(estimator):
     expected_failed_checks=_cannot_hold,
     xfail_strict=False,  # whether float32 sums differ depends on the machine
 )
-def test_the_rules_of_scikit_learn(estimator, check):
+def test_the_rules_of_scikit_learn(estimator, check, unwatched):
     if check.func.__name__ not in LEARNS:
         estimator = clone(estimator).set_params(epochs=1)  # it is shared by all checks
     check(estimator)

@@ -19,6 +19,7 @@ from plait.errors import (
     UnreadableCellsWarning,
 )
 from plait.features import Features, PreparedTable, settings_for
+from plait.golden import TOLERANCE
 from plait.modalities.base import Problem
 from plait.progress import Reporter
 from plait.table.quarantine import Quarantine
@@ -35,10 +36,12 @@ class Answerer(ABC):
     Attributes:
         targets: what is predicted.
         golden: rows with the answers they must give.
+        tolerance: by how much they may differ.
     """
 
     targets: list[Target]
     golden: list[golden.Row]
+    tolerance: float = TOLERANCE
 
     @abstractmethod
     def answer(
@@ -95,7 +98,7 @@ class Answerer(ABC):
         """Answer the golden rows again; returns the largest difference from the saved answers.
 
         Raises:
-            BundleError: the difference is over 1e-4; of numbers, in standard deviations.
+            BundleError: the difference is over `tolerance`; of numbers, in standard deviations.
         """
         worst = 0.0
         scales = {target.name: target.scale for target in self.targets}
@@ -104,10 +107,10 @@ class Answerer(ABC):
             for name, expected in row.scores.items():
                 gap = float(np.abs(scores[name][0] - np.array(expected)).max()) / scales[name]
                 worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
-        if worst > golden.TOLERANCE:
+        if worst > self.tolerance:
             raise BundleError(
                 f"the model's golden rows now give answers that differ by {worst:.2g} from the saved "
-                f"ones, more than {golden.TOLERANCE}. The weights, plait or a library changed."
+                f"ones, more than {self.tolerance}. The weights, plait or a library changed."
             )
         return worst
 

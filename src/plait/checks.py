@@ -10,7 +10,6 @@ from plait.devices import choose_device, cores
 CORE = (
     "plait",
     "numpy",
-    "pyarrow",
     "pillow",
     "soundfile",
     "soxr",
@@ -21,6 +20,7 @@ CORE = (
 )
 
 EXTRAS = {
+    "tables": ("pyarrow", "Parquet, Arrow and frames as tables"),
     "train": ("torch", "fitting models"),
     "export": ("onnx", "exporting models"),
     "runtime": ("onnxruntime", "answering with exported models"),

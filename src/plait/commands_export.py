@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plait.commands import AsJson, BundleArg, Quiet, _print_json, _reporter, app, say
+from plait.commands import AsJson, BundleArg, Quiet, Root, _print_json, _reporter, app, say
 from plait.commands import out as console
 
 
@@ -13,6 +13,23 @@ from plait.commands import out as console
 def export(
     bundle: BundleArg,
     output: Annotated[str, typer.Option("--out", "-o", help="Folder to export to.")],
+    single: Annotated[
+        bool, typer.Option("--single", help="Write everything as one graph, model.onnx, too.")
+    ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="In 8-bit numbers: about a third of the size.")
+    ] = False,
+    table: Annotated[
+        str | None, typer.Option(help="Table with answers that tells what --int8 costs.")
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(help="Table whose rows fix the scales of --int8; without, they are dynamic."),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="Of the metric, that --int8 may cost at most.")
+    ] = 0.01,
+    root: Root = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -25,7 +42,17 @@ def export(
     from plait.export import export as export_model
     from plait.predict import load
 
-    found = export_model(load(bundle), output, reporter=_reporter(quiet))
+    found = export_model(
+        load(bundle),
+        output,
+        single=single,
+        int8=int8,
+        calibrate=calibrate,
+        table=table,
+        root=root,
+        max_drop=max_drop,
+        reporter=_reporter(quiet),
+    )
     if as_json:
         _print_json(asdict(found))
         return
@@ -35,3 +62,7 @@ def export(
         f"Its scores differ from the fitted model's by {found.golden:.1e} at most on golden rows, and "
         f"by {found.random:.1e} on random ones, whichever streams are missing",
     )
+    if found.whole is not None:
+        say(console, f"That is before int8 ({found.int8}), {found.whole:.1f} MB")
+    for one in found.costs:
+        say(console, f"{one.told()}: {one.drop:+.4f} lost")

@@ -73,7 +73,7 @@ class MissingExtra(PlaitError):
         )
 
 
-_TRAINING = frozenset({"torch", "accelerate", "safetensors", "sklearn", "tensorboard"})
+_TRAINING = frozenset({"torch", "accelerate", "pyarrow", "safetensors", "sklearn", "tensorboard"})
 
 
 def training_extra(error: ImportError) -> MissingExtra | None:

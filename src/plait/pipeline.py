@@ -114,7 +114,7 @@ def _fit(
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
     prepared.quarantine.check(
         config.max_unreadable,
-        {name: table.rows - table.data[name].null_count for name in features.modalities},
+        {name: table.rows - table.arrow()[name].null_count for name in features.modalities},
     )
     _tell_unreadable(prepared, reporter)
     plan = with_decoders(plan, config, features, prepared.columns, data.train)

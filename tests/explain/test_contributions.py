@@ -1,7 +1,7 @@
 """Contributions of a fitted model against the same subsets asked for one by one."""
 
 import json
-from functools import partial
+from functools import cache, partial
 from itertools import permutations
 
 import numpy as np
@@ -40,6 +40,7 @@ def asked(several, braid):
 
 def by_orders(streams, value):
     """The Shapley value as the mean over all orders of arrival."""
+    value = cache(value)
     total = dict.fromkeys(streams, 0.0)
     orders = list(permutations(streams))
     for order in orders:

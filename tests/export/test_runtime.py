@@ -247,6 +247,7 @@ def run_blocked(names, code, *arguments):
 
 
 HEAVY = {"torch", "transformers", "accelerate", "safetensors", "sklearn", "tensorboard", "onnx"}
+HEAVY |= {"pyarrow", "pandas"}
 
 
 def test_it_runs_where_there_is_no_torch(full_app, fitted, braid):
@@ -275,6 +276,42 @@ def test_the_command_line_predicts_where_there_is_no_torch(full_app, fitted, bra
         assert got == list(fitted[0].predict(braid / "test.csv"))
     done = run_blocked(HEAVY, code, "checks", full_app[1])
     assert "answered alike to" in done.stdout, done.stderr
+
+
+COMMAND = "from plait.cli import main; sys.argv[0] = 'plait'; main()"
+
+
+def test_without_torch_a_fit_says_what_to_install(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("a,label\n" + "1,x\n2,y\n" * 20)
+    for absent in ({"torch", "accelerate"}, {"pyarrow"}):
+        done = run_blocked(
+            absent, COMMAND, "fit", str(table), "--target", "label", "--out", str(tmp_path / "r")
+        )
+        assert done.returncode
+        assert 'pip install "plait[train]"' in done.stderr + done.stdout
+        assert "Traceback" not in done.stderr
+
+
+def test_without_pyarrow_parquet_says_what_to_install(plain_app, tmp_path):
+    (tmp_path / "t.parquet").write_bytes(b"PAR1")
+    done = run_blocked({"pyarrow"}, COMMAND, "predict", plain_app[1], tmp_path / "t.parquet")
+    assert done.returncode
+    told = " ".join(done.stderr.split())
+    assert "t.parquet needs the package pyarrow, which is not installed. Install it with:" in told
+    assert 'pip install "plait[tables]"' in told
+    (tmp_path / "t.csv").write_text("price\n1\n")
+    done = run_blocked(
+        {"pyarrow"},
+        COMMAND,
+        "predict",
+        plain_app[1],
+        tmp_path / "t.csv",
+        "-o",
+        tmp_path / "a.parquet",
+    )
+    told = " ".join(done.stderr.split())
+    assert "a.parquet' needs the package pyarrow" in told
 
 
 def test_without_onnxruntime_it_says_what_to_install(plain_app):

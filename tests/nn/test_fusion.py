@@ -217,36 +217,6 @@ def test_it_can_lay_images_out_by_channels(name):
     close(part.to(memory_format=torch.channels_last)(tokens).vector, want)
 
 
-class Exportable(torch.nn.Module):
-    """A fusion whose answer is plain tensors."""
-
-    def __init__(self, fusion):
-        super().__init__()
-        self.fusion = fusion
-
-    def forward(self, values, masks):
-        fused = self.fusion({key: Tokens(values[key], masks[key]) for key in self.fusion.streams})
-        return parts_of(fused)
-
-
-@pytest.mark.parametrize("name", FUSIONS)
-def test_torch_export_gives_the_same_answers_for_any_batch(name, unwatched):
-    part = Exportable(make(name, 3)).eval()
-    tokens = streams_of(part.fusion)
-    values = {key: stream.values for key, stream in tokens.items()}
-    masks = {key: stream.mask for key, stream in tokens.items()}
-    rows = torch.export.Dim("rows", min=2, max=64)
-    shapes = {key: {0: rows} for key in tokens}
-    program = torch.export.export(part, (values, masks), dynamic_shapes=(shapes, dict(shapes)))
-    few = [{key: value[:4] for key, value in group.items()} for group in (values, masks)]
-    exported = program.module()
-    for batch in ((values, masks), few):
-        got, want = exported(*batch), part(*batch)
-        assert got.keys() == want.keys()
-        for key in want:
-            close(got[key], want[key])
-
-
 @pytest.mark.parametrize("name", FUSIONS)
 def test_it_is_used_alone_in_a_line(name):
     tokens = {

@@ -199,16 +199,3 @@ def test_save_and_load_gives_the_same_answers():
         torch.equal(a, b)
         for a, b in zip(model(columns).values(), twin(columns).values(), strict=True)
     )
-
-
-def test_torch_export_gives_the_same_answers(unwatched):
-    model, columns = make("attention").eval(), batch()
-    model.encoders[1] = model.encoders[0]
-    rows = torch.export.Dim("rows", min=2, max=64)
-    shapes = ({name: ColumnBatch({0: rows}, {0: rows}) for name in columns},)
-    program = torch.export.export(model, (columns,), dynamic_shapes=shapes)
-    few = {
-        name: ColumnBatch(column.values[:3], column.mask[:3]) for name, column in columns.items()
-    }
-    for name, want in model(few).items():
-        torch.testing.assert_close(program.module()(few)[name], want, atol=1e-5, rtol=1e-5)

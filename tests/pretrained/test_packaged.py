@@ -136,6 +136,26 @@ def test_every_weight_of_the_image_classifier_is_in_a_block(
     assert held == {id(weight) for weight in backbone.parameters()}
 
 
+def test_the_settled_image_classifier_answers_as_the_package_does(
+    classifier: tuple[Checkpoint, Backbone],
+) -> None:
+    """Folded norms and padding change nothing but the time; the weights kept are the checkpoint's."""
+    found, backbone = classifier
+    settled = open_backbone("image", found, EFFICIENTNET.state(found.folder)).eval()
+    settled.settle()
+    settled.settle()  # once is enough, and twice does no harm
+    pixels = torch.randint(0, 256, (3, 224, 224, 3), dtype=torch.uint8)
+    column = ColumnBatch(pixels, torch.tensor([True, True, False]))
+    with torch.inference_mode():
+        expected, got = backbone(column), settled(column)
+    assert torch.equal(got.mask, expected.mask)
+    assert torch.allclose(got.values, expected.values, atol=1e-3 * expected.values.std().item())
+    assert settled.weights().keys() == backbone.weights().keys()
+    assert all(
+        torch.equal(settled.weights()[name], kept) for name, kept in backbone.weights().items()
+    )
+
+
 def test_weights_that_are_not_the_tested_ones(
     classifier: tuple[Checkpoint, Backbone], tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from plait.errors import SchemaError
 from plait.media import Media
 from plait.modalities.base import Settings
+from plait.table import arrow
 from plait.table import columns as column_facts
 from plait.table.schema import Schema, propose
 from plait.table.source import open_table
@@ -352,7 +353,7 @@ def test_a_named_column_must_hold_something():
 def test_long_tables_are_counted_in_runs(monkeypatch):
     monkeypatch.setattr(column_facts, "LOOKED_AT", 1000)
     monkeypatch.setattr(column_facts, "_RUN", 100)
-    monkeypatch.setattr(column_facts, "_WINDOW", 300)
+    monkeypatch.setattr(arrow, "WINDOW", 300)
     chunks = [
         pa.table({"a": [None, *range(i, i + 499)], "t": ["x" * 300] * 500})
         for i in range(0, 5000, 500)

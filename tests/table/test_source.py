@@ -18,8 +18,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from plait.errors import TableError
-from plait.table import delimited, objects, spill
-from plait.table.source import Table, open_table
+from plait.table import delimited, header, objects, spill
+from plait.table.arrow_tables import ArrowTable
+from plait.table.header import read_header
+from plait.table.places import cache_folder, cache_key
+from plait.table.source import open_table
 
 ROWS = [
     {"text": "good, really", "note": "a", "kind": "x"},
@@ -381,7 +384,7 @@ def test_a_file_without_permission(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(delimited, "read_header", refuse)
+    monkeypatch.setattr(header, "read_header", refuse)
     with pytest.raises(TableError, match=r"a.csv cannot be read: Permission denied."):
         open_table(tmp_path / "a.csv")
 
@@ -563,7 +566,7 @@ def test_json_types_are_chosen_over_the_whole_file(tmp_path, monkeypatch):
     path = tmp_path / "t.jsonl"
     path.write_text("\ufeff" + "\n".join(map(json.dumps, rows)), encoding="utf-8")
     table, _ = objects.read_json_lines(path, tmp_path, None, block=200)
-    table = Table(table, None, False, "t")
+    table = ArrowTable(table, None, False, "t")
     assert table.cells("a", np.array([0, 99])) == [1.0, 2.5]
     assert table.cells("b", np.array([0, 99])) == ["1", "z"]
     assert table.cells("s", np.array([0, 99])) == [{"x": 1, "y": None}, {"x": None, "y": "q"}]
@@ -586,11 +589,11 @@ def _big_csv(path, rows=20_000):
 
 def test_a_csv_streams_in_blocks(tmp_path):
     path = _big_csv(tmp_path / "big.csv", 2000)
-    header = delimited.read_header(path)
-    batches = list(delimited.read_batches(path, header, block=512))
+    first = read_header(path)
+    batches = list(delimited.read_batches(path, first, block=512))
     assert len(batches) > 50
     assert sum(batch.num_rows for batch in batches) == 2000
-    table = Table(pa.Table.from_batches(batches), None, False, "t")
+    table = ArrowTable(pa.Table.from_batches(batches), None, False, "t")
     assert table.cells("a") == [str(i) for i in range(2000)]
     assert table.cells("b", np.array([1999, 0])) == ["cell 1999\nof row", "cell 0\nof row"]
 
@@ -598,7 +601,7 @@ def test_a_csv_streams_in_blocks(tmp_path):
 def test_a_row_longer_than_the_block_is_read(tmp_path):
     path = tmp_path / "long.csv"
     path.write_text("a,b\n" + "1,2\n" * 300 + "3," + "x" * 5000 + "\n" + "4,5\n" * 300)
-    batches = list(delimited.read_batches(path, delimited.read_header(path), block=128))
+    batches = list(delimited.read_batches(path, read_header(path), block=128))
     cells = [cell for batch in batches for cell in batch.column(1).to_pylist()]
     assert cells == ["2"] * 300 + ["x" * 5000] + ["5"] * 300
 
@@ -610,11 +613,11 @@ def test_a_row_longer_than_all_blocks_is_explained(tmp_path, monkeypatch):
     with pytest.raises(
         TableError, match="after row 300 comes a row of more than 0 MiB. A quote that"
     ):
-        list(delimited.read_batches(path, delimited.read_header(path), block=128))
+        list(delimited.read_batches(path, read_header(path), block=128))
 
 
 def test_a_wrong_byte_far_into_a_file_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_SCAN", 64)
+    monkeypatch.setattr(header, "SCAN", 64)
     path = tmp_path / "late.csv"
     good = "a,b\n" + "é,ü\n" * 20_000
     path.write_bytes(good.encode() + b"x,\xff\n" + good.encode())
@@ -655,8 +658,8 @@ def test_large_tables_live_on_disk_and_open_again_at_once(ending, tmp_path, monk
 def test_a_damaged_cache_file_is_written_anew(tmp_path):
     path, cache = tmp_path / "a.csv", tmp_path / "cache"
     path.write_text("a\n" + "x" * 100 + "\n")
-    folder = spill.cache_folder(cache)
-    key = spill.cache_key(path, ".csv")
+    folder = cache_folder(cache)
+    key = cache_key(path, ".csv")
     folder.mkdir()
     (folder / f"{key}.arrow").write_bytes(b"half")
     assert open_table(path, cache=cache).rows == 1
@@ -726,12 +729,12 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
 
 
 def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
-    assert spill.cache_folder(None) == tmp_path / "plait-cache" / "tables"
+    assert cache_folder(None) == tmp_path / "plait-cache" / "tables"
     monkeypatch.delenv("PLAIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert spill.cache_folder(None) == tmp_path / "plait" / "tables"
+    assert cache_folder(None) == tmp_path / "plait" / "tables"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert spill.cache_folder(None) == Path.home() / ".cache/plait/tables"
+    assert cache_folder(None) == Path.home() / ".cache/plait/tables"
 
 
 def test_damaged_offsets_in_an_arrow_file_are_refused(tmp_path):

@@ -108,7 +108,7 @@ def prepare(
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
     prepared.quarantine.check(
         config.max_unreadable,
-        {name: table.rows - table.data[name].null_count for name in features.modalities},
+        {name: table.rows - table.arrow()[name].null_count for name in features.modalities},
     )
     tested = features.prepare(test, settings_for(test, config), store=Store(), reporter=reporter)
     frozen = frozen_of(ground, config)

@@ -39,8 +39,8 @@ from plait.model import Model
 from plait.predict import Predictor
 from plait.progress import Stage
 from plait.store import PreparedColumn
+from plait.table.arrow_tables import ArrowTable
 from plait.table.quarantine import Quarantine
-from plait.table.source import Table
 from plait.task import Data
 from plait.tokens import ColumnBatch, Tokens
 
@@ -103,7 +103,9 @@ def perform(ready: Ready, job: Job) -> dict[str, Any]:
     """Train and measure; returns JSON values."""
     plan = plan_for(ready.plan, job)
     config = check_fit(config_for(ready.config, job), plan, ready.features, ready.targets)
-    empty = Table(pa.table({}), None, False, "the training table")  # its cells are prepared already
+    empty = ArrowTable(
+        pa.table({}), None, False, "the training table"
+    )  # its cells are prepared already
     data = Data(
         empty, ready.schema, ready.targets, ready.encoded, ready.train, ready.validation, []
     )

@@ -1,6 +1,7 @@
 """A batch's inputs as numbers a gradient can be taken by: pixels, steps, fields, embedded ids."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from typing import Any, Literal
 
 import torch
@@ -69,6 +70,19 @@ class Inputs:
             name: _baseline(values, self.mask[name], kinds[name])
             for name, values in self.values.items()
         }
+
+    def repeated(self, times: int) -> "Inputs":
+        """The same rows so many times over, one copy after the other, for values of that many."""
+
+        def again(values: Tensor) -> Tensor:
+            return values.repeat(times, *[1] * (values.ndim - 1))
+
+        wide = copy(self)
+        wide.mask = {name: again(mask) for name, mask in self.mask.items()}
+        wide.batch = {
+            name: ColumnBatch(again(self.batch[name].values), wide.mask[name]) for name in self._ids
+        }
+        return wide
 
     def encode(
         self,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
+from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
 from plait.explain.path import Inputs, Kind, answer_score, answered, kind_of
@@ -99,21 +100,45 @@ def integrated(
         score = answer_score(target, scores, answers)
         base = answer_score(target, inputs.scores(inputs.base, place), answers)
     slopes = {name: torch.zeros_like(values) for name, values in inputs.values.items()}
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    for point, weight in zip(((points + 1) / 2).tolist(), (weights / 2).tolist(), strict=True):
-        at = {
-            name: torch.lerp(inputs.base[name], values, point).requires_grad_()
-            for name, values in inputs.values.items()
-        }
-        total = answer_score(target, inputs.scores(at, place), answers).sum()
-        found = torch.autograd.grad(total, list(at.values()), allow_unused=True)
-        for name, slope in zip(at, found, strict=True):
-            if slope is not None:
-                slopes[name] += weight * slope
+    points, weights = (torch.from_numpy(part).float() for part in leggauss(steps))
+    together = max(1, BATCH // max(1, len(score)))
+    for first in range(0, steps, together):
+        now = slice(first, first + together)
+        for name, slope in _slopes(
+            inputs, (points[now] + 1) / 2, weights[now] / 2, target, place, answers
+        ).items():
+            slopes[name] += slope
     maps = {
         name: (inputs.values[name] - inputs.base[name]) * slope for name, slope in slopes.items()
     }
     return maps, score, base, inputs
+
+
+def _slopes(
+    inputs: Inputs,
+    points: Float[Tensor, " points"],
+    weights: Float[Tensor, " points"],
+    target: Target,
+    place: int,
+    answers: Shaped[Tensor, "batch ..."],
+) -> dict[str, Tensor]:
+    """The weighed sum of the slopes at some points of the path, all of them in one pass."""
+    many = len(points)
+    wide = inputs.repeated(many)
+    at = {}
+    for name, values in inputs.values.items():
+        along = points.reshape(-1, *[1] * values.ndim)
+        path = torch.lerp(inputs.base[name][None], values[None], along)
+        at[name] = path.flatten(0, 1).requires_grad_()
+    again = answers.repeat(many, *[1] * (answers.ndim - 1))
+    scores = answer_score(target, wide.scores(at, place), again)
+    total = (scores.unflatten(0, (many, -1)) * weights[:, None]).sum()
+    found = torch.autograd.grad(total, list(at.values()), allow_unused=True)
+    slopes = {}
+    for name, slope in zip(at, found, strict=True):
+        if slope is not None:
+            slopes[name] = slope.unflatten(0, (many, -1)).sum(dim=0)
+    return slopes
 
 
 def pooled(values: Tensor, kind: Kind) -> Tensor:

@@ -4,16 +4,16 @@ app.json             format version, plait version, the model's stamp, the SHA-2
 graphs.json          streams in the order of the fusion's inputs, their encoders' graphs, their columns
 encoder_0.onnx ...   prepared cells of one stream to tokens; streams that share an encoder share one
 fusion.onnx          tokens of all streams to each target's scores
+model.onnx           all of it in one graph, where that was asked for
 config.json, schema.json, preprocessing.json, targets.json, golden.json
                      as in the bundle
 README.md            what it is and how to use it
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -24,11 +24,13 @@ from torch import Tensor
 from plait import golden
 from plait.bundle import holds_bundle
 from plait.card import model_card
-from plait.errors import BundleError, ExportError
+from plait.errors import BundleError, ConfigError, ExportError
 from plait.export.check import check_golden, check_random
 from plait.export.convert import check_extra, stamped, to_onnx
+from plait.export.int8 import Cost, check_drop, cost, noted, quantise, stamp_of
 from plait.export.parts import EncoderPart, FusionPart
 from plait.export.samples import id_counts, random_columns
+from plait.export.single import SINGLE, check_single, single_graph
 from plait.loader import collate
 from plait.predict import Predictor
 from plait.progress import Reporter, Silent
@@ -44,6 +46,9 @@ from plait.runtime.graphs import (
 )
 from plait.sealed import EXPORTED
 from plait.store import PreparedColumn
+
+MAX_DROP = 0.01
+"""Of the metric, that int8 may cost: one point."""
 
 RANDOM_ROWS = 24
 """Random rows of the numeric check."""
@@ -61,28 +66,54 @@ class Exported:
     Attributes:
         folder: where it is.
         megabytes: of all of its files.
-        golden: the largest difference between fitted and exported scores on the golden rows.
+        golden: the largest difference between fitted and exported scores on the golden rows, in float32.
         random: the same on random prepared arrays.
+        int8: ``dynamic`` or ``static`` where that was asked for.
+        whole: megabytes in float32, then.
+        costs: what int8 costs each target, then.
     """
 
     folder: str
     megabytes: float
     golden: float
     random: float
+    int8: str | None = None
+    whole: float | None = None
+    costs: list[Cost] = field(default_factory=list)
 
 
-def export(model: Predictor, out: Path | str, *, reporter: Reporter | None = None) -> Exported:
+def export(
+    model: Predictor,
+    out: Path | str,
+    *,
+    single: bool = False,
+    int8: bool = False,
+    calibrate: Any = None,
+    table: Any = None,
+    root: Path | str | None = None,
+    max_drop: float = MAX_DROP,
+    reporter: Reporter | None = None,
+) -> Exported:
     """Write a model's graphs and all that the runtime needs, after checking that both answer alike.
 
     Args:
         out: a folder; an exported model in it is replaced.
+        single: write everything as one more graph too (`plait.export.single`).
+        int8: in 8-bit whole numbers (`plait.export.int8`), after the check in float32.
+        calibrate: a table whose rows fix the scales of int8; None: they are dynamic.
+        table: with answers, to measure on what int8 costs; must be there with it.
+        root: the folder media paths of both tables are relative to; default: their own.
+        max_drop: of the metric that fits are judged by, which int8 may cost at most.
 
     Raises:
+        ConfigError: int8 without a table, or options of int8 without it.
         ExportError: the golden rows no longer match, a part does not export, the exported model answers
-            otherwise, or the folder cannot be written. An earlier export there stays as it was.
+            otherwise, int8 costs too much, or the folder cannot be written. An earlier export there
+            stays as it was.
         MissingExtra: a package that export needs is not installed.
     """
     check_extra()
+    _check_options(int8, calibrate, table, max_drop)
     folder, reporter = Path(out), reporter or Silent()
     _check_free(folder)
     try:
@@ -94,19 +125,33 @@ def export(model: Predictor, out: Path | str, *, reporter: Reporter | None = Non
         draft.mkdir(parents=True)  # now, since the graphs take a minute
         columns = _random(model, seed=1, missing=0.3)
         files = _documents(model) | _graphs(model, reporter)
-        stamp = _stamp(files)
+        if single:
+            files[SINGLE] = single_graph(files, _streams(model))
+        stamp = stamp_of(files)
         files = {
             name: stamped(data, stamp) if name.endswith(".onnx") else data
             for name, data in files.items()
         }
-        EXPORTED.write(draft, files, model=stamp)
+        EXPORTED.write(draft / "whole", files, model=stamp)
         with reporter.stage("check", 2, "sets of rows") as stage:
-            runtime = Runtime(draft)
+            runtime = Runtime(draft / "whole")
             on_golden = check_golden(model, runtime)
             stage.advance()
             on_random = check_random(model, runtime, columns, RANDOM_ROWS)
+            if single:
+                on_random = max(
+                    on_random, check_single(files[SINGLE], runtime, columns, RANDOM_ROWS)
+                )
             stage.advance()
-        EXPORTED.write(folder, files, model=stamp)
+        about, costs = {"model": stamp}, list[Cost]()
+        whole = _megabytes(files)
+        if int8:
+            kind = quantise(draft / "whole", draft / "int8", calibrate=calibrate, root=root)
+            costs = cost(runtime, Runtime(draft / "int8"), table, root=root)
+            check_drop(costs, max_drop)
+            files = EXPORTED.read(draft / "int8")[1]
+            about = {"model": _stamp_in(draft / "int8"), "int8": kind}
+        EXPORTED.write(folder, files, **about, **({"cost": noted(costs)} if costs else {}))
         _remove_others(folder, files)
     except OSError as error:
         raise ExportError(
@@ -115,8 +160,38 @@ def export(model: Predictor, out: Path | str, *, reporter: Reporter | None = Non
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    size = sum(len(data) for data in files.values()) / 1e6
-    return Exported(str(folder), round(size, 3), on_golden, on_random)
+    return Exported(
+        str(folder),
+        _megabytes(files),
+        on_golden,
+        on_random,
+        about.get("int8"),
+        whole if int8 else None,
+        costs,
+    )
+
+
+def _megabytes(files: Mapping[str, bytes]) -> float:
+    return round(sum(len(data) for data in files.values()) / 1e6, 3)
+
+
+def _stamp_in(folder: Path) -> str:
+    return str(EXPORTED.read(folder)[0]["model"])
+
+
+def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float) -> None:
+    """Options that need each other."""
+    wrong = []
+    if int8 and table is None:
+        wrong.append(
+            "int8: name a table with answers, so that what it costs is known: --table test.csv"
+        )
+    if not int8 and (calibrate is not None or table is not None):
+        wrong.append("calibrate and table are options of int8; add --int8")
+    if not max_drop >= 0:
+        wrong.append(f"max_drop={max_drop}: a number from 0, such as 0.01 for one point")
+    if wrong:
+        raise ConfigError(wrong)
 
 
 def _check_free(folder: Path) -> None:
@@ -141,14 +216,6 @@ def _remove_others(folder: Path, files: Mapping[str, Any]) -> None:
             path.unlink()
 
 
-def _stamp(files: Mapping[str, bytes]) -> str:
-    """A name for this very model, told by everything in it."""
-    whole = hashlib.sha256()
-    for name in sorted(files):
-        whole.update(name.encode() + b"\0" + hashlib.sha256(files[name]).digest())
-    return whole.hexdigest()
-
-
 def _documents(model: Predictor) -> dict[str, bytes]:
     """Everything but the graphs."""
     values = {
@@ -160,7 +227,7 @@ def _documents(model: Predictor) -> dict[str, bytes]:
         "graphs.json": {"streams": [stream.to_json() for stream in _streams(model)]},
     }
     files = {
-        name: json.dumps(value, ensure_ascii=False, indent=1).encode()
+        name: json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
         for name, value in values.items()
     }
     card = model_card(model.targets, model.features, model.blueprint, model.metrics)

@@ -60,7 +60,7 @@ def check_golden(model: Predictor, runtime: Runtime) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PlaitWarning)
         want = model.answer(rows).scores
-        with _told():
+        with onnxruntime_told():
             many = runtime.answer(rows).scores
             few = [runtime.answer([cells]).scores for cells in rows]
     scales = {target.name: target.scale for target in model.targets}
@@ -68,10 +68,10 @@ def check_golden(model: Predictor, runtime: Runtime) -> float:
     for name, expected in want.items():
         alone = np.concatenate([scores[name] for scores in few])
         for got in (many[name], alone):
-            gaps = _gaps(got, expected) / scales[name]
-            worst = max(worst, float(gaps.max()))
+            found = gaps(got, expected) / scales[name]
+            worst = max(worst, float(found.max()))
             if worst > TOLERANCE:
-                number, pattern, _ = cases[int(gaps.argmax())]
+                number, pattern, _ = cases[int(found.argmax())]
                 raise _unlike(name, worst, f"golden row {number}", pattern)
     return worst
 
@@ -100,13 +100,13 @@ def check_random(
     want = infer(model.model, encoded, np.arange(rows), shown=shown)
     worst = 0.0
     for pattern, some in shown.items():
-        with _told():
+        with onnxruntime_told():
             got = runtime.graphs.run(columns, rows, some)
         for name, expected in want[pattern].items():
-            gaps = _gaps(got[name], expected)
-            worst = max(worst, float(gaps.max()))
+            found = gaps(got[name], expected)
+            worst = max(worst, float(found.max()))
             if worst > TOLERANCE:
-                raise _unlike(name, worst, f"random row {int(gaps.argmax())}", some)
+                raise _unlike(name, worst, f"random row {int(found.argmax())}", some)
     _check_vectors(model, runtime, columns, rows)
     return worst
 
@@ -117,9 +117,9 @@ def _check_vectors(
     """Check that both give the same fused vectors, to 1e-4 of the largest number in them or of 1."""
     encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine()))
     want = model._vectors(encoded, rows)
-    with _told():
+    with onnxruntime_told():
         got = runtime.graphs.vectors(columns, rows)
-    gap = float(_gaps(got, want).max()) / max(1.0, float(np.abs(want).max()))
+    gap = float(gaps(got, want).max()) / max(1.0, float(np.abs(want).max()))
     if not gap <= TOLERANCE:
         raise ExportError(
             f"the exported model's fused vectors differ from the fitted one's by {gap:.2g} of their "
@@ -129,7 +129,7 @@ def _check_vectors(
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def onnxruntime_told() -> Iterator[None]:
     """Put into words where onnxruntime cannot run a graph."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -142,7 +142,7 @@ def _told() -> Iterator[None]:
         ) from None
 
 
-def _gaps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+def gaps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     """The largest difference of each row; NaN, which would compare as well, counts as infinite."""
     gaps = np.abs(got - want).reshape(len(want), -1).max(axis=1)
     return np.where(np.isnan(gaps), np.inf, gaps)

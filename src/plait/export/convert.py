@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.errors import ExportError, MissingExtra
+from plait.export.slim import slimmed
 from plait.runtime.graphs import STAMP
 
 OPSET = 20
@@ -67,7 +68,7 @@ def to_onnx(
             f"{what} cannot be exported to ONNX: {reason(error)}. {instead} Nothing was exported."
         ) from error
     assert onnx is not None
-    model = onnx.model_proto
+    model = slimmed(onnx.model_proto)
     if model.ByteSize() > LARGEST:
         raise ExportError(
             f"{what} has {model.ByteSize() / 1e9:.1f} GB of weights, and an ONNX file without others "

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 
 from plait.errors import BundleError, MissingExtra
 from plait.runtime.contained import is_contained
+from plait.runtime.memory import Memory
 from plait.store import PreparedColumn
 
 FUSION = "fusion.onnx"
@@ -75,6 +76,7 @@ class Graphs:
         files: the ONNX files by name.
         stamp: what each must bear.
         threads: of each graph.
+        kept: cells whose tokens are kept, for when they come again; 0: none.
 
     Raises:
         BundleError: a file is no ONNX graph, names files outside itself, or belongs to another model.
@@ -89,7 +91,9 @@ class Graphs:
         *,
         stamp: str,
         threads: int = 1,
+        kept: int = 0,
     ) -> None:
+        self.memory = Memory(kept) if kept else None
         self.streams = list(streams)
         self.targets = list(targets)
         expected = {
@@ -217,7 +221,10 @@ class Graphs:
         for index, (values, mask) in enumerate(cells):
             feed[f"values_{index}"] = values if whole else values[some]
             feed[f"mask_{index}"] = mask if whole else mask[some]
-        found, real = self.sessions[encoder].run(ENCODER_OUTPUTS, feed)
+        if self.memory is None:
+            found, real = self.sessions[encoder].run(ENCODER_OUTPUTS, feed)
+        else:
+            found, real = self.memory.encode(encoder, self.sessions[encoder], feed)
         if not real[:, -1].any():  # padding of a graph whose tokens have a fixed number
             last = int(np.flatnonzero(real.any(axis=0)).max(initial=0)) + 1
             found, real = found[:, :last], real[:, :last]

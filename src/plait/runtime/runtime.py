@@ -27,6 +27,9 @@ from plait.table.schema import Schema
 from plait.table.source import open_table
 from plait.table.target import Target
 
+INT8_TOLERANCE = 0.02
+"""Between golden answers in int8 of two machines: processors add up whole numbers in several ways."""
+
 _MISFITS = (PlaitError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What is raised when an exported model's documents are well-formed and make no sense."""
 
@@ -43,6 +46,8 @@ class Runtime(Answerer):
         folder: what ``plait export`` wrote. Nothing inside it is executed but the ONNX graphs, which
             hold all of their weights and can name no code.
         threads: of onnxruntime; None: half the cores.
+        kept: cells whose encoder output is kept in memory, the least recently used going first, where
+            the same picture or text comes often. 0: none.
         caps: ``max_image_megapixels`` and the like, where the caller wants others than the default. The
             folder's own are taken only where they are lower.
 
@@ -56,7 +61,9 @@ class Runtime(Answerer):
         stamp: the model's own name, told by all that is in it.
     """
 
-    def __init__(self, folder: Path | str, *, threads: int | None = None, **caps: float) -> None:
+    def __init__(
+        self, folder: Path | str, *, threads: int | None = None, kept: int = 0, **caps: float
+    ) -> None:
         path = Path(folder)
         about, files = EXPORTED.read(path)
         documents: Mapping[str, Any] = {
@@ -72,6 +79,8 @@ class Runtime(Answerer):
             self.golden = golden.from_json(documents["golden.json"])
             self.streams = [Stream.from_json(part) for part in documents["graphs.json"]["streams"]]
             self.stamp = str(about["model"])
+            if "int8" in about:
+                self.tolerance = INT8_TOLERANCE
             read = {name for stream in self.streams for name in stream.columns}
             if not self.targets or not self.streams or read != set(self.features.modalities):
                 raise ValueError("its streams do not read the columns that it prepares")
@@ -88,6 +97,7 @@ class Runtime(Answerer):
             [target.name for target in self.targets],
             stamp=self.stamp,
             threads=threads or compute_threads(),
+            kept=kept,
         )
         self._limits = Limits.from_config(self.config)
         self._cores = cores()

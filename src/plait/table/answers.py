@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from plait.errors import TableError
-from plait.table.objects import column_array
+from plait.errors import MissingExtra, TableError
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -110,7 +107,16 @@ def write_parquet(path: Path | str, columns: Columns) -> None:
     Raises:
         TableError: for columns of different lengths, for cells no table can carry, and when the file
             cannot be written.
+        MissingExtra: pyarrow is not installed.
     """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtra(f"writing '{path}'", "tables", "pyarrow") from None
+
+    from plait.table.objects import column_array
+
     _check(path, columns)
     arrays = [column_array(name, list(map(_plain, cells))) for name, cells in columns.items()]
     with _whole(path) as binary:

@@ -1,7 +1,6 @@
 """Arrow columns as the rest of plait wants them: plain types in, plain Python cells out."""
 
 import datetime
-from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -9,6 +8,9 @@ import pyarrow.compute as pc
 
 from plait.errors import TableError
 from plait.table import build
+
+WINDOW = 65_536
+"""Cells looked at at a time."""
 
 _EXTENSION = b"ARROW:extension:name"
 
@@ -208,24 +210,28 @@ def gather(column: pa.ChunkedArray, starts: np.ndarray, rows: np.ndarray) -> lis
     return out
 
 
-def check_names(names: Sequence[str], table: str) -> tuple[list[str], list[str]]:
-    """Column names without blanks around them, and a note for each column that had no name.
+def there(column: pa.ChunkedArray) -> np.ndarray:
+    """True where a cell is not null, NaN or blank."""
+    parts = [np.zeros(0, dtype=bool)]
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), WINDOW):
+            window = chunk.slice(start, WINDOW)
+            window = plain_array(window, plain_type(window.type))
+            good = build.mask(window.is_valid())
+            if pa.types.is_floating(window.type):
+                good &= ~build.mask(pc.is_nan(window))
+            elif pa.types.is_large_string(window.type):
+                good &= build.longs(pc.binary_length(pc.utf8_trim_whitespace(window))) > 0
+            parts.append(good)
+    return np.concatenate(parts)
 
-    Raises:
-        TableError: for a table without columns, and for names that occur twice.
-    """
-    if not names:
-        raise TableError(f"{table} has no columns. A table needs at least one column and one row.")
-    stripped = [str(name).strip().lstrip("\ufeff") for name in names]
-    notes = []
-    for position, name in enumerate(stripped):
-        if not name:
-            stripped[position] = f"column_{position + 1}"
-            notes.append(f"column {position + 1} has no name; it is called '{stripped[position]}'")
-    twice = sorted({name for name in stripped if stripped.count(name) > 1})
-    if twice:
-        raise TableError(
-            f"{table} has more than one column named {', '.join(map(repr, twice))}. "
-            "Rename the columns so that each name occurs once."
-        )
-    return stripped, notes
+
+def countable(kind: pa.DataType) -> bool:
+    """Whether values of this type are counted: plain ones, and lists of text."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = plain_type(kind.value_type)
+        return bool(pa.types.is_large_string(inner))
+    kind = plain_type(kind)
+    return not (
+        pa.types.is_nested(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind)
+    )

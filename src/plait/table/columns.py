@@ -8,12 +8,8 @@ from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from plait.modalities.base import is_missing
-from plait.table import build
-from plait.table.arrow import plain_array, plain_type
 from plait.table.source import Table
 from plait.table.target import as_number
 
@@ -24,7 +20,6 @@ SAMPLED = 300
 """Cells shown to the modalities."""
 
 _RUN = 2000
-_WINDOW = 65_536
 _LONG = 200
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
@@ -148,7 +143,10 @@ def rows_to_look_at(rows: int) -> np.ndarray:
 
 def count(table: Table, column: str, seed: int = 0) -> Facts:
     """Look at a column: exactly for missing cells, at up to `LOOKED_AT` rows for the values."""
-    present = _present(table.data.column(column))
+    from plait.table.arrow import countable, there  # where there is Arrow
+
+    data = table.arrow()
+    present = there(data.column(column))
     where = np.flatnonzero(present)
     if len(where) > SAMPLED:
         jitter = np.random.default_rng(seed).random(SAMPLED)
@@ -156,36 +154,9 @@ def count(table: Table, column: str, seed: int = 0) -> Facts:
     sample = [cell for cell in table.cells(column, where) if not is_missing(cell)]
     codes: np.ndarray | None = None
     keys: list[Hashable] = []
-    if _countable(table.data.schema.field(column).type):
+    if countable(data.schema.field(column).type):
         codes, keys = _codes(table, column)
     return Facts(table.rows, present, codes, keys, sample)
-
-
-def _present(column: pa.ChunkedArray) -> np.ndarray:
-    """True where a cell is not null, NaN or blank."""
-    parts = [np.zeros(0, dtype=bool)]
-    for chunk in column.chunks:
-        for start in range(0, len(chunk), _WINDOW):
-            window = chunk.slice(start, _WINDOW)
-            window = plain_array(window, plain_type(window.type))
-            good = build.mask(window.is_valid())
-            if pa.types.is_floating(window.type):
-                good &= ~build.mask(pc.is_nan(window))
-            elif pa.types.is_large_string(window.type):
-                good &= build.longs(pc.binary_length(pc.utf8_trim_whitespace(window))) > 0
-            parts.append(good)
-    return np.concatenate(parts)
-
-
-def _countable(kind: pa.DataType) -> bool:
-    """Whether values of this type are counted: plain ones, and lists of text."""
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        inner = plain_type(kind.value_type)
-        return bool(pa.types.is_large_string(inner))
-    kind = plain_type(kind)
-    return not (
-        pa.types.is_nested(kind) or pa.types.is_large_binary(kind) or pa.types.is_null(kind)
-    )
 
 
 def _codes(table: Table, column: str) -> tuple[np.ndarray, list[Hashable]]:

@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 from plait.errors import TableError
 from plait.table import build
 from plait.table.arrow import (
-    check_names,
     check_types,
     plain_batch,
     plain_schema,
     plain_type,
     reason,
 )
+from plait.table.names import check_names
 from plait.table.spill import cached, collect
 
 MEDIA_SUFFIXES: dict[str, frozenset[str]] = {

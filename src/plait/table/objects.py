@@ -1,9 +1,5 @@
 """Python values as Arrow columns: lists of dicts, dicts of lists, JSON Lines, frames of objects."""
 
-import datetime
-import decimal
-import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,12 +10,13 @@ import pyarrow as pa
 
 from plait.errors import TableError
 from plait.table import build
-from plait.table.arrow import check_names, plain_type
+from plait.table.arrow import plain_type
+from plait.table.json_lines import json_blocks
+from plait.table.names import check_names, checked_columns, columns_of
 from plait.table.spill import IN_MEMORY, collect
+from plait.table.values import SCALARS, media, plain, text
 
 _FAILURES = (pa.ArrowException, OverflowError, UnicodeEncodeError, ValueError, TypeError)
-_SCALARS = (str, bool, int, float, decimal.Decimal, datetime.date, datetime.time)
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _MEDIA = pa.struct([("bytes", pa.large_binary()), ("path", pa.large_string())])
 
 
@@ -45,11 +42,11 @@ def column_array(
             return quick if kind is None or quick.type == kind else quick.cast(kind)
         array = _arrow(cells, kind)
     except _FAILURES:
-        plain = [_plain(cell) for cell in cells]
+        made = [plain(cell) for cell in cells]
         try:
-            array = _arrow(plain, kind)
+            array = _arrow(made, kind)
         except _FAILURES:
-            array = _mixed(name, plain)
+            array = _mixed(name, made)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     plain_kind = plain_type(array.type)
@@ -71,66 +68,28 @@ def _is_plain(kind: pa.DataType) -> bool:
 def _mixed(name: str, cells: list[Any]) -> pa.Array:
     """Cells of several Python types in the one type that holds them all."""
     present = [cell for cell in cells if cell is not None]
-    if all(isinstance(cell, _SCALARS) for cell in present):
-        return pa.array([_text(cell) for cell in cells], pa.large_string())
+    if all(isinstance(cell, SCALARS) for cell in present):
+        return pa.array([text(cell) for cell in cells], pa.large_string())
     if all(isinstance(cell, str | bytes | Mapping) for cell in present):
         try:
-            return pa.array([_media(cell) for cell in cells], _MEDIA)
+            return pa.array([media(cell) for cell in cells], _MEDIA)
         except _FAILURES:
             pass
     if all(isinstance(cell, str | list | int) for cell in present):
         lists = [None if c is None else c if isinstance(c, list) else [c] for c in cells]
-        texts = [None if c is None else [None if x is None else _text(x) for x in c] for c in lists]
+        texts = [None if c is None else [None if x is None else text(x) for x in c] for c in lists]
         try:
             return pa.array(texts, pa.list_(pa.large_string()))
         except _FAILURES:
             pass
     kinds = sorted({f"{type(cell).__module__}.{type(cell).__qualname__}" for cell in present})
     kinds = [kind.removeprefix("builtins.") for kind in kinds]
-    odd = [row for row, c in enumerate(cells) if c is not None and not isinstance(c, _SCALARS)]
+    odd = [row for row, c in enumerate(cells) if c is not None and not isinstance(c, SCALARS)]
     raise TableError(
         f"column '{name}' holds {', '.join(kinds)} (first in row {odd[0] if odd else 0}), which one "
         "column of a table cannot carry. Give numbers, text, dates, lists of numbers, and for media a "
         "path or the file's bytes."
     )
-
-
-def _plain(cell: Any) -> Any:
-    """A cell without numpy and without what UTF-8 cannot hold; NaN is missing."""
-    if isinstance(cell, np.ndarray):
-        return cell.tolist()
-    if isinstance(cell, np.generic):
-        cell = cell.item()
-    if isinstance(cell, float) and cell != cell:
-        return None
-    if isinstance(cell, str):
-        return _SURROGATES.sub("\ufffd", cell)
-    if isinstance(cell, Path):
-        return str(cell)
-    if isinstance(cell, set | frozenset):
-        return sorted(cell, key=str)
-    if isinstance(cell, list | tuple):
-        return [_plain(item) for item in cell]
-    if isinstance(cell, bytearray | memoryview):
-        return bytes(cell)
-    if isinstance(cell, Mapping):
-        return {_plain(str(key)): _plain(value) for key, value in cell.items()}
-    return cell
-
-
-def _text(cell: Any) -> str | None:
-    return None if cell is None else str(cell)
-
-
-def _media(cell: Any) -> dict[str, Any] | None:
-    """A path, bytes or a struct of both as the struct."""
-    if cell is None:
-        return None
-    if isinstance(cell, Mapping):
-        if not set(cell) <= {"bytes", "path"}:
-            raise ValueError("not a media cell")
-        return {"bytes": cell.get("bytes"), "path": cell.get("path")}
-    return {"bytes": None, "path": cell} if isinstance(cell, str) else {"bytes": cell, "path": None}
 
 
 def from_columns(columns: Mapping[Any, Any], name: str) -> tuple[pa.Table, list[str]]:
@@ -139,31 +98,9 @@ def from_columns(columns: Mapping[Any, Any], name: str) -> tuple[pa.Table, list[
     Raises:
         TableError: for columns of different lengths, and for values that are no lists.
     """
-    names, notes = check_names([str(key) for key in columns], name)
-    single = [
-        key for key, cells in columns.items() if isinstance(cells, str | bytes) or not _sized(cells)
-    ]
-    if single:
-        raise TableError(
-            f"{name} maps '{single[0]}' to {type(columns[single[0]]).__name__}, and a table needs a "
-            "list of cells for each column. For a single row, pass a list that holds the dict: [row]."
-        )
-    lengths = {key: len(cells) for key, cells in zip(names, columns.values(), strict=True)}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"'{key}' {count}" for key, count in lengths.items())
-        raise TableError(
-            f"the columns of {name} differ in length: {told}. Each needs one cell a row."
-        )
+    names, notes = checked_columns(columns, name)
     arrays = [column_array(key, cells) for key, cells in zip(names, columns.values(), strict=True)]
     return pa.Table.from_arrays(arrays, names=names), notes
-
-
-def _sized(cells: Any) -> bool:
-    return (
-        hasattr(cells, "__len__")
-        and hasattr(cells, "__getitem__")
-        and not isinstance(cells, Mapping)
-    )
 
 
 def from_rows(rows: Sequence[Any], name: str) -> tuple[pa.Table, list[str]]:
@@ -172,15 +109,7 @@ def from_rows(rows: Sequence[Any], name: str) -> tuple[pa.Table, list[str]]:
     Raises:
         TableError: naming the first element that is no dict.
     """
-    keys: dict[Any, None] = {}
-    for position, row in enumerate(rows):
-        if not isinstance(row, Mapping):
-            raise TableError(
-                f"element {position} of {name} is {type(row).__name__}, not a dict. A list of rows "
-                "holds one dict a row, from column name to cell."
-            )
-        keys.update(dict.fromkeys(row))
-    return from_columns({key: [row.get(key) for row in rows] for key in keys}, name)
+    return from_columns(columns_of(rows, name), name)
 
 
 def from_pandas(frame: Any, name: str) -> tuple[pa.Table, list[str]]:
@@ -228,7 +157,7 @@ def read_json_lines(
         TableError: naming the line that is no JSON object.
     """
     kinds: dict[str, pa.DataType] = {}
-    for rows in _json_blocks(path, block):
+    for rows in json_blocks(path, block):
         for name in dict.fromkeys(name for row in rows for name in row):
             found = column_array(name, [row.get(name) for row in rows]).type
             kinds[name] = _wider(name, kinds.get(name, pa.null()), found)
@@ -237,7 +166,7 @@ def read_json_lines(
     fields = list(zip(names, kinds, schema.types, strict=True))
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for rows in _json_blocks(path, block):
+        for rows in json_blocks(path, block):
             arrays = [
                 _cast(name, [row.get(key) for row in rows], kind) for name, key, kind in fields
             ]
@@ -249,7 +178,7 @@ def read_json_lines(
 def _cast(name: str, cells: list[Any], kind: pa.DataType) -> pa.Array:
     """Cells in the type that suits the whole file."""
     if pa.types.is_large_string(kind):
-        cells = [c if c is None or isinstance(c, str) else _text(c) for c in cells]
+        cells = [c if c is None or isinstance(c, str) else text(c) for c in cells]
     array = column_array(name, cells, kind)
     return array if array.type == kind else array.cast(kind)
 
@@ -268,44 +197,3 @@ def _wider(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
                 "Give every row of a column the same kind of value."
             ) from None
         return pa.large_string()
-
-
-def _json_blocks(path: Path, block: int) -> Iterator[list[dict[str, Any]]]:
-    """Rows of a JSON Lines file, some megabytes at a time."""
-    rows: list[dict[str, Any]] = []
-    size = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if number == 1:
-                line = line.removeprefix(b"\xef\xbb\xbf")
-            if not line.strip():
-                continue
-            rows.append(_json_row(path, number, line))
-            size += len(line)
-            if size >= block:
-                yield rows
-                rows, size = [], 0
-    if rows:
-        yield rows
-
-
-def _json_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
-    """One line as a dict."""
-    try:
-        row = json.loads(line)
-    except UnicodeDecodeError as error:
-        raise TableError(
-            f"{path}, line {number} is not UTF-8: byte {error.start} of the line is "
-            f"0x{line[error.start]:02x}. Save the file as UTF-8."
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise TableError(
-            f"{path}, line {number} is not JSON ({error}). JSON Lines holds one object a line: "
-            '{"text": "good", "label": 1}'
-        ) from None
-    if not isinstance(row, dict):
-        raise TableError(
-            f"{path}, line {number} is a JSON {type(row).__name__}, not an object. JSON Lines holds one "
-            'object a line: {"text": "good", "label": 1}'
-        )
-    return row

@@ -212,7 +212,7 @@ def _plan(
         )
     best = strongest(name, facts.sample, settings)
     if best is None:
-        kind = table.data.schema.field(name).type
+        kind = table.arrow().schema.field(name).type
         return (
             "ignored",
             None,

@@ -115,7 +115,7 @@ def test_explain_sums_to_the_answer(server, row):
 def test_many_clients_at_once_get_their_own_answers(start, app):
     rows = [{"note": f"apple {number}", "price": float(number)} for number in range(24)]
     got = [None] * len(rows)
-    with start(app, wait_ms=20.0) as server:
+    with start(app, wait_ms=20.0, queue=32) as server:
         want = server.post("/v1/predict", {"rows": rows}).json["answers"]
 
         def ask(number):

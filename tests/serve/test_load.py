@@ -376,3 +376,33 @@ def test_values_that_a_client_sends():
     assert to_value(np.float32(2.5)) == 2.5
     assert to_value(memoryview(b"ab")) == {"base64": base64.b64encode(b"ab").decode()}
     assert to_value({"base64": ""}) == {"base64": ""}
+
+
+def test_only_small_whole_requests_are_refused_quickly(start, app):
+    """What comes in pieces, or asks for the unusual, is taken apart first; it gets its 503 all the same."""
+    whole = HEAD + b"Content-Length: 2\r\n\r\n{}"
+    sent = {
+        "whole": [whole],
+        "in pieces": [whole[:20], whole[20:]],
+        "without a body": [HEAD + b"Content-Length: 2\r\n\r\n", b"{}"],
+        "closing": [HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}"],
+        "chunked": [HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"],
+        "no length": [HEAD + b"\r\n"],
+    }
+    with start(app, queue=1, body_seconds=5.0) as server, begun(server) as raw:
+        until(lambda: server.service.admitted == 1)
+        for name, parts in sent.items():
+            with socket.create_connection(("127.0.0.1", server.port), timeout=5) as other:
+                for part in parts:
+                    other.sendall(part)
+                    time.sleep(0.05)
+                found = other.recv(65_536)
+                assert found.startswith(b"HTTP/1.1 503 "), name
+                assert b"as many requests as it can answer" in found or other.recv(65_536), name
+        with socket.create_connection(("127.0.0.1", server.port), timeout=5) as other:
+            for _ in range(3):  # on one connection, and then something else
+                other.sendall(whole)
+                assert other.recv(65_536).startswith(b"HTTP/1.1 503 ")
+            other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert other.recv(65_536).startswith(b"HTTP/1.1 200 ")
+        raw.close()

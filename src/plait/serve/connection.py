@@ -76,7 +76,8 @@ class Guarded(H11Protocol):
         head = data[:end].lower()
         before, mark, rest = head.partition(b"\r\ncontent-length:")
         length = rest.partition(b"\r\n")[0].strip()
-        if end < 0 or not mark or not length.isdigit() or b"content-length" in before + rest:
+        known = mark and length.isdigit() and len(length) < 10
+        if end < 0 or not known or b"content-length" in before + rest:
             return False
         if len(data) != end + 4 + int(length) or any(word in head for word in _ODD):
             return False

@@ -103,11 +103,6 @@ class Engine:
             worker.join(timeout=5)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    @property
-    def waiting(self) -> int:
-        """Jobs that are decoded and wait to be answered."""
-        return len(self._ready)
-
     async def aside(self, work: Callable[..., T], *arguments: Any) -> T:
         """Do some work that takes a while, away from the event loop, in the lane of the decoders."""
         await self._lane.acquire()

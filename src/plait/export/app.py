@@ -123,35 +123,12 @@ def export(
     draft = folder.parent / f".{folder.name}-{uuid4().hex}"
     try:
         draft.mkdir(parents=True)  # now, since the graphs take a minute
-        columns = _random(model, seed=1, missing=0.3)
-        files = _documents(model) | _graphs(model, reporter)
-        if single:
-            files[SINGLE] = single_graph(files, _streams(model))
-        stamp = stamp_of(files)
-        files = {
-            name: stamped(data, stamp) if name.endswith(".onnx") else data
-            for name, data in files.items()
-        }
-        EXPORTED.write(draft / "whole", files, model=stamp)
-        with reporter.stage("check", 2, "sets of rows") as stage:
-            runtime = Runtime(draft / "whole")
-            on_golden = check_golden(model, runtime)
-            stage.advance()
-            on_random = check_random(model, runtime, columns, RANDOM_ROWS)
-            if single:
-                on_random = max(
-                    on_random, check_single(files[SINGLE], runtime, columns, RANDOM_ROWS)
-                )
-            stage.advance()
-        about, costs = {"model": stamp}, list[Cost]()
-        whole = _megabytes(files)
+        files, about, told = _whole(model, draft / "whole", single, reporter)
+        costs, whole = list[Cost](), None
         if int8:
-            kind = quantise(draft / "whole", draft / "int8", calibrate=calibrate, root=root)
-            costs = cost(runtime, Runtime(draft / "int8"), table, root=root)
-            check_drop(costs, max_drop)
-            files = EXPORTED.read(draft / "int8")[1]
-            about = {"model": _stamp_in(draft / "int8"), "int8": kind}
-        EXPORTED.write(folder, files, **about, **({"cost": noted(costs)} if costs else {}))
+            whole = _megabytes(files)
+            files, about, costs = _small(draft, calibrate, table, root, max_drop)
+        EXPORTED.write(folder, files, **about)
         _remove_others(folder, files)
     except OSError as error:
         raise ExportError(
@@ -160,23 +137,48 @@ def export(
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(
-        str(folder),
-        _megabytes(files),
-        on_golden,
-        on_random,
-        about.get("int8"),
-        whole if int8 else None,
-        costs,
-    )
+    return Exported(str(folder), _megabytes(files), *told, about.get("int8"), whole, costs)
+
+
+def _whole(
+    model: Predictor, folder: Path, single: bool, reporter: Reporter
+) -> tuple[dict[str, bytes], dict[str, Any], tuple[float, float]]:
+    """Write the model in float32 and check it: files, what app.json says, the largest differences."""
+    columns = _random(model, seed=1, missing=0.3)
+    files = _documents(model) | _graphs(model, reporter)
+    if single:
+        files[SINGLE] = single_graph(files, _streams(model))
+    about = {"model": stamp_of(files)}
+    files = {
+        name: stamped(data, about["model"]) if name.endswith(".onnx") else data
+        for name, data in files.items()
+    }
+    EXPORTED.write(folder, files, **about)
+    with reporter.stage("check", 2, "sets of rows") as stage:
+        runtime = Runtime(folder)
+        on_golden = check_golden(model, runtime)
+        stage.advance()
+        on_random = check_random(model, runtime, columns, RANDOM_ROWS)
+        if single:
+            joined = check_single(files[SINGLE], runtime, columns, RANDOM_ROWS)
+            on_random = max(on_random, joined)
+        stage.advance()
+    return files, about, (on_golden, on_random)
+
+
+def _small(
+    draft: Path, calibrate: Any, table: Any, root: Path | str | None, max_drop: float
+) -> tuple[dict[str, bytes], dict[str, Any], list[Cost]]:
+    """The same in int8, unless it costs too much: files, what app.json says of them, what it costs."""
+    kind = quantise(draft / "whole", draft / "int8", calibrate=calibrate, root=root)
+    costs = cost(Runtime(draft / "whole"), Runtime(draft / "int8"), table, root=root)
+    check_drop(costs, max_drop)
+    manifest, files = EXPORTED.read(draft / "int8")
+    return files, {"model": manifest["model"], "int8": kind, "cost": noted(costs)}, costs
 
 
 def _megabytes(files: Mapping[str, bytes]) -> float:
     return round(sum(len(data) for data in files.values()) / 1e6, 3)
-
-
-def _stamp_in(folder: Path) -> str:
-    return str(EXPORTED.read(folder)[0]["model"])
 
 
 def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float) -> None:

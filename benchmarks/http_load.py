@@ -89,6 +89,9 @@ async def opened(port: int, bodies: list[bytes], rate: float, seconds: float, se
 
     async def one(number: int) -> None:
         link = idle.pop() if idle else None
+        while link and link[0].at_eof():  # the server has closed it meanwhile
+            link[1].close()
+            link = idle.pop() if idle else None
         began = perf_counter()
         try:
             link = link or await asyncio.open_connection("127.0.0.1", port)

@@ -42,7 +42,9 @@ def browser():
 @pytest.mark.parametrize("screen", SCREENS)
 def test_in_a_browser(address, browser, screen, photo, tmp_path):
     context = browser.new_context(
-        http_credentials={"username": "me", "password": TOKEN}, **SCREENS[screen]
+        http_credentials={"username": "me", "password": TOKEN},
+        permissions=["microphone"],
+        **SCREENS[screen],
     )
     page = context.new_page()
     asked, failed = [], []
@@ -85,6 +87,15 @@ def test_in_a_browser(address, browser, screen, photo, tmp_path):
     until(lambda told: told["photo"])
     page.click('#streams label:has-text("photo")')
     until(lambda told: "photo" not in told and told["note"])
+
+    page.click('#in-voice button[aria-label="Record audio"], #in-voice .icon >> nth=1')
+    page.click("#in-voice .record-button:visible")
+    page.wait_for_timeout(1000)
+    page.click("#in-voice .stop-button:visible")
+    page.wait_for_selector("#in-voice .waveform-container, #in-voice audio", state="attached")
+    page.wait_for_timeout(500)
+    page.click("#ask")
+    until(lambda told: told.get("voice"))
 
     broken = tmp_path / "pulse.npy"
     broken.write_bytes(b"\x93NUMPY\x01\x00")

@@ -56,6 +56,9 @@ MEASUREMENTS: dict[str, Measurement] = {
     "time_to_scratch": Measurement(
         "transfer:measure_time_to", "packaged encoders to from-scratch's best score", 15
     ),
+    "compress": Measurement(
+        "compress:measure", "students at a quarter of the weights, two data sets", 20
+    ),
     "avdigits": Measurement("accuracy:measure_avdigits", "four modalities, each blank, alone", 35),
     "clipart": Measurement("accuracy:measure_clipart", "image and title against each alone", 25),
     "heartbeat": Measurement("accuracy:measure_heartbeat", "signal and table against RR only", 10),

@@ -13,10 +13,10 @@ from plait.devices import channels_last
 from plait.encoders.aligned import Clocked, straighten
 from plait.encoders.base import Encoder
 from plait.encoders.registry import (
-    SIZES,
     TABULAR,
     build_encoder,
     build_tabular,
+    sized,
 )
 from plait.errors import ConfigError
 from plait.features import Features
@@ -151,7 +151,9 @@ def _encoder(
     columns = plan.streams[stream]
     if stream == TABULAR:
         parts = [(features.modalities[name], features.states[name]) for name in columns]
-        encoder: Encoder = build_tabular(parts, width=width, preset=preset, dropout=dropout)
+        encoder: Encoder = build_tabular(
+            parts, width=width, preset=preset, dropout=dropout, scale=plan.scale
+        )
     elif stream in plan.pretrained:
         column = columns[0]
         encoder = encoder_of(
@@ -163,7 +165,11 @@ def _encoder(
     else:
         modality, state = features.modalities[columns[0]], features.states[columns[0]]
         encoder = build_encoder(
-            modality, plan.encoders[stream], state, width=width, preset=preset, dropout=dropout
+            *(modality, plan.encoders[stream], state),
+            width=width,
+            preset=preset,
+            dropout=dropout,
+            scale=plan.scale,
         )
         if stream in plan.align:
             encoder = straighten(modality, plan.align[stream], encoder, state["channels"])
@@ -177,7 +183,7 @@ def _decoders(plan: Blueprint, features: Features) -> dict[str, Decoder]:
             features.states[name],
             typical,
             width=plan.width,
-            size=SIZES[plan.preset],
+            size=sized(plan.preset, plan.width, plan.scale),
             dropout=plan.dropout,
         )
         for name, typical in plan.decoders.items()

@@ -49,6 +49,7 @@ class Blueprint:
         decoders: column → what is typical of its cells, for columns that have a decoder.
         pretrained: stream → its pretrained encoder (`plait.pretrained.record.Record`), for streams that
             have one.
+        scale: of the preset's channels and heads, below 1 for a compressed model.
     """
 
     streams: dict[str, list[str]]
@@ -66,6 +67,7 @@ class Blueprint:
     reconstruct: float = 0.0
     decoders: dict[str, dict[str, float]] = field(default_factory=dict)
     pretrained: dict[str, dict[str, Any]] = field(default_factory=dict)
+    scale: float = 1.0
 
     @property
     def records(self) -> dict[str, Record]:

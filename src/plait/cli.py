@@ -7,6 +7,7 @@ import typer
 
 import plait.compare_command  # noqa: F401 - adds its command
 from plait import (  # noqa: F401 - add their commands
+    commands_compress,
     commands_encoders,
     commands_explain,
     commands_export,

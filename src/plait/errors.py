@@ -53,6 +53,10 @@ class ExportError(PlaitError):
     """A model cannot be exported, or what was exported answers otherwise."""
 
 
+class CompressError(PlaitError):
+    """A model cannot be made as small as asked, or costs more than allowed."""
+
+
 class ConfigError(PlaitError):
     """Options that do not exist or do not fit, all of them reported together."""
 

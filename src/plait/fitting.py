@@ -17,8 +17,9 @@ from plait.config import Config
 from plait.errors import TrainError
 from plait.evaluate import ALL, infer, validation_score
 from plait.features import Features, PreparedTable
+from plait.lesson import Lesson
 from plait.loader import Loader
-from plait.model import Model
+from plait.model import Model, Trainable
 from plait.prefit import fit_encoders
 from plait.pretrain import pretrain, rows_to_rebuild
 from plait.pretrained.base import Backbone
@@ -45,23 +46,26 @@ def train_model(
     resume: bool,
     reporter: Reporter,
     backbones: Mapping[str, Backbone] | None = None,
+    lesson: Lesson | None = None,
 ) -> tuple[Model, list[dict[str, float]]]:
     """Build, train, and give back the model of the best epoch with its history.
 
     Args:
         backbones: column → the pretrained encoder to tune, where it is at hand.
+        lesson: what another model has to teach.
     """
     goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
     known = {name: values[data.train] for name, values in goals.items()}
     model = build(plan, features, data.targets, config=config, encoded=known, backbones=backbones)
     _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
+    learner, goals = lesson.begin(model, goals) if lesson else (model, goals)
     held_out = {
         name: (values[data.validation], present[data.validation])
         for name, (values, present) in data.encoded.items()
     }
 
-    def validate(now: Model) -> dict[str, float]:
-        found = infer(now, prepared.columns, data.validation, device=trainer.device)[ALL]
+    def validate(now: Trainable) -> dict[str, float]:
+        found = infer(model, prepared.columns, data.validation, device=trainer.device)[ALL]
         if not all(np.isfinite(scores).all() for scores in found.values()):
             raise TrainError(
                 f"epoch {trainer.at.epoch + 1}: the model's answers are no longer finite, the training "
@@ -77,7 +81,7 @@ def train_model(
     config = _pretrain(model, data, features, prepared, config, training, resume, reporter)
     epochs, patience = length(config, len(loader))
     trainer = Trainer(
-        *(model, loader, validate, config),
+        *(learner, loader, validate, config),
         epochs=epochs,
         patience=patience,
         vary=_vary(features, plan) if config.augment else None,

@@ -115,7 +115,16 @@ class Model(Trainable):
         What a fusion adds (``Fused.losses``) comes under its name after `AUXILIARY`.
         """
         tokens = self.encode(batch)
-        fused = self.fuse(tokens)
+        return self.losses(tokens, self.fuse(tokens), batch, targets)
+
+    def losses(
+        self,
+        tokens: dict[str, Tokens],
+        fused: Fused,
+        batch: Mapping[str, ColumnBatch],
+        targets: Mapping[str, Tensor],
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """`row_losses` of a batch that is encoded and fused."""
         losses = {}
         for name, head in zip(self.targets, self.heads, strict=True):
             losses[name] = head.row_loss(fused, targets[name], self.emphasis)  # type: ignore[operator]

@@ -1,7 +1,7 @@
 """`plait.fit`: from a table to a fitted, evaluated, saved model, a step at a time."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,16 @@ from plait.evaluate import Evaluation, infer, measure, subsets
 from plait.explain.held import learn
 from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
+from plait.frozen import Frozen
 from plait.fusion.registry import FUSIONS
 from plait.groundwork import encode, frozen_of, lay
+from plait.lesson import Lesson
 from plait.modalities import registry
 from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.prefit import check_classes
+from plait.pretrained.base import Backbone
 from plait.progress import Reporter, Silent
 from plait.rebuild import measure_rebuilt
 from plait.run_folder import check_folder, claim
@@ -120,8 +123,43 @@ def _fit(
     plan = with_decoders(plan, config, features, prepared.columns, data.train)
     frozen = frozen_of(ground, config)
     prepared = encode(frozen, prepared, config, reporter)
+    predictor = finish(
+        *(data, features, plan, prepared, config, frozen, reporter),
+        tuned=tuned,
+        folder=folder,
+        resume=resume,
+        backbones=ground.backbones,
+    )
+    if folder is not None:
+        predictor.save(folder)
+    return predictor
+
+
+def finish(
+    data: Data,
+    features: Features,
+    plan: Blueprint,
+    prepared: PreparedTable,
+    config: Config,
+    frozen: Frozen,
+    reporter: Reporter,
+    *,
+    tuned: Config | None = None,
+    folder: Path | None = None,
+    resume: bool = False,
+    backbones: Mapping[str, Backbone] | None = None,
+    lesson: Lesson | None = None,
+) -> Predictor:
+    """From prepared columns to a model that knows what it is worth, not saved.
+
+    Args:
+        tuned: the options to train with; None: ``config``.
+        lesson: what another model has to teach.
+    """
     model, history = train_model(
-        data, features, plan, prepared, tuned, folder, resume, reporter, ground.backbones
+        *(data, features, plan, prepared, tuned or config, folder, resume, reporter),
+        backbones,
+        lesson,
     )
     held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
     for note in held.notes():
@@ -147,8 +185,6 @@ def _fit(
         held=held,
     )
     _answer_golden(predictor)
-    if folder is not None:
-        predictor.save(folder)
     return predictor
 
 

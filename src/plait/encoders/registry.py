@@ -24,6 +24,9 @@ SIZES: dict[str, Size] = {
 }
 """What a preset means: token width, transformer blocks, channels of the first convolution."""
 
+HEADS = 4
+"""Of each attention in an encoder."""
+
 TABULAR = "tabular"
 """The stream that all numeric, categorical and datetime columns form together."""
 
@@ -48,6 +51,7 @@ def _vit(state: State, width: int, size: Size, dropout: float) -> Encoder:
         size=state["size"],
         width=width,
         depth=2 * size["depth"],
+        heads=size["heads"],
         dropout=dropout,
     )
 
@@ -74,6 +78,7 @@ def _text_transformer(state: State, width: int, size: Size, dropout: float) -> E
         max_tokens=state["max_tokens"],
         width=width,
         depth=size["depth"],
+        heads=size["heads"],
         dropout=dropout,
     )
 
@@ -97,7 +102,13 @@ def _signal_cnn(state: State, width: int, size: Size, dropout: float) -> Encoder
 
 
 def _signal_patches(state: State, width: int, size: Size, dropout: float) -> Encoder:
-    return SignalPatches(leads=state["leads"], width=width, depth=size["depth"], dropout=dropout)
+    return SignalPatches(
+        leads=state["leads"],
+        width=width,
+        depth=size["depth"],
+        heads=size["heads"],
+        dropout=dropout,
+    )
 
 
 def _projected(kind: str, modality: str) -> Build:
@@ -163,20 +174,49 @@ def check_encoder(modality: str, name: str) -> None:
 
 
 def build_encoder(
-    modality: str, name: str, state: State, *, width: int, preset: str, dropout: float
+    modality: str,
+    name: str,
+    state: State,
+    *,
+    width: int,
+    preset: str,
+    dropout: float,
+    scale: float = 1.0,
 ) -> Encoder:
     """The encoder for one media column, sized by the preset and by what `fit` saw of the column."""
     check_encoder(modality, name)
-    return ENCODERS[modality][name](state, width, SIZES[preset], dropout)
+    return ENCODERS[modality][name](state, width, sized(preset, width, scale), dropout)
+
+
+def sized(preset: str, width: int, scale: float = 1.0) -> Size:
+    """What the preset means at a scale: fewer channels and heads, and as many blocks.
+
+    A head is no wider than it was.
+    """
+    size, heads = SIZES[preset], HEADS
+    if scale < 1:
+        most = round(width / scale) / HEADS
+        heads = next(
+            count for count in range(1, width + 1) if width % count == 0 and width / count <= most
+        )
+    return {**size, "base": max(4, round(size["base"] * scale)), "heads": heads}
 
 
 def build_tabular(
-    states: list[tuple[str, State]], *, width: int, preset: str, dropout: float
+    states: list[tuple[str, State]],
+    *,
+    width: int,
+    preset: str,
+    dropout: float,
+    scale: float = 1.0,
 ) -> TabularTokens:
     """The encoder for all tabular columns, given each one's modality and state in order."""
     features = [_feature(modality, state) for modality, state in states]
-    depth = max(1, SIZES[preset]["depth"] // 2)
-    return TabularTokens(features=features, width=width, depth=depth, dropout=dropout)
+    size = sized(preset, width, scale)
+    depth = max(1, size["depth"] // 2)
+    return TabularTokens(
+        features=features, width=width, depth=depth, heads=size["heads"], dropout=dropout
+    )
 
 
 def _feature(modality: str, state: State) -> Feature:

@@ -1,0 +1,103 @@
+"""Distillation: a model learns from another's answers beside the table's own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from plait.model import AUXILIARY, Model, Trainable
+from plait.table.target import Target
+from plait.tokens import ColumnBatch
+
+TAUGHT = "taught/"
+"""Before the name of a target whose values are a teacher's answers."""
+
+TEMPERATURE = 2.0
+SHARE = 0.7
+"""Of the teacher's answers in the loss; the rest is the table's."""
+
+LEAST = 1e-6
+"""The least probability of a teacher that is not rounded to it."""
+
+
+class Taught(Trainable):
+    """A student, whose losses are partly those of answering as its teacher does.
+
+    ``(1 - s) L(y, z) + s T² KL(p_T ‖ softmax(z / T))`` with the teacher's probabilities p at temperature
+    T (Hinton et al. 2015, section 2); labels one by one; of a number the squared difference. Its teacher
+    saw the whole row, the student what modality dropout leaves it.
+    """
+
+    def __init__(self, student: Model, targets: list[Target]) -> None:
+        super().__init__()
+        self.student = student
+        self.kinds = {target.name: target.kind for target in targets}
+
+    def row_losses(
+        self, batch: Mapping[str, ColumnBatch], targets: Mapping[str, Tensor]
+    ) -> dict[str, Float[Tensor, " batch"]]:
+        """Each target's loss a row, and whatever else the student has."""
+        tokens = self.student.encode(batch)
+        fused = self.student.fuse(tokens)
+        losses = self.student.losses(tokens, fused, batch, targets)
+        for name, logits in self.student.answer(fused).items():
+            taught = distance(self.kinds[name], logits, targets[TAUGHT + name])
+            losses[name] = (1 - SHARE) * losses[name]
+            losses[f"{AUXILIARY}taught {name}"] = SHARE * taught
+        return losses
+
+
+def distance(
+    kind: str,
+    logits: Float[Tensor, "batch outputs"],
+    scores: Float[Tensor, "batch outputs"],
+    temperature: float = TEMPERATURE,
+) -> Float[Tensor, " batch"]:
+    """How far a student's logits are from a teacher's scores."""
+    if kind == "regression":
+        return (logits[:, 0] - scores[:, 0]).square()
+    if kind == "multilabel":
+        sure = scores.clamp(LEAST, 1 - LEAST)
+        soft = (torch.logit(sure) / temperature).sigmoid()
+        least = functional.binary_cross_entropy(soft, soft, reduction="none")
+        found = functional.binary_cross_entropy_with_logits(
+            logits / temperature, soft, reduction="none"
+        )
+        return temperature**2 * (found - least).mean(dim=1)
+    soft = (scores.clamp(min=LEAST).log() / temperature).log_softmax(dim=1)
+    answer = (logits / temperature).log_softmax(dim=1)
+    return temperature**2 * (soft.exp() * (soft - answer)).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a student starts from and learns from.
+
+    Attributes:
+        start: fills the student, in place, before it learns.
+        answers: target → a teacher's scores of every row of the table: probabilities, or the
+            standardised number; empty where there is no teacher.
+    """
+
+    targets: list[Target]
+    start: Callable[[Model], None]
+    answers: Mapping[str, Float[np.ndarray, "rows outputs"]]
+
+    def begin(
+        self, student: Model, goals: dict[str, np.ndarray]
+    ) -> tuple[Trainable, dict[str, np.ndarray]]:
+        """Fill the student; gives back what is to be trained, and all its targets."""
+        self.start(student)
+        return self.learner(student), {**goals, **self.goals()}
+
+    def learner(self, student: Model) -> Trainable:
+        """What is to be trained."""
+        return Taught(student, self.targets) if self.answers else student
+
+    def goals(self) -> dict[str, np.ndarray]:
+        """The answers as targets of their own."""
+        return {TAUGHT + name: scores for name, scores in self.answers.items()}

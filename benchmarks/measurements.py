@@ -36,6 +36,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         "contributions:measure", "what each stream adds, against one plain pass", 1
     ),
     "html_report": Measurement("html_report:measure", "the HTML report: seconds and megabytes", 1),
+    "serve": Measurement("serve:measure", "plait serve: throughput, overload, stops", 4),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(
         "fusion_speed:measure", "each fusion against its formula by hand", 6
@@ -66,6 +67,9 @@ MEASUREMENTS: dict[str, Measurement] = {
         "transfer:measure_transfer", "packaged encoders against from scratch, two data sets", 60
     ),
     "install": Measurement("startup:measure_install", "a new environment (package index)", 4, True),
+    "serve_long": Measurement(
+        "serve:measure_long", "the same: 2 min of overload, 50 stops, 10,000 bent files", 12, True
+    ),
     "fusions": Measurement("fusions:measure", "every fusion on two data sets", 120, True),
 }
 """Name → measurement, in the order of the table; speed comes first, while the machine is cool."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plait import align
     from plait.answers import Answers
+    from plait.client import Client
     from plait.comparison.compare import Comparison, compare
     from plait.evaluate import Evaluation
     from plait.pipeline import fit
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Answers",
+    "Client",
     "Comparison",
     "Evaluation",
     "Predictor",
@@ -39,6 +41,7 @@ __all__ = [
 
 _HOMES = {
     "Answers": "plait.answers",
+    "Client": "plait.client",
     "Comparison": "plait.comparison.compare",
     "Evaluation": "plait.evaluate",
     "Predictor": "plait.predict",

@@ -24,6 +24,7 @@ EXTRAS = {
     "train": ("torch", "fitting models"),
     "export": ("onnx", "exporting models"),
     "runtime": ("onnxruntime", "answering with exported models"),
+    "serve": ("fastapi", "answering over HTTP"),
     "demo": ("espeakng-loader", "the demo's spoken digits"),
     "hf": ("datasets", "Hugging Face datasets as tables"),
     "pretrained": ("transformers", "pretrained encoders"),

@@ -13,6 +13,7 @@ from plait import (  # noqa: F401 - add their commands
     commands_export,
     commands_impute,
     commands_report,
+    commands_serve,
 )
 from plait.commands import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra

@@ -38,6 +38,7 @@ from plait.runtime import Runtime
 from plait.runtime.graphs import (
     ENCODER_OUTPUTS,
     FUSION,
+    VECTOR,
     Stream,
     encoder_inputs,
     fusion_inputs,
@@ -301,7 +302,7 @@ def fusion_graph(model: Predictor) -> bytes:
         fusion_example(list(fusion.widths.values())),
         [2] * (2 * len(fusion.widths)),
         inputs=fusion_inputs(len(fusion.widths)),
-        outputs=fusion_outputs(len(model.targets)),
+        outputs=[*fusion_outputs(len(model.targets)), VECTOR],
         what=f"the fusion '{model.blueprint.fusion}' with its heads",
         instead=ELSE_FUSION,
     )

@@ -107,7 +107,25 @@ def check_random(
             worst = max(worst, float(found.max()))
             if worst > TOLERANCE:
                 raise _unlike(name, worst, f"random row {int(found.argmax())}", some)
+    _check_vectors(model, runtime, columns, rows)
     return worst
+
+
+def _check_vectors(
+    model: Predictor, runtime: Runtime, columns: Mapping[str, PreparedColumn], rows: int
+) -> None:
+    """Check that both give the same fused vectors, to 1e-4 of the largest number in them or of 1."""
+    encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine()))
+    want = model._vectors(encoded, rows)
+    with onnxruntime_told():
+        got = runtime.graphs.vectors(columns, rows)
+    gap = float(gaps(got, want).max()) / max(1.0, float(np.abs(want).max()))
+    if not gap <= TOLERANCE:
+        raise ExportError(
+            f"the exported model's fused vectors differ from the fitted one's by {gap:.2g} of their "
+            f"largest number, more than {TOLERANCE}. Nothing was exported. Please report it with the "
+            "fusion and encoders of the model; another fusion may do."
+        )
 
 
 @contextmanager

@@ -69,7 +69,7 @@ def capped_always(tokens: Tokens, most: int) -> Tokens:
 
 
 class FusionPart(nn.Module):
-    """Tokens and mask of each stream to the scores of each target."""
+    """Tokens and mask of each stream to the scores of each target, and the fused vector last."""
 
     def __init__(self, fusion: Fusion, heads: Sequence[Head]) -> None:
         super().__init__()
@@ -85,4 +85,5 @@ class FusionPart(nn.Module):
             for index, name in enumerate(self.fusion.streams)
         }
         fused = self.fusion(tokens)
-        return tuple(head.scores(head(fused)) for head in self.heads)  # type: ignore[operator]
+        scores = [head.scores(head(fused)) for head in self.heads]  # type: ignore[operator]
+        return (*scores, fused.vector)

@@ -14,8 +14,8 @@ from plait.store import PreparedColumn
 
 SINGLE = "model.onnx"
 """Inputs ``s0_values_0``, ``s0_mask_0``, ...: stream, then column, as graphs.json lists them. Outputs
-``scores_0`` and so on, a target each. Every stream has to be given; a sample without one has no True in
-its mask."""
+``scores_0`` and so on, a target each, and ``vector``, the fused one. Every stream has to be given; a
+sample without one has no True in its mask."""
 
 
 def single_graph(graphs: Mapping[str, bytes], streams: Sequence[Stream]) -> bytes:

@@ -61,6 +61,8 @@ def fusion_outputs(targets: int) -> list[str]:
 
 
 ENCODER_OUTPUTS = ["tokens", "mask"]
+VECTOR = "vector"
+"""The name of the fusion's output that is the fused vector; graphs of earlier exports lack it."""
 
 
 class Graphs:
@@ -107,6 +109,7 @@ class Graphs:
                 folder, name, files[name], inputs, outputs, stamp, threads
             )
         self.outputs = expected[FUSION][1]
+        self.embeds = VECTOR in [part.name for part in self.sessions[FUSION].get_outputs()]
         self.widths = [
             int(part.shape[2]) for part in self.sessions[FUSION].get_inputs() if part.name[0] == "t"
         ]
@@ -138,12 +141,56 @@ class Graphs:
             for index, target in enumerate(self.targets)
         }
 
+    def vectors(
+        self, columns: Mapping[str, PreparedColumn], rows: int, shown: Sequence[str] | None = None
+    ) -> Float[np.ndarray, "rows width"]:
+        """The fused vector of every row, in order; `embeds` says whether the graph gives one."""
+        parts = [
+            self.sessions[FUSION].run([VECTOR], self._encoded(columns, part, shown))[0]
+            for part in np.split(np.arange(rows), range(STEP, rows, STEP))
+        ]
+        return np.concatenate(parts)
+
+    def subsets(
+        self,
+        columns: Mapping[str, PreparedColumn],
+        rows: int,
+        shown: Sequence[Sequence[str]],
+    ) -> list[dict[str, Float[np.ndarray, "rows outputs"]]]:
+        """Every target's scores under each subset of streams; the encoders run once for all of them.
+
+        Args:
+            rows: a few; they are taken in one step.
+        """
+        feed = self._encoded(columns, np.arange(rows), None)
+        found = []
+        for some in shown:
+            seen = dict(feed)
+            for index, stream in enumerate(self.streams):
+                if stream.name not in some:
+                    tokens, mask = _nothing(rows, self.widths[index])
+                    seen |= {f"tokens_{index}": tokens, f"mask_{index}": mask}
+            scores = self.sessions[FUSION].run(self.outputs, seen)
+            found.append(dict(zip(self.targets, scores, strict=True)))
+        return found
+
     def _step(
         self,
         columns: Mapping[str, PreparedColumn],
         rows: Int64[np.ndarray, " batch"],
         shown: Sequence[str] | None,
     ) -> list[Float[np.ndarray, "batch outputs"]]:
+        feed = self._encoded(columns, rows, shown)
+        scores: list[np.ndarray] = self.sessions[FUSION].run(self.outputs, feed)
+        return scores
+
+    def _encoded(
+        self,
+        columns: Mapping[str, PreparedColumn],
+        rows: Int64[np.ndarray, " batch"],
+        shown: Sequence[str] | None,
+    ) -> dict[str, np.ndarray]:
+        """What the fusion reads: tokens and mask of every stream."""
         feed = {}
         for index, stream in enumerate(self.streams):
             width = self.widths[index]
@@ -153,8 +200,7 @@ class Graphs:
             cells = [columns[name].batch(rows) for name in stream.columns] if seen else []
             tokens, mask = self._encode(stream.encoder, cells, len(rows), width)
             feed[f"tokens_{index}"], feed[f"mask_{index}"] = tokens, mask
-        scores: list[np.ndarray] = self.sessions[FUSION].run(self.outputs, feed)
-        return scores
+        return feed
 
     def _encode(
         self,
@@ -169,7 +215,7 @@ class Graphs:
             present |= mask if mask.ndim == 1 else mask.any(axis=1)
         some = np.flatnonzero(present)
         if not len(some):
-            return np.zeros((rows, 1, width), np.float32), np.zeros((rows, 1), bool)
+            return _nothing(rows, width)
         whole = len(some) == rows
         feed = {}
         for index, (values, mask) in enumerate(cells):
@@ -188,6 +234,13 @@ class Graphs:
         mask = np.zeros((rows, found.shape[1]), bool)
         tokens[some], mask[some] = found, real
         return tokens, mask
+
+
+def _nothing(
+    rows: int, width: int
+) -> tuple[Float[np.ndarray, "batch 1 width"], Bool[np.ndarray, "batch 1"]]:
+    """Tokens and mask of a stream that no row has."""
+    return np.zeros((rows, 1, width), np.float32), np.zeros((rows, 1), bool)
 
 
 def _steps(columns: Mapping[str, PreparedColumn], rows: int) -> np.ndarray | None:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from plait import golden
-from plait.answering import Answerer, chunks, note
+from plait.answering import Answerer, chunks, note, warn
 from plait.answers import Answers
 from plait.config import Config, within_caps
 from plait.devices import compute_threads, cores
@@ -32,6 +33,11 @@ INT8_TOLERANCE = 0.02
 _MISFITS = (PlaitError, AttributeError, IndexError, KeyError, TypeError, ValueError)
 """What is raised when an exported model's documents are well-formed and make no sense."""
 
+NO_VECTOR = (
+    "this exported model gives no fused vector: it was exported by an earlier plait. Export it again "
+    "with `plait export`."
+)
+
 
 class Runtime(Answerer):
     """An exported model. Answers as the model that it was exported from does, to 1e-4.
@@ -52,6 +58,7 @@ class Runtime(Answerer):
     Attributes:
         schema: columns, roles and reasons.
         targets: what is predicted.
+        stamp: the model's own name, told by all that is in it.
     """
 
     def __init__(
@@ -71,7 +78,7 @@ class Runtime(Answerer):
             self.targets = [Target.from_json(part) for part in documents["targets.json"]]
             self.golden = golden.from_json(documents["golden.json"])
             self.streams = [Stream.from_json(part) for part in documents["graphs.json"]["streams"]]
-            stamp = str(about["model"])
+            self.stamp = str(about["model"])
             if "int8" in about:
                 self.tolerance = INT8_TOLERANCE
             read = {name for stream in self.streams for name in stream.columns}
@@ -88,7 +95,7 @@ class Runtime(Answerer):
             files,
             self.streams,
             [target.name for target in self.targets],
-            stamp=stamp,
+            stamp=self.stamp,
             threads=threads or compute_threads(),
             kept=kept,
         )
@@ -135,6 +142,27 @@ class Runtime(Answerer):
         }
         return Answers.of(self.targets, scores, quarantine, absent)
 
+    def embed(
+        self, source: Any, *, root: Path | str | None = None
+    ) -> Float[np.ndarray, "rows width"]:
+        """The fused vector of every row.
+
+        Warns:
+            UnreadableCellsWarning: cells were unreadable and counted as missing.
+
+        Raises:
+            BundleError: the model was exported before exports gave vectors.
+        """
+        if not self.graphs.embeds:
+            raise BundleError(NO_VECTOR)
+        quarantine, absent, parts = Quarantine(), list[str](), []
+        for start, rows, prepared in self._prepared(source, root, Silent()):
+            parts.append(self.graphs.vectors(prepared.columns, rows))
+            note(quarantine, prepared, start)
+            absent = prepared.absent
+        warn(quarantine, absent)
+        return np.concatenate(parts)
+
     def _prepared(
         self, source: Any, root: Path | str | None, reporter: Reporter
     ) -> Iterator[tuple[int, int, PreparedTable]]:
@@ -155,9 +183,26 @@ class Runtime(Answerer):
     def _few(
         self, columns: Mapping[str, list[object]], rows: int, root: Path | None
     ) -> PreparedTable:
-        """A few rows' columns; one that is missing throughout is left out where it is a stream alone."""
+        """A few rows' columns."""
         media = Media(root, self._limits, named=root is not None)
-        settings = Settings(media=media, preset=self.config.preset, threads=self._cores)
+        return self._cells(columns, rows, media, self._cores)
+
+    def prepare(
+        self, columns: Mapping[str, list[object]], rows: int, *, threads: int = 1
+    ) -> PreparedTable:
+        """The columns of a few rows whose cells come from strangers: no path in them is ever opened.
+
+        Args:
+            columns: cells by column, ``rows`` of them each; a column that is not named is missing.
+            threads: how many cells to decode at once.
+        """
+        return self._cells(columns, rows, Media(None, self._limits, paths=False), threads)
+
+    def _cells(
+        self, columns: Mapping[str, list[object]], rows: int, media: Media, threads: int
+    ) -> PreparedTable:
+        """Cells as columns; one that is missing throughout is left out where it is a stream alone."""
+        settings = Settings(media=media, preset=self.config.preset, threads=threads)
         prepared = PreparedTable({}, Quarantine())
         for name, kind in self.features.modalities.items():
             cells = columns.get(name)

@@ -1,0 +1,231 @@
+"""Bodies of requests: read by counting bytes within a time, then parsed strictly."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from plait.serve.problem import Problem, busy, shorten
+
+Receive = Callable[[], Awaitable[Any]]
+
+MOST_PARTS = 1000
+MOST_HEADERS = 16
+MOST_HEADER_BYTES = 4096
+
+
+class Gone(Exception):
+    """The client left before its request was whole."""
+
+
+class Held:
+    """How many bytes of bodies are in memory, of all requests together."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.bytes = 0
+
+    @contextmanager
+    def share(self) -> Iterator["Share"]:
+        """A request's share, given back at the end."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.bytes -= share.bytes
+
+
+class Share:
+    """The bytes of one request."""
+
+    def __init__(self, held: Held) -> None:
+        self.held = held
+        self.bytes = 0
+
+    def take(self, count: int) -> None:
+        """Count more bytes.
+
+        Raises:
+            Problem: all requests together hold too many.
+        """
+        if self.held.bytes + count > self.held.most:
+            raise busy(
+                "the server holds as many bytes of requests as it may; try again in a while."
+            )
+        self.held.bytes += count
+        self.bytes += count
+
+
+async def read_body(
+    receive: Receive, headers: dict[bytes, bytes], share: Share, *, most: int, seconds: float
+) -> bytes:
+    """A request's body.
+
+    What Content-Length says can refuse a body and never admit one: the bytes that arrive are counted.
+
+    Raises:
+        Problem: it is too large, too slow, or compressed.
+        Gone: the client left.
+    """
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Problem(415, "wrong_type", "a compressed body is not read; send it as it is.")
+    claimed = headers.get(b"content-length", b"0")
+    if not claimed.isdigit() or len(claimed) > 18 or int(claimed) > most:
+        _too_large(most)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Gone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > most:
+                    _too_large(most)
+                share.take(len(chunk))
+                parts.append(chunk)
+                if not message.get("more_body", False):
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+    except TimeoutError:
+        raise Problem(
+            408,
+            "too_slow",
+            f"the body did not arrive within {seconds:g} s.",
+            {"Connection": "close"},
+        ) from None
+
+
+def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
+    """A JSON value, by the letter of RFC 8259: no NaN, no infinity, no half characters in UTF-8.
+
+    Raises:
+        Problem: saying what is wrong with it.
+    """
+    # Before anything is made of it: every value but the last of its kind is followed by a comma.
+    if data.count(b",") + data.count(b"[") + data.count(b"{") > most_values:
+        raise Problem(
+            413, "too_large", f"{where} holds more than {most_values} values; send fewer at a time."
+        )
+    try:
+        return json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise Problem(400, "bad_json", f"{where} is nested too deeply.") from None
+    except UnicodeDecodeError:
+        raise Problem(400, "bad_json", f"{where} is not UTF-8 text.") from None
+    except json.JSONDecodeError as error:
+        told = f"{where} is no JSON: {error.msg.lower()} at character {error.pos}."
+        raise Problem(400, "bad_json", told) from None
+    except ValueError:  # more digits than Python makes a number of
+        raise Problem(400, "bad_json", f"{where} holds a number of too many digits.") from None
+
+
+def _refuse(word: str) -> NoReturn:
+    raise Problem(400, "bad_json", f"the body holds {word}, which is no JSON; send null.")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number - number != 0.0:
+        raise Problem(400, "bad_json", f"the body holds {shorten(text)}, which no number can hold.")
+    return number
+
+
+@dataclass(slots=True)
+class Part:
+    """One part of a form: its name, the file's name if it is a file, and its bytes."""
+
+    name: str
+    filename: str | None
+    data: bytes
+
+
+class _Form:
+    """Collects what the parser finds."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.head: dict[bytes, bytes] = {}
+        self.field = b""
+        self.value = b""
+        self.data: list[bytes] = []
+        self.ended = False
+
+    def begin(self) -> None:
+        self.head, self.data = {}, []
+
+    def name(self, data: bytes, start: int, end: int) -> None:
+        self.field += data[start:end]
+
+    def worth(self, data: bytes, start: int, end: int) -> None:
+        self.value += data[start:end]
+
+    def line(self) -> None:
+        self.head[self.field.lower()] = self.value
+        self.field = self.value = b""
+
+    def some(self, data: bytes, start: int, end: int) -> None:
+        self.data.append(data[start:end])
+
+    def finish(self) -> None:
+        kind, options = parse_options_header(self.head.get(b"content-disposition"))
+        if kind != b"form-data" or b"name" not in options:
+            raise Problem(400, "bad_form", "a part of the form has no name.")
+        if len(self.parts) == MOST_PARTS:
+            raise Problem(413, "too_large", f"the form has more than {MOST_PARTS} parts.")
+        filename = options.get(b"filename")
+        self.parts.append(
+            Part(
+                options[b"name"].decode("utf-8", "replace"),
+                None if filename is None else filename.decode("utf-8", "replace"),
+                b"".join(self.data),
+            )
+        )
+
+    def end(self) -> None:
+        self.ended = True
+
+
+def parse_form(data: bytes, content_type: bytes) -> list[Part]:
+    """The parts of a multipart form.
+
+    Raises:
+        Problem: saying what is wrong with it.
+    """
+    _, options = parse_options_header(content_type)
+    if b"boundary" not in options:
+        raise Problem(400, "bad_form", "the Content-Type names no boundary.")
+    form = _Form()
+    try:
+        parser = MultipartParser(
+            options[b"boundary"],
+            {
+                "on_part_begin": form.begin,
+                "on_header_field": form.name,
+                "on_header_value": form.worth,
+                "on_header_end": form.line,
+                "on_part_data": form.some,
+                "on_part_end": form.finish,
+                "on_end": form.end,
+            },
+            max_header_count=MOST_HEADERS,
+            max_header_size=MOST_HEADER_BYTES,
+        )
+        parser.write(data)
+        parser.finalize()
+    except FormParserError as error:
+        told = shorten(str(error).rstrip("."), 120)
+        raise Problem(400, "bad_form", f"the form cannot be read: {told}.") from None
+    if not form.ended:
+        raise Problem(400, "bad_form", "the form ends before its last boundary.")
+    return form.parts
+
+
+def _too_large(most: int) -> NoReturn:
+    raise Problem(413, "too_large", f"the body is larger than {most / 1e6:g} MB (--max-body-mb).")

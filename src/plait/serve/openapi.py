@@ -1,0 +1,218 @@
+"""The OpenAPI document: every route, with the model's own golden rows for examples that work."""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from plait.serve.cells import MEDIA
+from plait.serve.models import Model, Models
+from plait.serve.options import Options
+
+LARGEST = 100_000
+"""Characters of an example; cells that make it larger are left out, and so are missing."""
+
+_TEXT = {"type": "string"}
+_STRINGS = {"type": "array", "items": _TEXT}
+_MEDIA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"base64": {"type": "string", "contentEncoding": "base64"}, "name": _TEXT},
+    "required": ["base64"],
+    "additionalProperties": False,
+}
+_PLAIN = {"type": ["string", "number", "boolean", "null"]}
+_REPLY = {
+    "type": "object",
+    "properties": {
+        "model": _TEXT,
+        "answers": {"type": "array"},
+        "unreadable": {"type": "array", "items": {"type": "object"}},
+        "absent": _STRINGS,
+    },
+    "required": ["model", "answers", "unreadable", "absent"],
+}
+_ABOUT = {
+    "predict": "Answer rows.",
+    "embed": "The fused vector of each row.",
+    "explain": "What each modality contributed to each row's answer, as exact Shapley values.",
+}
+_WRONG = {
+    "400": "The body is no JSON, or no form.",
+    "401": "No token, or a wrong one.",
+    "403": "A page from elsewhere asked.",
+    "404": "There is no such model.",
+    "408": "The body arrived too slowly.",
+    "409": "The model cannot do this.",
+    "413": "Too many bytes, values or rows.",
+    "415": "A content type that is not read.",
+    "421": "The server has another name.",
+    "422": "A column or a value that the model cannot read.",
+    "503": "The server is busy or stopping; Retry-After says when to try again.",
+    "504": "The answer took too long.",
+}
+
+
+def describe(models: Models, options: Options) -> dict[str, Any]:
+    """The document."""
+    first = models.get(None)
+    paths: dict[str, Any] = {}
+    for kind, about in _ABOUT.items():
+        if kind == "embed" and not first.runtime.graphs.embeds:
+            continue
+        paths[f"/v1/{kind}"] = {"post": _work(kind, about, first)}
+        named = _work(f"{kind}_by_model", f"{about} By a model of one's choice.", first)
+        paths[f"/v1/models/{{model}}/{kind}"] = {"post": named, "parameters": [_model(first)]}
+    told = {"type": "object", "required": ["name", "columns", "streams", "targets"]}
+    listed = {"type": "object", "required": ["models"]}
+    paths["/v1/model"] = {"get": _get("model", "The model: columns, streams, targets.", told)}
+    paths["/v1/models"] = {"get": _get("models", "Every model.", listed)}
+    paths["/v1/models/{model}"] = {
+        "get": _get("model_by_name", "A model of one's choice.", told),
+        "parameters": [_model(first)],
+    }
+    reload = _get("reload", "Load a model's folder anew, without losing a request.", told)
+    paths["/v1/models/{model}/reload"] = {"post": reload, "parameters": [_model(first)]}
+    for path, about in (
+        ("/healthz", "Whether the server is there."),
+        ("/readyz", "Whether it takes requests."),
+        ("/metrics", "Figures for Prometheus."),
+    ):
+        paths[path] = {"get": _get(path[1:], about, None)}
+    document: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "plait",
+            "version": version("plait"),
+            "description": "Answers of the models "
+            + ", ".join(f"'{model.name}'" for model in models)
+            + ". Media come as bytes; paths and URLs are not followed.",
+        },
+        "paths": paths,
+    }
+    if options.token is not None:
+        scheme = {"type": "http", "scheme": "bearer"}
+        document["components"] = {"securitySchemes": {"token": scheme}}
+        document["security"] = [{"token": []}]
+    return document
+
+
+def example_row(model: Model) -> dict[str, Any]:
+    """A golden row as a request has it; empty where the model was saved without any."""
+    row = {}
+    left = LARGEST
+    stored = model.runtime.golden[0].stored if model.runtime.golden else {}
+    for name, kind in model.modalities.items():
+        value = stored.get(name)
+        if isinstance(value, dict) and "base64" in value:
+            value = {"base64": value["base64"]} | (
+                {"name": value["path"]} if "path" in value else {}
+            )
+        elif kind in MEDIA and not isinstance(value, list | str):
+            continue
+        size = len(json.dumps(value))
+        if value is not None and size <= left:
+            row[name] = value
+            left -= size
+    return row
+
+
+def _work(name: str, about: str, model: Model) -> dict[str, Any]:
+    body, parts = _bodies(model)
+    row = example_row(model)
+    line = json.dumps(row, ensure_ascii=False)
+    content = {
+        "application/json": {"schema": body, "example": {"rows": [row]}},
+        "application/x-ndjson": {"schema": _TEXT, "example": f"{line}\n{{}}\n"},
+        "multipart/form-data": {"schema": {"type": "object", "properties": parts}},
+    }
+    only = {
+        "name": "streams",
+        "in": "query",
+        "description": "The only streams to look at, with commas between.",
+        "schema": _TEXT,
+    }
+    answers = {"application/json": {"schema": _REPLY}, "application/x-ndjson": {"schema": _TEXT}}
+    return {
+        "operationId": name,
+        "summary": about,
+        "parameters": [only],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "An answer for every row, in their order.", "content": answers},
+            **_problems(*_WRONG),
+        },
+    }
+
+
+def _bodies(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The schema of a JSON body, and of the parts of a form."""
+    columns = {
+        column: {"anyOf": [_MEDIA, {"type": "array"}, _TEXT, {"type": "null"}]}
+        if kind == "signal"
+        else ({"anyOf": [_MEDIA, {"type": "null"}]} if kind in MEDIA else _PLAIN)
+        for column, kind in model.modalities.items()
+    }
+    body = {
+        "type": "object",
+        "properties": {
+            "rows": {
+                "type": "array",
+                "minItems": 1,
+                "items": {"type": "object", "properties": columns, "additionalProperties": False},
+            },
+            "streams": {"type": "array", "items": {"enum": model.streams}},
+        },
+        "required": ["rows"],
+        "additionalProperties": False,
+    }
+    parts = {
+        column: {"type": "string", "format": "binary"} if kind in MEDIA else _TEXT
+        for column, kind in model.modalities.items()
+    }
+    return body, parts
+
+
+def _get(name: str, about: str, schema: dict[str, Any] | None) -> dict[str, Any]:
+    content = (
+        {"text/plain": {"schema": _TEXT}}
+        if schema is None
+        else {"application/json": {"schema": schema}}
+    )
+    return {
+        "operationId": name,
+        "summary": about,
+        "responses": {
+            "200": {"description": about, "content": content},
+            **_problems("401", "403", "404", "409", "421", "503"),
+        },
+    }
+
+
+def _problems(*statuses: str) -> dict[str, Any]:
+    told = {
+        "type": "object",
+        "properties": {
+            "error": {
+                "type": "object",
+                "properties": {"kind": _TEXT, "message": _TEXT, "request": _TEXT},
+                "required": ["kind", "message", "request"],
+            }
+        },
+        "required": ["error"],
+    }
+    return {
+        status: {
+            "description": _WRONG[status],
+            "content": {"application/json": {"schema": told}},
+        }
+        for status in statuses
+    }
+
+
+def _model(first: Model) -> dict[str, Any]:
+    return {
+        "name": "model",
+        "in": "path",
+        "required": True,
+        "schema": _TEXT,
+        "example": first.name,
+    }

@@ -1,0 +1,305 @@
+"""The web page: an input for each column, the answer, what each stream gave, switches to leave one out.
+
+Gradio inside the server. It sends nothing to anywhere: no analytics, no fonts from elsewhere, and a
+request that would make Gradio fetch an address is refused before Gradio sees it.
+"""
+
+import asyncio
+import atexit
+import json
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from plait.errors import MissingExtra
+from plait.media import is_url
+from plait.serve import replies
+from plait.serve.body import Gone
+from plait.serve.cells import Cells
+from plait.serve.models import Model
+from plait.serve.problem import Problem, busy
+from plait.serve.service import FULL, Service
+
+PATH = "/page"
+EXAMPLES = 3
+_JOIN = 2_000_000
+"""Bytes of a request to Gradio that is no file."""
+
+_WORDS = {
+    "en": {
+        "answer": "Answer",
+        "ask": "Ask",
+        "streams": "Look at",
+        "why": "What each gave to the answer",
+        "notes": "Notes",
+        "examples": "Examples",
+    },
+    "zh": {
+        "answer": "回答",
+        "ask": "提问",
+        "streams": "只看",
+        "why": "各模态对回答的贡献",
+        "notes": "说明",
+        "examples": "示例",
+    },
+}
+_BAR = (
+    '<div style="display:grid;grid-template-columns:6rem 1fr 4rem;gap:.5rem;align-items:center">'
+    "<span>{name}</span>"
+    '<span style="background:{colour};height:.8rem;width:{width:.1f}%;border-radius:.2rem"></span>'
+    "<span>{share:+.3f}</span></div>"
+)
+
+
+def mount(app: Any, service: Service) -> None:
+    """Put the page under ``/page`` of a FastAPI application.
+
+    Raises:
+        MissingExtra: gradio is not installed.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+    try:
+        import gradio
+    except ImportError:
+        raise MissingExtra("the web page", "ui", "gradio") from None
+    i18n = gradio.I18n(**_WORDS, **{"zh-CN": _WORDS["zh"]})
+    gradio.mount_gradio_app(
+        app,
+        _blocks(gradio, service, i18n),
+        PATH,
+        show_error=True,
+        max_file_size=service.options.max_body,
+        ssr_mode=False,
+        enable_monitoring=False,
+        pwa=False,
+        mcp_server=False,
+        run_history=False,
+        footer_links=[],
+        i18n=i18n,
+        theme=gradio.themes.Base(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+    )
+
+
+def _blocks(gradio: Any, service: Service, word: Any) -> Any:
+    """The page of the first model."""
+    model = service.models.get(None)
+    with gradio.Blocks(analytics_enabled=False, title=f"plait: {model.name}") as blocks:
+        gradio.Markdown(f"# {model.name}")
+        with gradio.Row():
+            with gradio.Column(min_width=280):
+                inputs = [_input(gradio, name, model) for name in model.modalities]
+                streams = gradio.CheckboxGroup(
+                    model.streams, value=model.streams, label=word("streams"), elem_id="streams"
+                )
+                ask = gradio.Button(word("ask"), variant="primary", elem_id="ask")
+            with gradio.Column(min_width=280):
+                answers = [_output(gradio, target) for target in model.runtime.targets]
+                why = gradio.HTML(label=word("why"), container=True, elem_id="why")
+                notes = gradio.Markdown(label=word("notes"), elem_id="notes")
+        examples = _examples(model)
+        if examples:
+            gradio.Examples(
+                examples, inputs, cache_examples=False, label=word("examples"), examples_per_page=3
+            )
+
+        async def answer(*values: Any) -> list[Any]:
+            try:
+                return await _answer(service, values[:-1], values[-1])
+            except Problem as problem:
+                raise gradio.Error(problem.message) from None
+
+        given, told = [*inputs, streams], [*answers, why, notes]
+        for begin in (ask.click, streams.change):
+            begin(answer, given, told, api_name=False, show_progress="minimal")
+    return blocks
+
+
+def _input(gradio: Any, name: str, model: Model) -> Any:
+    """The component for a column, by its modality."""
+    state = model.runtime.features.states[name]
+    named = {"label": name, "elem_id": f"in-{name}"}
+    match model.modalities[name]:
+        case "image":
+            return gradio.Image(type="filepath", image_mode=None, format="png", height=240, **named)
+        case "audio":
+            return gradio.Audio(type="filepath", **named)
+        case "video":
+            return gradio.Video(**named)
+        case "signal":
+            return gradio.File(type="filepath", **named)
+        case "numeric":  # no Number, whose empty field is a zero
+            return gradio.Textbox(placeholder="3.14", **named)
+        case "categorical":
+            known = [str(value) for value in state.get("values", [])]
+            return gradio.Dropdown(known, value=None, allow_custom_value=True, **named)
+        case "datetime":
+            return gradio.Textbox(placeholder="2024-05-31", **named)
+        case _:
+            return gradio.Textbox(lines=3, **named)
+
+
+def _output(gradio: Any, target: Any) -> Any:
+    named = {"label": target.name, "elem_id": f"out-{target.name}"}
+    if target.kind == "regression":
+        return gradio.Number(interactive=False, **named)
+    return gradio.Label(num_top_classes=min(len(target.classes), 10), **named)
+
+
+def _examples(model: Model) -> list[list[Any]]:
+    """Golden rows, their media as files that go when the program ends."""
+    folder = Path(tempfile.mkdtemp(prefix="plait-page-"))
+    atexit.register(_remove, folder)
+    rows = []
+    for number, row in enumerate(model.runtime.golden[:EXAMPLES]):
+        cells = row.cells()
+        files = [folder / f"{number}-{place}" for place in range(len(model.modalities))]
+        named = zip(model.modalities, files, strict=True)
+        rows.append([_shown(cells.get(name), file) for name, file in named])
+    return rows
+
+
+def _shown(cell: Any, path: Path) -> Any:
+    data = cell["bytes"] if isinstance(cell, dict) else cell
+    if not isinstance(data, bytes):
+        return None if isinstance(cell, list) else cell
+    suffix = Path(cell["path"]).suffix if isinstance(cell, dict) and cell.get("path") else ""
+    file = path.with_suffix(suffix)
+    file.write_bytes(data)
+    return str(file)
+
+
+def _remove(folder: Path) -> None:
+    for path in folder.glob("*"):
+        path.unlink(missing_ok=True)
+    folder.rmdir()
+
+
+async def _answer(service: Service, values: Sequence[Any], streams: Sequence[str]) -> list[Any]:
+    """What every component of the right-hand side shows.
+
+    Raises:
+        Problem: the server is full or stopping, or no stream is left.
+    """
+    model = service.models.get(None)
+    if service.full or service.draining:
+        raise busy(FULL)
+    if not streams:
+        raise Problem(422, "wrong_value", "look at one stream at least.")
+    cells: Cells = {}
+    for (name, kind), value in zip(model.modalities.items(), values, strict=True):
+        if value is not None and value != "":
+            cells[name] = [await asyncio.to_thread(_cell, kind, value)]
+    shown = tuple(name for name in model.streams if name in streams)
+    with service.place():
+        async with asyncio.timeout(service.options.timeout):
+            result = await service.engine.answer(model.runtime, "explain", cells, 1, shown)
+    service.metrics.rows.labels(model.name).inc()
+    (told,) = replies.explanations(model.runtime.targets, result)
+    answers = [_shown_answer(target, told[target.name]) for target in model.runtime.targets]
+    notes = [f"**{entry.column}**: {escape(entry.reason)}" for entry in result.unreadable]
+    return [*answers, bars(told), "\n\n".join(notes)]
+
+
+def _shown_answer(target: Any, told: dict[str, Any]) -> Any:
+    return told["answer"] if target.kind == "regression" else told["probabilities"]
+
+
+def _cell(kind: str, value: Any) -> object:
+    """A component's value as a cell. Gradio has put what was sent into a file of its own."""
+    if kind not in ("image", "audio", "video", "signal"):
+        return value
+    path = Path(value)
+    return {"bytes": path.read_bytes(), "path": path.name}
+
+
+def bars(told: dict[str, Any]) -> str:
+    """Contributions as bars, of every score that is explained."""
+    parts = []
+    for target, answer in told.items():
+        for score in answer["scores"]:
+            shares = score["contributions"]
+            most = max(map(abs, shares.values())) or 1.0
+            parts.append(f"<p><b>{escape(target)}: {escape(str(score['of']))}</b></p>")
+            parts += [
+                _BAR.format(
+                    name=escape(stream),
+                    colour="#2a9d8f" if share >= 0 else "#e76f51",
+                    width=100 * abs(share) / most,
+                    share=share,
+                )
+                for stream, share in shares.items()
+            ]
+    return "".join(parts)
+
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+async def without_addresses(scope: Any, receive: Receive, most: int) -> Receive:
+    """What a request to Gradio brings, once it is sure that nothing in it names an address to fetch.
+
+    Raises:
+        Problem: it does, or is too large.
+        Gone: the client left.
+    """
+    kind = dict(scope["headers"]).get(b"content-type", b"")
+    if scope["method"] != "POST" or kind.startswith(b"multipart/"):
+        return _counted(receive, most)
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > _JOIN:
+            raise Problem(413, "too_large", "the request is too large.")
+        if not message.get("more_body"):
+            break
+    body = b"".join(parts)
+    try:
+        value = json.loads(body) if body else None
+    except (ValueError, RecursionError):
+        raise Problem(400, "bad_json", "the request is no JSON.") from None
+    if _names_address(value):
+        raise Problem(
+            422, "refused", "the request names an address. Paths and URLs are not followed."
+        )
+    replayed = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def again() -> Any:
+        return next(replayed, None) or await receive()
+
+    return again
+
+
+def _names_address(value: Any) -> bool:
+    waiting = [value]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            path = part.get("path")
+            if isinstance(path, str) and is_url(path):
+                return True
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
+    return False
+
+
+def _counted(receive: Receive, most: int) -> Receive:
+    size = 0
+
+    async def counted() -> Any:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > most:
+            raise Problem(413, "too_large", f"the body is larger than {most / 1e6:g} MB.")
+        return message
+
+    return counted

@@ -482,7 +482,15 @@ def test_the_command(run, plain_run, tmp_path, ready):
         r"differ from the fitted model's by \S+ at most on golden rows, and by \S+ on", out
     )
     code, out, _ = run("export", plain_run[1], "--out", tmp_path / "app", "-q", "--json")
-    assert set(json.loads(out)) == {"folder", "megabytes", "golden", "random"}
+    assert set(json.loads(out)) == {
+        "folder",
+        "megabytes",
+        "golden",
+        "random",
+        "int8",
+        "whole",
+        "costs",
+    }
     code, out, _ = run("checks", tmp_path / "app")
     assert "answered alike to" in out
     shutil.rmtree(tmp_path / "app")

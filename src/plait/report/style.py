@@ -83,7 +83,7 @@ th:first-child,td:first-child{{padding-left:0}}
 tr.base td{{color:var(--faint)}}
 .text{{text-align:left}}td.text,th.text{{white-space:normal;min-width:6rem;max-width:30rem;
 overflow-wrap:anywhere}}
-svg{{max-width:100%;height:auto}}figure{{margin:.9rem 0;min-width:0}}figure svg{{display:block;max-width:100%;height:auto}}
+svg{{max-width:100%;height:auto}}figure{{margin:.9rem 0;min-width:0}}figure svg{{display:block}}
 figcaption{{font-size:.86rem;max-width:72ch;margin-top:.3rem}}
 .plots{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,21rem),1fr));
 gap:.4rem 1.6rem;align-items:start}}

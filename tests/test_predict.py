@@ -141,10 +141,10 @@ def test_unseen_classes_are_left_out_of_the_figures_and_said(known):
     labels = ["new", *frame["label"][1:]]
     evaluation = model.evaluate(frame.assign(label=labels), resamples=0)
     assert evaluation.targets["label"].rows == 23
-    assert evaluation.notes == [
+    assert evaluation.notes[0] == (
         "1 row was left out of the figures for 'label': row 0: the class 'new' was not in the "
         "training rows (a, b, c)"
-    ]
+    )
     with pytest.raises(
         TableError, match="has no row with a known answer in label: nothing can be measured"
     ):
@@ -237,3 +237,18 @@ def test_names_with_dots_slashes_and_emoji(maker, tmp_path):
     model = maker.fit(rows, "клас", out=tmp_path / "run 🙂")
     again = plait.load(tmp_path / "run 🙂")
     np.testing.assert_array_equal(again.predict_proba(rows), model.predict_proba(rows))
+
+
+def test_texts_beyond_the_model_s_length_are_counted_and_said(plain_run):
+    model, _ = plain_run
+    most = model.features.states["note"]["max_tokens"]
+    rows = [{"note": "cheap"}, {"note": "cheap thing " * most}, {"note": "dear " * (most + 1)}]
+    told = "note: 2 texts are longer than the model reads; the rest of each was left out"
+    assert told in model.answer(rows).notes()
+    many = model.answer(rows * 700)  # several runs of rows
+    assert many.notes()[-1].startswith("note: 1400 texts are longer")
+    assert model.answer(rows[:1]).quarantine.cut() == []
+    one = model.answer(rows[:2]).quarantine.cut()
+    assert one == ["note: 1 text is longer than the model reads; the rest of each was left out"]
+    tested = [{**row, "label": "no"} for row in rows]
+    assert told in model.evaluate(tested, resamples=0).notes

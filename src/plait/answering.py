@@ -147,6 +147,7 @@ def note(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
     """Note the unreadable cells of a run of rows that begins at ``start``."""
     for entry in prepared.quarantine.entries:
         quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
+    quarantine.shortened.update(prepared.quarantine.shortened)
 
 
 def _warned(answers: Answers) -> Answers:

@@ -97,7 +97,7 @@ class Answers:
             f"the table has no column '{name}'; it counted as missing in every row"
             for name in self.absent
         ]
-        return lines + self.quarantine.summary()
+        return lines + self.quarantine.summary() + self.quarantine.cut()
 
 
 def decode(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

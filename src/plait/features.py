@@ -104,6 +104,7 @@ class Features:
                 column = self._column(table, name, settings, store, stage)
                 prepared.columns[name] = column
                 prepared.quarantine.add(name, column.problems)
+                prepared.quarantine.shorten(name, column.shortened)
         return prepared
 
     def _column(

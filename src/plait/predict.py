@@ -180,7 +180,8 @@ class Predictor(Answerer):
                 f"{', '.join(target.name for target in self.targets)}: nothing can be measured."
             )
         notes += [f"no column '{name}': it counted as missing in every row" for name in seen.absent]
-        return Evaluation(table.name, table.rows, seed, results, notes + seen.quarantine.summary())
+        notes += seen.quarantine.summary() + seen.quarantine.cut()
+        return Evaluation(table.name, table.rows, seed, results, notes)
 
     def save(self, folder: Path | str) -> Path:
         """Save the bundle; returns its folder.

@@ -48,6 +48,7 @@ class PreparedColumn:
         entry: the name of the store's entry that it was read from; empty for one in memory.
         views: how many versions there are of each cell, one after the other; ``present`` and ``offsets``
             have so many entries a cell, ``index`` counts cells. The first version is the cell itself.
+        shortened: cells that were cut, where that was counted.
     """
 
     values: Shaped[np.ndarray, "..."]
@@ -57,6 +58,7 @@ class PreparedColumn:
     problems: list[Problem] = field(default_factory=list)
     entry: str = ""
     views: int = 1
+    shortened: int = 0
 
     @classmethod
     def from_prepared(cls, prepared: Prepared) -> "PreparedColumn":
@@ -64,7 +66,10 @@ class PreparedColumn:
         offsets = None
         if prepared.lengths is not None:
             offsets = np.concatenate([[0], np.cumsum(prepared.lengths)]).astype(np.int64)
-        return cls(prepared.values, offsets, prepared.present, None, prepared.problems)
+        return cls(
+            *(prepared.values, offsets, prepared.present, None, prepared.problems),
+            shortened=prepared.shortened,
+        )
 
     def __len__(self) -> int:
         return len(self.present) // self.views if self.index is None else len(self.index)

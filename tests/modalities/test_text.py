@@ -204,3 +204,12 @@ def test_matches() -> None:
     assert TEXT.matches("x", [f"one two three {n % 21}" for n in range(300)], FREE).strength == 0.5
     assert TEXT.matches("x", [f"a/{n}.png" for n in range(30)], FREE).strength == 0.2
     assert TEXT.matches("x", [1, 2, "three"], FREE) is None
+
+
+def test_what_is_cut_is_counted_and_what_fits_is_not(settings: Settings) -> None:
+    texts: list[object] = ["one two three four five six"] * 5 + ["one two"] * 5
+    state = TEXT.fit(texts, settings)
+    most = state["max_tokens"]
+    prepared = TEXT.prepare([*texts, None, "six five four three two one " * most], state, settings)
+    assert prepared.shortened == 1 and prepared.lengths is not None
+    assert prepared.lengths.max() == most and prepared.lengths[-1] == most

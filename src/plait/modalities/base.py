@@ -39,13 +39,15 @@ class Prepared:
 
     ``values`` is ``[rows, ...]`` when every cell has one shape (``lengths`` is None), else all cells'
     steps one after the other, ``[lengths.sum(), ...]``. A missing or unreadable cell is zeros (or has
-    length 0) and False in ``present``; an unreadable one also has an entry in ``problems``.
+    length 0) and False in ``present``; an unreadable one also has an entry in ``problems``. ``shortened``
+    cells were longer than the state allows, and were cut.
     """
 
     values: Values
     lengths: Lengths | None
     present: Present
     problems: list[Problem] = field(default_factory=list)
+    shortened: int = 0
 
 
 def joined(parts: Sequence[Prepared]) -> Prepared:
@@ -63,6 +65,7 @@ def joined(parts: Sequence[Prepared]) -> Prepared:
         np.concatenate(lengths) if lengths else None,
         np.concatenate([part.present for part in parts]),
         problems,
+        sum(part.shortened for part in parts),
     )
 
 

@@ -115,13 +115,16 @@ class TextModality(Modality):
         tokenizer, most = _load(state["tokenizer"]), int(state["max_tokens"])
         if state.get("special"):
             whole = _encode_marked(tokenizer, texts, most, settings.threads)
+            shortened = sum(bool(one.overflowing) for one in whole)
             encoded = [one.ids for one in whole]
         else:
-            encoded = _encode(tokenizer, texts, most, settings.threads)
+            found = _encode(tokenizer, texts, most + 1, settings.threads)
+            shortened = sum(len(ids) > most for ids in found)
+            encoded = [ids[:most] for ids in found]
         lengths = np.zeros(len(cells), np.int64)
         lengths[rows] = [len(ids) for ids in encoded]
         values = np.array([one for ids in encoded for one in ids], np.int32)
-        return Prepared(values, lengths, lengths > 0, problems)
+        return Prepared(values, lengths, lengths > 0, problems, shortened)
 
     def describe(self, state: State) -> str:
         """For instance ``1200 subwords, at most 24 a text``."""

@@ -215,4 +215,5 @@ class Runtime(Answerer):
             prepared.columns[name] = PreparedColumn.from_prepared(found)
             if found.problems:
                 prepared.quarantine.add(name, found.problems)
+            prepared.quarantine.shorten(name, found.shortened)
         return prepared

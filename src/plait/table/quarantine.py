@@ -22,10 +22,15 @@ class Entry:
 
 
 class Quarantine:
-    """Collects unreadable cells; they count as missing everywhere else."""
+    """Collects unreadable cells; they count as missing everywhere else.
+
+    Attributes:
+        shortened: column → cells of which only the beginning was read, as long as the model reads.
+    """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
         self._entries = set(entries)
+        self.shortened: Counter[str] = Counter()
 
     def add(
         self,
@@ -46,6 +51,19 @@ class Quarantine:
         for problem in problems:
             row = offset + problem.row if rows is None else int(rows[problem.row])
             self._entries.add(Entry(row, column, problem.reason))
+
+    def shorten(self, column: str, count: int) -> None:
+        """Note that so many more cells of a column were cut to the model's length."""
+        if count:
+            self.shortened[column] += count
+
+    def cut(self) -> list[str]:
+        """One line for each column with cells that were cut."""
+        return [
+            f"{column}: {count} {'text is' if count == 1 else 'texts are'} longer than the model reads; the "
+            "rest of each was left out"
+            for column, count in sorted(self.shortened.items())
+        ]
 
     def __len__(self) -> int:
         return len(self._entries)

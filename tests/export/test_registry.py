@@ -1,7 +1,6 @@
 """Every fusion with every head, and every encoder, as an ONNX graph that answers as torch does.
 
-The exporter takes some three seconds a graph, so all but a few are slow tests; where a graph grows with the
-pairs of streams, two streams stand for three.
+The exporter takes some three seconds a graph and little for each part of it, so that most fusions share one.
 """
 
 from itertools import product
@@ -19,13 +18,7 @@ from plait.export.parts import EncoderPart, FusionPart
 from plait.fusion import FUSIONS, build_fusion
 from plait.heads import build_head
 from plait.runtime.contained import is_contained
-from plait.runtime.graphs import (
-    ENCODER_OUTPUTS,
-    VECTOR,
-    encoder_inputs,
-    fusion_inputs,
-    fusion_outputs,
-)
+from plait.runtime.graphs import ENCODER_OUTPUTS, encoder_inputs, fusion_inputs
 
 WIDTHS = {"image": 8, "a.b/c": 8, "table": 8}
 WIDTH = 8
@@ -60,26 +53,35 @@ def batch(widths, rows, counts, there):
     return parts
 
 
-@pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FUSIONS],
-)
-def test_fusions_and_heads(name, unwatched):
-    widths = dict(list(WIDTHS.items())[:2]) if name in PAIRWISE else WIDTHS
+class Several(torch.nn.Module):
+    """Parts that read the same cells, as one: an export takes three seconds, however little it holds."""
+
+    def __init__(self, parts):
+        super().__init__()
+        self.parts = torch.nn.ModuleList(parts)
+
+    def forward(self, *cells):
+        return tuple(output for part in self.parts for output in part(*cells))
+
+
+def part_of(name, widths, kinds):
     fusion = build_fusion(name, widths, width=WIDTH, dropout=0.1)
-    kinds = [kind for kind in OUTPUTS if kind in fusion.kinds]
+    asked = [kind for kind in kinds if kind in fusion.kinds] if fusion.voting else kinds[:1]
     size = {"width": WIDTH, "dropout": 0.1, "votes": fusion.stacks}
-    part = FusionPart(fusion, [build_head(kind, outputs=OUTPUTS[kind], **size) for kind in kinds])
-    shaken(part)
+    return FusionPart(fusion, [build_head(kind, outputs=OUTPUTS[kind], **size) for kind in asked])
+
+
+def agrees(part, widths, what):
+    """Exported, it answers as torch does, for any batch, tokens and missing streams."""
     inputs = fusion_inputs(len(widths))
-    outputs = [*fusion_outputs(len(kinds)), VECTOR]
+    outputs = [f"out_{index}" for index in range(len(part(*batch(widths, 1, [1] * 3, [True] * 3))))]
     data = to_onnx(
         part,
         fusion_example(list(widths.values())),
         [2] * (2 * len(widths)),
         inputs=inputs,
         outputs=outputs,
-        what=f"the fusion '{name}'",
+        what=what,
         instead=ELSE_FUSION,
     )
     assert is_contained(data)
@@ -88,11 +90,29 @@ def test_fusions_and_heads(name, unwatched):
     for (rows, counts), there in product(sizes, product([True, False], repeat=len(widths))):
         cells = batch(widths, rows, counts, there)
         got = graph.run(outputs, {k: v.numpy() for k, v in zip(inputs, cells, strict=True)})
-        for scores, want in zip(got, part(*cells), strict=True):
-            assert np.isfinite(scores).all()
+        for output, scores, want in zip(outputs, got, part(*cells), strict=True):
+            assert np.isfinite(scores).all(), output
             expected = want.detach().numpy()
             largest = max(1.0, np.abs(expected).max())  # of a fused vector, which has no bounds
-            np.testing.assert_allclose(scores, expected, atol=1e-4 * largest)
+            np.testing.assert_allclose(scores, expected, atol=1e-4 * largest, err_msg=output)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_fusions_of_three_streams(name, unwatched):
+    widths = dict(list(WIDTHS.items())[:2]) if name in PAIRWISE else WIDTHS
+    agrees(shaken(part_of(name, widths, list(OUTPUTS))), widths, f"the fusion '{name}'")
+
+
+GROUPS = [list(FUSIONS)[start : start + 8] for start in range(0, len(FUSIONS), 8)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names", GROUPS, ids=" ".join)
+def test_every_fusion_with_heads(names, unwatched):
+    """Two streams; those that vote with every head, whose rules differ, the others with one."""
+    widths = dict(list(WIDTHS.items())[:2])
+    parts = Several([part_of(name, widths, list(OUTPUTS)) for name in names])
+    agrees(shaken(parts), widths, " ".join(names))
 
 
 STATES = {

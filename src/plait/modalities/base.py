@@ -39,8 +39,8 @@ class Prepared:
 
     ``values`` is ``[rows, ...]`` when every cell has one shape (``lengths`` is None), else all cells'
     steps one after the other, ``[lengths.sum(), ...]``. A missing or unreadable cell is zeros (or has
-    length 0) and False in ``present``; an unreadable one also has an entry in ``problems``. ``shortened``
-    cells were longer than the state allows, and were cut.
+    length 0) and False in ``present``; an unreadable one also has an entry in ``problems``. So many as
+    ``shortened`` were longer than the state allows, and were cut.
     """
 
     values: Values

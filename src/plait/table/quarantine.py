@@ -60,8 +60,8 @@ class Quarantine:
     def cut(self) -> list[str]:
         """One line for each column with cells that were cut."""
         return [
-            f"{column}: {count} {'text is' if count == 1 else 'texts are'} longer than the model reads; the "
-            "rest of each was left out"
+            f"{column}: {count} {'text is' if count == 1 else 'texts are'} longer than the model reads; "
+            "the rest of each was left out"
             for column, count in sorted(self.shortened.items())
         ]
 

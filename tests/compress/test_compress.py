@@ -151,4 +151,7 @@ def test_the_command(run, plain_run, table, tmp_path, few_resamples):
     assert code == 0 and json.loads(out)["way"] == "distil"
     code, _, err = run("compress", folder, table, "--way", "squeeze", "--out", tmp_path / "d")
     assert code == 2 and "unknown way 'squeeze'" in err
-    assert not (tmp_path / "d").exists()
+    asked = ("compress", folder, table, "--epochs", "1", "--out", tmp_path / "d")
+    code, _, err = run(*asked, "--stream", "nota")
+    assert code == 2 and "unknown stream 'nota'" in err
+    assert not (tmp_path / "d").exists()  # nothing is left of what failed

@@ -104,15 +104,16 @@ def compress(
     folder = Path(out) if out is not None else None
     check_folder(folder, False, overwrite)
     config = _configured(teacher.config, options)
-    with claim(folder), torch_threads(config.threads or compute_threads()):
+    with torch_threads(config.threads or compute_threads()):
         table = open_table(source, root=root)
         data = _same_task(teacher, table, config)
         student = _student(teacher, data, config, to, way, streams, reporter)
         told = measured(teacher, student, data, test, root=root, way=way, reporter=reporter)
         told.check(max_drop)
-        if folder is not None:
+    if folder is not None:
+        with claim(folder):
             student.save(folder)
-        return told
+    return told
 
 
 def _check(to: float, way: str, max_drop: float | None) -> None:

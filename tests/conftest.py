@@ -52,6 +52,22 @@ os.environ |= {
 os.environ.pop("FORCE_COLOR", None)
 
 
+UNCOUNTED = (
+    "comparison/test_controls.py",
+    "nn/test_recovery.py",
+    "test_docs.py",
+    "test_sklearn.py",
+)
+"""Files besides the slow tests whose lines quicker tests run as well."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage, which takes a third of the time, is not counted where it would find nothing new."""
+    for item in items:
+        if item.get_closest_marker("slow") or item.path.as_posix().endswith(UNCOUNTED):
+            item.add_marker(pytest.mark.no_cover)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def private_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Tests neither read nor fill the store of the person who runs them."""

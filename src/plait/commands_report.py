@@ -55,11 +55,12 @@ def report(
     from plait.report.report import FILE, check_language, check_path
 
     check_language(language)
-    place = check_path(output if output is not None else Path(bundle) / FILE)
+    if output is not None:
+        check_path(output, table, train)
     model = load(bundle)
     path = model.report(
         table,
-        place,
+        output if output is not None else Path(bundle) / FILE,
         root=root,
         language=language,
         train=train,

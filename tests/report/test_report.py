@@ -324,6 +324,32 @@ def test_the_command_tells_json(run, plain_run, maker, tmp_path):
     assert code == 0 and '"bytes": ' in out
 
 
+@pytest.mark.parametrize("command", [("report", "-o"), ("explain", "--html")])
+def test_no_file_of_the_user_is_replaced(run, plain_run, maker, tmp_path, command):
+    folder, table = plain_run[1], maker.csv(tmp_path, "t.csv", maker.plain(4))
+    kept = {one: one.read_bytes() for one in (table, *folder.glob("*.*"))}
+    for out, told in (
+        (table, "is the table that is being read; writing there would replace it."),
+        (folder / "bundle.json", "does not end in .html; name it bundle.html."),
+        (folder / "model.safetensors", "does not end in .html; name it model.html."),
+    ):
+        code, _, err = run(command[0], folder, table, command[1], out)
+        assert code == 2 and told in " ".join(err.split())
+    link = tmp_path / "link.html"
+    link.symlink_to(table)
+    with pytest.raises(ConfigError, match="is the table that is being read"):
+        plain_run[0].report(maker.plain(4), link, train=table)
+    assert {one: one.read_bytes() for one in kept} == kept
+
+
+def test_a_missing_bundle_is_what_is_told(run, maker, tmp_path):
+    table = maker.csv(tmp_path, "t.csv", maker.plain(4))
+    nope = tmp_path / "nope"
+    code, _, err = run("report", nope, table)
+    assert code == 1 and "nope" in err and "output:" not in err
+    assert err == run("export", nope, tmp_path / "x")[2]
+
+
 def test_prepared_rows_are_the_same_rows(fitted, braid):
     from plait.features import settings_for
     from plait.report.context import some_rows

@@ -72,7 +72,7 @@ def report(
 
     Args:
         source: anything `plait.fit` takes; the targets may be absent.
-        path: the file to write; one that is there is replaced.
+        path: the file to write, whose name ends in .html; one that is there is replaced.
         root: the folder media paths are relative to; default: the table's own.
         row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
@@ -85,12 +85,13 @@ def report(
         The file.
 
     Raises:
-        ConfigError: there is no such language, or the file cannot be written.
+        ConfigError: there is no such language, or the file cannot be written or is one that is read.
         TableError: the table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
-    tongue, place, limits = check_language(language), check_path(path), limits or Limits()
+    tongue, place = check_language(language), check_path(path, source, train)
+    limits = limits or Limits()
     table = open_table(source, root=root)
     _check_columns(self, table)
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
@@ -251,11 +252,15 @@ def check_language(language: str) -> Language:
     raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
 
 
-def check_path(path: Path | str) -> Path:
+def check_path(path: Path | str, *sources: Any) -> Path:
     """The file to write, refused before any work where it cannot be one.
 
+    Args:
+        sources: what is read for it; tables in memory cannot be replaced.
+
     Raises:
-        ConfigError: it is a folder, or its folder is not there.
+        ConfigError: it is a folder, its folder is not there, it is a file that is read for it, or its
+            name does not end in .html, as no file of a bundle does.
     """
     place = Path(path)
     if place.is_dir():
@@ -264,6 +269,22 @@ def check_path(path: Path | str) -> Path:
         )
     if not place.parent.is_dir():
         raise ConfigError([f"output: there is no folder '{place.parent}' to write to."])
+    for source in sources:
+        given = isinstance(source, str | Path) and place.exists() and Path(source).exists()
+        if given and place.samefile(source):
+            raise ConfigError(
+                [
+                    f"output: '{place}' is the table that is being read; writing there would "
+                    "replace it. Name another file."
+                ]
+            )
+    if place.suffix.lower() != ".html":
+        raise ConfigError(
+            [
+                f"output: a report is a page, and '{place}' does not end in .html; name it "
+                f"{place.with_suffix('.html').name}."
+            ]
+        )
     return place
 
 

@@ -245,6 +245,12 @@ def test_leaks_copies_and_drift_are_told(kinds, maker):
     assert "No row is among the 60 rows the model learnt from" in clean
 
 
+def test_without_the_training_table_both_ways_to_name_it_are_told(kinds):
+    model, rows = kinds
+    told = words(data.section(context(model, rows)))
+    assert "Name it with --train (train=... in Python) to see leaks and drift." in told
+
+
 def test_cells_that_come_again_in_other_rows(kinds):
     model, rows = kinds
     unlike = [{**row, "note": f"{row['note']} {n}"} for n, row in enumerate(rows)]

@@ -67,9 +67,9 @@ def _missing_table(context: Context, gone: Gone | None) -> Html | None:
         return None
     say = context.say
     told = say(
-        f"Nothing here is compared with the training rows: {gone.why}. Pass it as train=... to see "
-        "leaks and drift.",
-        f"此处没有与训练数据比较：{gone.why_zh}。用 train=... 传入训练表即可查看泄漏与漂移。",
+        f"Nothing here is compared with the training rows: {gone.why}. Name it with --train "
+        "(train=... in Python) to see leaks and drift.",
+        f"此处没有与训练数据比较：{gone.why_zh}。用 --train（Python 中为 train=...）指明训练表即可查看泄漏与漂移。",
     )
     return note(told)
 

@@ -342,6 +342,27 @@ def test_no_file_of_the_user_is_replaced(run, plain_run, maker, tmp_path, comman
     assert {one: one.read_bytes() for one in kept} == kept
 
 
+def test_media_of_the_training_table_are_under_the_root_too(fitted, braid, maker, page, tmp_path):
+    rows = [
+        dict(zip(("photo", "label"), one, strict=True)) for one in (("media/1-1.png", "x"),) * 3
+    ]
+    table, out = maker.csv(tmp_path, "t.csv", rows), tmp_path / "r.html"
+    given = {"train": table, "limits": replace(QUICK, rows=3, checked=0)}
+    found = page(fitted[0].report(table, out, root=braid, **given)).text
+    assert "Rows that are among the 3 the model learnt from: 3." in found
+    found = page(fitted[0].report(braid / "test.csv", out, **given)).text
+    assert "could not be read ( photo: 3 )" in found.replace("(photo: 3)", "( photo: 3 )")
+    assert "leaks cannot be told by them" in found and "No row is among" not in found
+
+
+def test_a_training_table_of_something_else_is_refused(run, plain_run, maker, tmp_path):
+    table = maker.csv(tmp_path, "t.csv", maker.plain(4))
+    wrong = maker.csv(tmp_path, "w.csv", [{"a": 1, "b": 2}])
+    code, _, err = run("report", plain_run[1], table, "--train", wrong)
+    told = "train: w.csv has none of the model's input columns (price, shop, note); it has a, b."
+    assert code == 1 and told in " ".join(err.split())
+
+
 def test_a_missing_bundle_is_what_is_told(run, maker, tmp_path):
     table = maker.csv(tmp_path, "t.csv", maker.plain(4))
     nope = tmp_path / "nope"

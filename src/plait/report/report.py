@@ -73,7 +73,7 @@ def report(
     Args:
         source: anything `plait.fit` takes; the targets may be absent.
         path: the file to write, whose name ends in .html; one that is there is replaced.
-        root: the folder media paths are relative to; default: the table's own.
+        root: the folder media paths are relative to, in ``train`` too; default: each table's own.
         row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
         train: the table the model was fitted to, to compare with; None: where the run says it was.
@@ -86,7 +86,7 @@ def report(
 
     Raises:
         ConfigError: there is no such language, or the file cannot be written or is one that is read.
-        TableError: the table has none of the model's columns, or no rows, or no such row.
+        TableError: a table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
@@ -94,6 +94,9 @@ def report(
     limits = limits or Limits()
     table = open_table(source, root=root)
     _check_columns(self, table)
+    learnt = None if train is None else open_table(train, root=root)
+    if learnt is not None:
+        _check_columns(self, learnt, "train: ")
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
         looked, rows = only(table, row), np.array([row])
@@ -105,7 +108,7 @@ def report(
         limits=limits,
         seed=seed,
         run=None if run is None else Path(run),
-        train=None if train is None else open_table(train),
+        train=learnt,
         about=table.name,
         reporter=reporter or Silent(),
     )
@@ -288,10 +291,10 @@ def check_path(path: Path | str, *sources: Any) -> Path:
     return place
 
 
-def _check_columns(model: Fitted, table: Table) -> None:
+def _check_columns(model: Fitted, table: Table, which: str = "") -> None:
     known: Sequence[str] = list(model.features.modalities)
     if not set(known) & set(table.columns):
         raise TableError(
-            f"{table.name} has none of the model's input columns ({', '.join(known)}); it has "
+            f"{which}{table.name} has none of the model's input columns ({', '.join(known)}); it has "
             f"{', '.join(table.columns)}. Rename its columns, or pass the right table."
         )

@@ -39,7 +39,7 @@ def report(
         int | None, typer.Option(min=1, help="Rows looked at, at most. Default: 2000.")
     ] = None,
     root: Root = None,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of everything drawn, from 0.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:

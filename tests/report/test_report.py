@@ -363,6 +363,13 @@ def test_a_training_table_of_something_else_is_refused(run, plain_run, maker, tm
     assert code == 1 and told in " ".join(err.split())
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none(run, plain_run, maker, tmp_path, seed):
+    table = maker.csv(tmp_path, "t.csv", maker.plain(4))
+    code, _, err = run("report", plain_run[1], table, "--seed", seed)
+    assert code == 2 and f"seed={seed}: input should be from 0 to 4294967295." in err
+
+
 def test_a_missing_bundle_is_what_is_told(run, maker, tmp_path):
     table = maker.csv(tmp_path, "t.csv", maker.plain(4))
     nope = tmp_path / "nope"

@@ -35,6 +35,9 @@ from plait.table.source import Table, open_table
 FILE = "report.html"
 """What the report of a fit is called, in the run's folder."""
 
+SEEDS = 2**32
+"""Seeds are below it."""
+
 Make = Callable[[Context], Section | None]
 
 SECTIONS: tuple[Make, ...] = (
@@ -85,12 +88,14 @@ def report(
         The file.
 
     Raises:
-        ConfigError: there is no such language, or the file cannot be written or is one that is read.
+        ConfigError: there is no such language or seed, or the file cannot be written or is one that is read.
         TableError: a table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
     tongue, place = check_language(language), check_path(path, source, train)
+    if not 0 <= seed < SEEDS:
+        raise ConfigError([f"seed={seed}: input should be from 0 to {SEEDS - 1}."])
     limits = limits or Limits()
     table = open_table(source, root=root)
     _check_columns(self, table)

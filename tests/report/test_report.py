@@ -375,7 +375,7 @@ def test_a_missing_bundle_is_what_is_told(run, maker, tmp_path):
     nope = tmp_path / "nope"
     code, _, err = run("report", nope, table)
     assert code == 1 and "nope" in err and "output:" not in err
-    assert err == run("export", nope, tmp_path / "x")[2]
+    assert err == run("export", nope, "-o", tmp_path / "x")[2]
 
 
 def test_prepared_rows_are_the_same_rows(fitted, braid):

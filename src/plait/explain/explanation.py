@@ -152,7 +152,7 @@ def explain(
 
 
 def _numbered(answers: Answers, first: int) -> Answers:
-    """The answers, unreadable cells under the rows of the user's table, where these begin at ``first``."""
+    """The answers, unreadable cells under the rows of a table in which these begin at ``first``."""
     cells = Quarantine(
         Entry(first + one.row, one.column, one.reason) for one in answers.quarantine.entries
     )

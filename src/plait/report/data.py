@@ -69,7 +69,8 @@ def _missing_table(context: Context, gone: Gone | None) -> Html | None:
     told = say(
         f"Nothing here is compared with the training rows: {gone.why}. Name it with --train "
         "(train=... in Python) to see leaks and drift.",
-        f"此处没有与训练数据比较：{gone.why_zh}。用 --train（Python 中为 train=...）指明训练表即可查看泄漏与漂移。",
+        f"此处没有与训练数据比较：{gone.why_zh}。用 --train（Python 中为 train=...）指明训练表"
+        "即可查看泄漏与漂移。",
     )
     return note(told)
 

@@ -88,7 +88,8 @@ def report(
         The file.
 
     Raises:
-        ConfigError: there is no such language or seed, or the file cannot be written or is one that is read.
+        ConfigError: there is no such language or seed, or the file cannot be written, or is one that is
+            read.
         TableError: a table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.

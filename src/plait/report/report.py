@@ -176,6 +176,8 @@ def write(context: Context, place: Path, *, whole: bool = True) -> Path:
     Args:
         whole: about all rows; else about the only one.
     """
+    for line in summary.strangers(context, "en") if whole else ():
+        context.reporter.note(line)
     text = page_of(context) if whole else row_page(context)
     draft = place.with_name(f".{place.name}-{uuid4().hex}")
     try:

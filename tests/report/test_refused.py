@@ -1,0 +1,73 @@
+"""What a report refuses, and what it says of labels and training tables that are not as they should be."""
+
+from dataclasses import replace
+
+import pytest
+
+from plait.errors import ConfigError
+from plait.report import report as module
+from tests.report.conftest import QUICK
+
+
+@pytest.mark.parametrize("command", [("report", "-o"), ("explain", "--html")])
+def test_no_file_of_the_user_is_replaced(run, plain_run, maker, tmp_path, command):
+    folder, table = plain_run[1], maker.csv(tmp_path, "t.csv", maker.plain(4))
+    kept = {one: one.read_bytes() for one in (table, *folder.glob("*.*"))}
+    for out, told in (
+        (table, "is the table that is being read; writing there would replace it."),
+        (folder / "bundle.json", "does not end in .html; name it bundle.html."),
+        (folder / "model.safetensors", "does not end in .html; name it model.html."),
+    ):
+        code, _, err = run(command[0], folder, table, command[1], out)
+        assert code == 2 and told in " ".join(err.split())
+    link = tmp_path / "link.html"
+    link.symlink_to(table)
+    with pytest.raises(ConfigError, match="is the table that is being read"):
+        plain_run[0].report(maker.plain(4), link, train=table)
+    assert {one: one.read_bytes() for one in kept} == kept
+
+
+def test_media_of_the_training_table_are_under_the_root_too(fitted, braid, maker, page, tmp_path):
+    rows = [
+        dict(zip(("photo", "label"), one, strict=True)) for one in (("media/1-1.png", "x"),) * 3
+    ]
+    table, out = maker.csv(tmp_path, "t.csv", rows), tmp_path / "r.html"
+    given = {"train": table, "limits": replace(QUICK, rows=3, checked=0)}
+    found = page(fitted[0].report(table, out, root=braid, **given)).text
+    assert "Rows that are among the 3 the model learnt from: 3." in found
+    found = page(fitted[0].report(braid / "test.csv", out, **given)).text
+    assert "could not be read ( photo: 3 )" in found.replace("(photo: 3)", "( photo: 3 )")
+    assert "leaks cannot be told by them" in found and "No row is among" not in found
+
+
+def test_a_training_table_of_something_else_is_refused(run, plain_run, maker, tmp_path):
+    table = maker.csv(tmp_path, "t.csv", maker.plain(4))
+    wrong = maker.csv(tmp_path, "w.csv", [{"a": 1, "b": 2}])
+    code, _, err = run("report", plain_run[1], table, "--train", wrong)
+    told = "train: w.csv has none of the model's input columns (price, shop, note); it has a, b."
+    assert code == 1 and told in " ".join(err.split())
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none(run, plain_run, maker, tmp_path, seed):
+    table = maker.csv(tmp_path, "t.csv", maker.plain(4))
+    code, _, err = run("report", plain_run[1], table, "--seed", seed)
+    assert code == 2 and f"seed={seed}: input should be from 0 to 4294967295." in err
+
+
+def test_unknown_classes_are_noted_on_the_terminal(run, plain_run, maker, tmp_path, monkeypatch):
+    rows = [{**row, "label": row["label"].upper()} for row in maker.plain(3)]
+    monkeypatch.setattr(module, "page_of", lambda context: "x")
+    code, _, err = run(
+        *("report", plain_run[1], maker.csv(tmp_path, "t.csv", rows), "-o", tmp_path / "r.html")
+    )
+    told = "3 rows hold a class the model does not know: 'NO', 'YES'; no figure counts it."
+    assert code == 0 and told in " ".join(err.split())
+
+
+def test_a_missing_bundle_is_what_is_told(run, maker, tmp_path):
+    table = maker.csv(tmp_path, "t.csv", maker.plain(4))
+    nope = tmp_path / "nope"
+    code, _, err = run("report", nope, table)
+    assert code == 1 and "nope" in err and "output:" not in err
+    assert err == run("export", nope, "-o", tmp_path / "x")[2]

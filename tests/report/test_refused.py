@@ -1,11 +1,16 @@
-"""What a report refuses, and what it says of labels and training tables that are not as they should be."""
+"""What a report refuses, and what it says of labels and tables that are too few or odd."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import plait
 from plait.errors import ConfigError
+from plait.explain.sanity import Deletion
 from plait.report import report as module
+from plait.report import robustness, summary, within
+from plait.report.context import Context
 from tests.report.conftest import QUICK
 
 
@@ -71,3 +76,47 @@ def test_a_missing_bundle_is_what_is_told(run, maker, tmp_path):
     code, _, err = run("report", nope, table)
     assert code == 1 and "nope" in err and "output:" not in err
     assert err == run("export", nope, "-o", tmp_path / "x")[2]
+
+
+def context(model, rows, language="en"):
+    return Context(
+        *(model, plait.open_table(rows), np.arange(len(rows)), len(rows)),
+        language=language,
+        limits=QUICK,
+    )
+
+
+def test_one_row_measures_nothing(plain_run, maker, page, tmp_path):
+    found = page(plain_run[0].report(maker.plain(1), tmp_path / "r.html", limits=QUICK)).text
+    assert (
+        "Measured on 1 row with a known answer." in found and found.count("1 rows") == 1
+    )  # of the table's name
+    assert "1 row cannot measure a model: every figure on this page is of chance" in found
+    assert "too few rows or errors for an interval" in found and "95 % interval" not in found
+    assert "Deletion: too few rows to say; it takes 5." in found
+
+
+def test_enough_rows_have_intervals(plain_run, maker):
+    told = summary.section(context(plain_run[0], maker.plain(40, seed=3))).body
+    assert "cannot measure a model" not in told and "Measured on 40 rows" in told
+
+
+def test_deletion_is_judged_by_enough_rows(plain_run, maker):
+    here = context(plain_run[0], maker.plain(2))
+    good = Deletion("note", 9, 0.5, 0.1, 0.4, (0.2, 0.6))
+    bad = replace(good, group="shop", interval=(-0.2, 0.6))
+    few = replace(good, group="price", rows=1)
+    told = str(within._deletion(here, [good, bad, few]))
+    assert "Deletion: 1 of 2 pass" in told and told.count("too few rows") == 1
+    assert "passes" in told and "not shown" in told
+
+
+def test_a_column_that_is_missing_everywhere_is_not_called_robust(plain_run, maker):
+    rows = [{**row, "note": None} for row in maker.plain(6)]
+    told = robustness.section(context(plain_run[0], rows)).body
+    assert "Missing in every row, so that nothing can be said of how they get worse" in told
+    curves = told[told.index("Relative and effective robustness") :]
+    assert "price" in curves and "note<" not in curves
+    bare = [{"price": None, "shop": None, "note": None, "label": "no"}] * 2
+    told = robustness.section(context(plain_run[0], bare)).body
+    assert "Missing in every row" in told and "Relative and effective" not in told

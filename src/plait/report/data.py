@@ -17,6 +17,7 @@ from plait.report.leaks import LISTED, copies
 from plait.report.markup import (
     Html,
     bullets,
+    counted,
     details,
     figure,
     join,
@@ -105,7 +106,7 @@ def _columns(context: Context, found: Look) -> Html:
         name for name in context.model.features.modalities if name in context.prepared.absent
     ]
     told = say(
-        f"Columns of the {found.looked_at:,} rows looked at.",
+        f"Columns of what was looked at: {counted(found.looked_at)}.",
         f"所查看的 {found.looked_at:,} 行的各列。",
     )
     why = [join([named(one.name), ": ", one.reason]) for one in found.columns if one.reason]

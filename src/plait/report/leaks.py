@@ -7,7 +7,7 @@ import numpy as np
 from plait.diagnose.copies import Copies
 from plait.diagnose.look import Leaks, Look
 from plait.report.context import Context
-from plait.report.markup import Html, bullets, details, join, named, note, tag, tidy
+from plait.report.markup import Html, bullets, counted, details, join, named, note, tag, tidy
 
 LISTED = 50
 """Rows, or unreadable cells, listed at most."""
@@ -55,8 +55,8 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
         parts.append(_pairs(context, say("Which", "列表"), leaks.rows, leaks.disagree, None))
     elif not leaks.unread:
         told = say(
-            f"No row is among the {leaks.learnt:,} rows the model learnt from (all input cells compared "
-            "by content).",
+            f"No row is among the {counted(leaks.learnt)} the model learnt from (all input cells "
+            "compared by content).",
             f"没有任何一行出现在模型学习过的 {leaks.learnt:,} 行中（按内容比较全部输入单元格）。",
         )
         parts.append(tag("p", told))

@@ -25,7 +25,7 @@ from plait.report import (
     within,
 )
 from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
-from plait.report.markup import Html, join, named
+from plait.report.markup import Html, counted, join, named
 from plait.report.page import document
 from plait.report.row import row_sections
 from plait.report.section import LANGUAGES, Language, Section
@@ -197,7 +197,7 @@ def page_of(context: Context) -> str:
     made = _sections(context)
     names = ", ".join(target.name for target in context.model.targets)
     title = context.say(f"Report on {names}", f"{names} 的报告")
-    lead = context.say(f"{len(context):,} rows of ", f"{len(context):,} 行，来自 ")
+    lead = context.say(f"{counted(len(context))} of ", f"{len(context):,} 行，来自 ")
     return document(
         title,
         join([lead, named(context.about)]),

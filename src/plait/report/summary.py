@@ -7,6 +7,7 @@ from plait.report.context import Context
 from plait.report.markup import (
     Html,
     bullets,
+    counted,
     details,
     facts,
     join,
@@ -23,6 +24,9 @@ from plait.table.target import Target, class_name, label_parts, short
 
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""
+
+FEW = 10
+"""Rows below which no interval is given, and a warning."""
 
 NAMED = 8
 """Classes named at most."""
@@ -103,15 +107,36 @@ def _target(context: Context, name: str, result: Result) -> Html:
     for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
         told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
+        if result.rows < FEW or low == high:  # such an interval would promise what is not known
+            told = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
         figures.append((context.metric(key), number(result.metrics[key]), told))
     heading = tag("h3", named(name), " ", _chip(context, result.kind))
     rows_told = say(
-        f"Measured on {result.rows:,} rows with a known answer.",
+        f"Measured on {counted(result.rows)} with a known answer.",
         f"在 {result.rows:,} 行已知答案的数据上度量。",
     )
     return join(
-        [heading, tag("p", rows_told, class_="faint"), tiles(figures), _streams(context, result)]
+        [
+            heading,
+            tag("p", rows_told, class_="faint"),
+            _few(context, result.rows),
+            tiles(figures),
+            _streams(context, result),
+        ]
     )
+
+
+def _few(context: Context, rows: int) -> Html | None:
+    """That the figures rest on next to nothing."""
+    if rows >= FEW:
+        return None
+    told = context.say(
+        f"{counted(rows)} cannot measure a model: every figure on this page is of chance, and says "
+        f"next to nothing of other rows. Take {FEW} at the very least, better some hundreds.",
+        f"{rows:,} 行不足以度量模型：本页各项数字多属偶然，几乎不能说明其他数据上的表现。"
+        f"至少需要 {FEW} 行，最好数百行。",
+    )
+    return note(told, bad=True)
 
 
 def _chip(context: Context, kind: str) -> Html:

@@ -45,11 +45,11 @@ def section(context: Context) -> Section | None:
             "此表没有任何一行带有已知的真实答案，因此没有可度量的指标。",
         )
         parts = [note(told)]
-    told = [note(line, bad=True) for line in strangers(context, context.language)]
+    unknown = [note(line, bad=True) for line in strangers(context, context.language)]
     return Section(
         "summary",
         say("Summary", "概要"),
-        join([*told, *parts, _model(context), _notes(context)]),
+        join([*unknown, *parts, _model(context), _notes(context)]),
     )
 
 

@@ -47,7 +47,7 @@ def explain(
 
     check_language(language)
     if html is not None:
-        check_path(html)
+        check_path(html, table)
     model = load(bundle)
     found = model.explain(table, root=root, row=row)
     if html is not None:

@@ -39,7 +39,7 @@ def report(
         int | None, typer.Option(min=1, help="Rows looked at, at most. Default: 2000.")
     ] = None,
     root: Root = None,
-    seed: Annotated[int, typer.Option(help="Of everything drawn.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of everything drawn, from 0.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -55,11 +55,12 @@ def report(
     from plait.report.report import FILE, check_language, check_path
 
     check_language(language)
-    place = check_path(output if output is not None else Path(bundle) / FILE)
+    if output is not None:
+        check_path(output, table, train)
     model = load(bundle)
     path = model.report(
         table,
-        place,
+        output if output is not None else Path(bundle) / FILE,
         root=root,
         language=language,
         train=train,

@@ -131,6 +131,12 @@ def test_every_kind_of_row(run, several, braid, maker, tmp_path):
     assert model.explain(table).unusual is None
 
 
+def test_an_unreadable_cell_is_told_by_the_row_of_the_table(run, several, maker, tmp_path):
+    rows = [{"photo": name, "price": 3.0, "note": "apple"} for name in ("", "gone.png")]
+    code, out, _ = run("explain", several[1], maker.csv(tmp_path, "t.csv", rows), "--row", 1)
+    assert code == 0 and "photo: 1 unreadable cell in row 1" in " ".join(out.split())
+
+
 def test_sampled_streams_show_their_error(run, several, braid, monkeypatch):
     from functools import partial
 

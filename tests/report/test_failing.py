@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from plait.diagnose.origin import Gone, Origin
-from plait.report import data, map, mistakes
+from plait.report import data, map, mistakes, summary
 from plait.report.cloud import OTHERS, Spot, cloud
 from plait.report.context import Context, Limits
 from plait.table.source import open_table
@@ -243,6 +243,32 @@ def test_leaks_copies_and_drift_are_told(kinds, maker):
     assert "note: its texts are of other lengths" in told
     clean = words(data.section(context(model, fresh, train=train)))
     assert "No row is among the 60 rows the model learnt from" in clean
+
+
+def test_without_the_training_table_both_ways_to_name_it_are_told(kinds):
+    model, rows = kinds
+    told = words(data.section(context(model, rows)))
+    assert "Name it with --train (train=... in Python) to see leaks and drift." in told
+
+
+def test_answers_the_model_does_not_know_are_told(kinds):
+    model, rows = kinds
+    odd = [dict(row) for row in rows[:6]]
+    odd[0]["label"], odd[1]["label"], odd[2]["label"] = "EIGHT", "NINE", None
+    odd[3]["tags"] = ["<i>", "B"]
+    odd = [{**row, "size": "tall" if n == 4 else str(row["size"])} for n, row in enumerate(odd)]
+    one, two, three = summary.strangers(context(model, odd), "en")
+    assert one.startswith("label: 2 rows hold a class the model does not know: 'EIGHT', 'NINE'; no")
+    assert "The model knows " in one and "'y&s'" in one
+    assert two == "size: 1 row holds no number ('tall'), and no figure counts them."
+    assert three.startswith("tags: 1 row holds a label the model does not know: 'B'; no figure")
+    assert one in words(summary.section(context(model, odd)))
+    assert (
+        "2 行含有模型未知的类别：'EIGHT', 'NINE'" in summary.strangers(context(model, odd), "zh")[0]
+    )
+    assert summary.strangers(context(model, rows), "en") == []
+    bare = [{"price": 1.0}]
+    assert summary.strangers(context(model, bare), "en") == []
 
 
 def test_cells_that_come_again_in_other_rows(kinds):

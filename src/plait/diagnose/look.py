@@ -57,6 +57,8 @@ class Leaks:
         near: rows nearly the same, as the model sees them; None for too few rows.
         compared: training rows whose vectors were compared.
         learnt: training rows in all.
+        unread: column → training cells that could not be read, by which no leak can be told; columns
+            without any are not named.
     """
 
     rows: Copies
@@ -65,6 +67,7 @@ class Leaks:
     near: Near | None
     compared: int
     learnt: int
+    unread: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,7 @@ def look(
         near if near is None else _without(near, found.rows),
         count,
         len(learnt),
+        {name: before[name].unread for name in both if before[name].unread},
     )
     columns = describe(table, model.schema, own, kept, _by_column(model.blueprint, streams))
     return Look(columns, repeats, disagree, leaks, None, itself, len(whole), streams)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +23,7 @@ from plait.model import Model
 from plait.notebook import block, grid
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn
+from plait.table.quarantine import Entry, Quarantine
 from plait.table.source import Table, open_table
 from plait.table.target import Target
 
@@ -142,12 +143,21 @@ def explain(
             vectors.append(self._vectors(prepared, rows))
     where = self.held.outlier
     return Explanation(
-        answers=self.answer(table),
+        answers=_numbered(self.answer(table), row or 0),
         contributions=self.contributions(table, metrics=False),
         within={name: joined(parts) for name, parts in maps.items()},
         words=words,
         unusual=None if where is None else where.percentile(np.concatenate(vectors)),
     )
+
+
+def _numbered(answers: Answers, first: int) -> Answers:
+    """The answers, unreadable cells under the rows of a table in which these begin at ``first``."""
+    cells = Quarantine(
+        Entry(first + one.row, one.column, one.reason) for one in answers.quarantine.entries
+    )
+    cells.shortened = answers.quarantine.shortened
+    return replace(answers, quarantine=cells)
 
 
 def only(table: Table, row: int) -> Table:

@@ -17,6 +17,7 @@ from plait.report.leaks import LISTED, copies
 from plait.report.markup import (
     Html,
     bullets,
+    counted,
     details,
     figure,
     join,
@@ -67,9 +68,10 @@ def _missing_table(context: Context, gone: Gone | None) -> Html | None:
         return None
     say = context.say
     told = say(
-        f"Nothing here is compared with the training rows: {gone.why}. Pass it as train=... to see "
-        "leaks and drift.",
-        f"此处没有与训练数据比较：{gone.why_zh}。用 train=... 传入训练表即可查看泄漏与漂移。",
+        f"Nothing here is compared with the training rows: {gone.why}. Name it with --train "
+        "(train=... in Python) to see leaks and drift.",
+        f"此处没有与训练数据比较：{gone.why_zh}。用 --train（Python 中为 train=...）指明训练表"
+        "即可查看泄漏与漂移。",
     )
     return note(told)
 
@@ -104,7 +106,7 @@ def _columns(context: Context, found: Look) -> Html:
         name for name in context.model.features.modalities if name in context.prepared.absent
     ]
     told = say(
-        f"Columns of the {found.looked_at:,} rows looked at.",
+        f"Columns of what was looked at: {counted(found.looked_at)}.",
         f"所查看的 {found.looked_at:,} 行的各列。",
     )
     why = [join([named(one.name), ": ", one.reason]) for one in found.columns if one.reason]

@@ -7,7 +7,7 @@ import numpy as np
 from plait.diagnose.copies import Copies
 from plait.diagnose.look import Leaks, Look
 from plait.report.context import Context
-from plait.report.markup import Html, bullets, details, join, named, note, tag
+from plait.report.markup import Html, bullets, counted, details, join, named, note, tag, tidy
 
 LISTED = 50
 """Rows, or unreadable cells, listed at most."""
@@ -53,13 +53,22 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
         )
         parts.append(note(tag("strong", told), bad=True))
         parts.append(_pairs(context, say("Which", "列表"), leaks.rows, leaks.disagree, None))
-    else:
+    elif not leaks.unread:
         told = say(
-            f"No row is among the {leaks.learnt:,} rows the model learnt from (all input cells compared "
-            "by content).",
+            f"No row is among the {counted(leaks.learnt)} the model learnt from (all input cells "
+            "compared by content).",
             f"没有任何一行出现在模型学习过的 {leaks.learnt:,} 行中（按内容比较全部输入单元格）。",
         )
         parts.append(tag("p", told))
+    if leaks.unread:
+        counts = ", ".join(f"{tidy(name)}: {count:,}" for name, count in leaks.unread.items())
+        told = say(
+            f"Cells of the training table that could not be read ({counts}): leaks cannot be told by "
+            "them. Where its media lie elsewhere, name their folder with --root (root=...).",
+            f"训练表中无法读取的单元格（{counts}）：无法据此判断泄漏。"
+            "若媒体文件在别处，请用 --root（root=...）指明文件夹。",
+        )
+        parts.append(note(told, bad=True))
     for name, one in leaks.cells.items():
         if len(one) > len(leaks.rows):
             told = say(

@@ -10,6 +10,7 @@ from plait.report.cloud import OTHERS, Spot, cloud
 from plait.report.context import Context
 from plait.report.markup import (
     Html,
+    counted,
     figure,
     join,
     named,
@@ -57,14 +58,14 @@ def _lead(context: Context, plane: Plane, rows: int) -> str:
     say = context.say
     if plane.method == TSNE:
         return say(
-            f"{rows:,} rows, laid out by t-SNE of their fused vectors: rows that the model takes for "
+            f"{counted(rows)}, laid out by t-SNE of their fused vectors: rows that the model takes for "
             "alike are neighbours. Distances between groups far apart, and the size of groups, mean "
             "nothing. Point at a mark to see its row.",
             f"{rows:,} 行的融合向量经 t-SNE 降到二维：模型认为相似的行彼此相邻。"
             "相距较远的组之间的距离以及组的大小没有意义。将指针移到标记上可查看该行。",
         )
     return say(
-        f"{rows:,} rows on the first two principal components of their fused vectors, which hold "
+        f"{counted(rows)} on the first two principal components of their fused vectors, which hold "
         f"{number(100 * plane.kept, 0)} % of what varies. Point at a mark to see its row.",
         f"{rows:,} 行的融合向量在前两个主成分上的位置，这两个主成分占全部方差的 "
         f"{number(100 * plane.kept, 0)} %。将指针移到标记上可查看该行。",

@@ -69,6 +69,11 @@ def shortened(text: str, most: int = 200) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
+def counted(rows: int) -> str:
+    """So many rows, in English."""
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
+
+
 def number(value: float | None, digits: int = 3) -> str:
     """A figure with a fixed number of decimals; a dash for none."""
     if value is None or not math.isfinite(value):

@@ -9,7 +9,19 @@ from plait.evaluate import natural
 from plait.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.plots import Series, lines
 from plait.report.context import Context
-from plait.report.markup import Child, Html, figure, join, note, number, percent, plots, table, tag
+from plait.report.markup import (
+    Child,
+    Html,
+    counted,
+    figure,
+    join,
+    note,
+    number,
+    percent,
+    plots,
+    table,
+    tag,
+)
 from plait.table.target import Target
 
 COVERAGES = (0.8, 0.9, 0.95)
@@ -68,7 +80,7 @@ def promises(
             bad=True,
         )
     caption = say(
-        f"Coverage promised and measured on {len(truth):,} rows.",
+        f"Coverage promised and measured on {counted(len(truth))}.",
         f"承诺与实测的覆盖率，{len(truth):,} 行。",
     )
     return join([title, tag("p", lead), warning, table(heads, rows, caption=caption)])

@@ -25,7 +25,7 @@ from plait.report import (
     within,
 )
 from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
-from plait.report.markup import Html, join, named
+from plait.report.markup import Html, counted, join, named
 from plait.report.page import document
 from plait.report.row import row_sections
 from plait.report.section import LANGUAGES, Language, Section
@@ -34,6 +34,9 @@ from plait.table.source import Table, open_table
 
 FILE = "report.html"
 """What the report of a fit is called, in the run's folder."""
+
+SEEDS = 2**32
+"""Seeds are below it."""
 
 Make = Callable[[Context], Section | None]
 
@@ -72,8 +75,8 @@ def report(
 
     Args:
         source: anything `plait.fit` takes; the targets may be absent.
-        path: the file to write; one that is there is replaced.
-        root: the folder media paths are relative to; default: the table's own.
+        path: the file to write, whose name ends in .html; one that is there is replaced.
+        root: the folder media paths are relative to, in ``train`` too; default: each table's own.
         row: the only row to tell about, counted from 0: its answer and what that rests on.
         language: ``en`` or ``zh``.
         train: the table the model was fitted to, to compare with; None: where the run says it was.
@@ -85,14 +88,21 @@ def report(
         The file.
 
     Raises:
-        ConfigError: there is no such language, or the file cannot be written.
-        TableError: the table has none of the model's columns, or no rows, or no such row.
+        ConfigError: there is no such language or seed, or the file cannot be written, or is one that is
+            read.
+        TableError: a table has none of the model's columns, or no rows, or no such row.
 
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
-    tongue, place, limits = check_language(language), check_path(path), limits or Limits()
+    tongue, place = check_language(language), check_path(path, source, train)
+    if not 0 <= seed < SEEDS:
+        raise ConfigError([f"seed={seed}: input should be from 0 to {SEEDS - 1}."])
+    limits = limits or Limits()
     table = open_table(source, root=root)
     _check_columns(self, table)
+    learnt = None if train is None else open_table(train, root=root)
+    if learnt is not None:
+        _check_columns(self, learnt, "train: ")
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
         looked, rows = only(table, row), np.array([row])
@@ -104,7 +114,7 @@ def report(
         limits=limits,
         seed=seed,
         run=None if run is None else Path(run),
-        train=None if train is None else open_table(train),
+        train=learnt,
         about=table.name,
         reporter=reporter or Silent(),
     )
@@ -166,6 +176,8 @@ def write(context: Context, place: Path, *, whole: bool = True) -> Path:
     Args:
         whole: about all rows; else about the only one.
     """
+    for line in summary.strangers(context, "en") if whole else ():
+        context.reporter.note(line)
     text = page_of(context) if whole else row_page(context)
     draft = place.with_name(f".{place.name}-{uuid4().hex}")
     try:
@@ -185,7 +197,7 @@ def page_of(context: Context) -> str:
     made = _sections(context)
     names = ", ".join(target.name for target in context.model.targets)
     title = context.say(f"Report on {names}", f"{names} 的报告")
-    lead = context.say(f"{len(context):,} rows of ", f"{len(context):,} 行，来自 ")
+    lead = context.say(f"{counted(len(context))} of ", f"{len(context):,} 行，来自 ")
     return document(
         title,
         join([lead, named(context.about)]),
@@ -251,11 +263,15 @@ def check_language(language: str) -> Language:
     raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
 
 
-def check_path(path: Path | str) -> Path:
+def check_path(path: Path | str, *sources: Any) -> Path:
     """The file to write, refused before any work where it cannot be one.
 
+    Args:
+        sources: what is read for it; tables in memory cannot be replaced.
+
     Raises:
-        ConfigError: it is a folder, or its folder is not there.
+        ConfigError: it is a folder, its folder is not there, it is a file that is read for it, or its
+            name does not end in .html, as no file of a bundle does.
     """
     place = Path(path)
     if place.is_dir():
@@ -264,13 +280,29 @@ def check_path(path: Path | str) -> Path:
         )
     if not place.parent.is_dir():
         raise ConfigError([f"output: there is no folder '{place.parent}' to write to."])
+    for source in sources:
+        given = isinstance(source, str | Path) and place.exists() and Path(source).exists()
+        if given and place.samefile(source):
+            raise ConfigError(
+                [
+                    f"output: '{place}' is the table that is being read; writing there would "
+                    "replace it. Name another file."
+                ]
+            )
+    if place.suffix.lower() != ".html":
+        raise ConfigError(
+            [
+                f"output: a report is a page, and '{place}' does not end in .html; name it "
+                f"{place.with_suffix('.html').name}."
+            ]
+        )
     return place
 
 
-def _check_columns(model: Fitted, table: Table) -> None:
+def _check_columns(model: Fitted, table: Table, which: str = "") -> None:
     known: Sequence[str] = list(model.features.modalities)
     if not set(known) & set(table.columns):
         raise TableError(
-            f"{table.name} has none of the model's input columns ({', '.join(known)}); it has "
+            f"{which}{table.name} has none of the model's input columns ({', '.join(known)}); it has "
             f"{', '.join(table.columns)}. Rename its columns, or pass the right table."
         )

@@ -12,10 +12,12 @@ from plait.report.context import Context, some_rows
 from plait.report.markup import (
     Child,
     Html,
+    counted,
     details,
     figure,
     join,
     named,
+    note,
     number,
     plots,
     shortened,
@@ -59,7 +61,7 @@ def section(context: Context) -> Section | None:
             parts.append(tag("h3", named(target.name)))
         if len(context.model.model.streams) > 1:
             parts.append(_subsets(context, target, present[target.name]))
-        parts.append(_degraded(context, target, curves, len(places)))
+        parts.append(_degraded(context, target, curves, places))
     return Section("robustness", say("Missing and broken inputs", "缺失与损坏的输入"), join(parts))
 
 
@@ -84,10 +86,16 @@ def _curves(context: Context, places: np.ndarray) -> list[Curve]:
             judged,
             truths,
             levels=context.limits.levels,
+            chosen=[name for name in context.prepared.columns if not _gone(context, name, places)],
             seed=context.seed,
             reporter=context.reporter,
         )
     )
+
+
+def _gone(context: Context, column: str, places: np.ndarray) -> bool:
+    """Whether a column is missing in every row that is degraded: it cannot get worse."""
+    return not bool(context.prepared.columns[column].rows_present[places].any())
 
 
 def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], Metrics]) -> Html:
@@ -109,7 +117,7 @@ def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], M
         for names in order
     ]
     caption = say(
-        f"Metrics on {len(context):,} rows for {len(found)} sets of streams, the others hidden.",
+        f"Metrics on {counted(len(context))} for {len(found)} sets of streams, the others hidden.",
         f"{len(found)} 种模态组合下的指标（隐藏其余模态），{len(context):,} 行。",
     )
     told = table(heads, rows, caption=caption, strong=[0])
@@ -128,16 +136,27 @@ def _worth(metrics: Metrics, primary: str) -> float:
     return value if np.isfinite(value) else -np.inf
 
 
-def _degraded(context: Context, target: Target, curves: Sequence[Curve], rows: int) -> Html:
+def _degraded(
+    context: Context, target: Target, curves: Sequence[Curve], places: np.ndarray
+) -> Html:
     """A plot a column, and the two figures of robustness."""
     say = context.say
     own = [one for one in curves if one.target == target.name]
-    if not own:
-        return Html("")
+    rows, names = len(places), context.prepared.columns
+    gone = [named(name) for name in names if _gone(context, name, places)]
     title = tag("h3", say("Columns that get worse", "逐渐变差的列"))
+    lacking = None
+    if gone:
+        told = say(
+            "Missing in every row, so that nothing can be said of how they get worse: ",
+            "每一行都缺失，无法判断其变差的影响：",
+        )
+        lacking = note(join([told, join(gone, ", ")]))
+    if not own:
+        return Html("") if lacking is None else join([title, lacking])
     lead = say(
         f"Each column is made worse by degrees, from untouched (0 %) to gone (100 %), the others as "
-        f"they are, on {rows:,} rows.",
+        f"they are, on {counted(rows)}.",
         f"逐列按程度劣化，从完好（0 %）到全失（100 %），其他列保持不变，共 {rows:,} 行。",
     )
     shown, reach = [], [value for one in own for value in one.values if np.isfinite(value)]
@@ -159,7 +178,7 @@ def _degraded(context: Context, target: Target, curves: Sequence[Curve], rows: i
                 )
             )
         )
-    return join([title, tag("p", lead), plots(*shown), _figures(context, own)])
+    return join([title, tag("p", lead), lacking, plots(*shown), _figures(context, own)])
 
 
 def _figures(context: Context, curves: Sequence[Curve]) -> Html:

@@ -2,10 +2,12 @@
 
 from plait.evaluate import Result
 from plait.metrics import HIGHER_IS_BETTER
+from plait.modalities.base import is_missing
 from plait.report.context import Context
 from plait.report.markup import (
     Html,
     bullets,
+    counted,
     details,
     facts,
     join,
@@ -14,12 +16,20 @@ from plait.report.markup import (
     number,
     table,
     tag,
+    tidy,
     tiles,
 )
-from plait.report.section import KIND_WORDS, Section
+from plait.report.section import KIND_WORDS, Language, Section, spoken
+from plait.table.target import Target, class_name, label_parts, short
 
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""
+
+FEW = 10
+"""Rows below which no interval is given, and a warning."""
+
+NAMED = 8
+"""Classes named at most."""
 
 FIRST = ("accuracy", "auroc", "macro_f1", "mae", "rmse", "calibration_error", "exact_match")
 """Which come first, behind the primary one."""
@@ -35,11 +45,58 @@ def section(context: Context) -> Section | None:
             "此表没有任何一行带有已知的真实答案，因此没有可度量的指标。",
         )
         parts = [note(told)]
+    unknown = [note(line, bad=True) for line in strangers(context, context.language)]
     return Section(
         "summary",
         say("Summary", "概要"),
-        join([*parts, _model(context), _notes(context)]),
+        join([*unknown, *parts, _model(context), _notes(context)]),
     )
+
+
+def strangers(context: Context, language: Language) -> list[str]:
+    """A line for each target with cells that hold no class the model knows, or no number."""
+    lines = []
+    for target in context.model.targets:
+        if target.name not in context.table.columns:
+            continue
+        found = [_strange(target, cell) for cell in context.table.cells(target.name)]
+        count, kinds = (
+            sum(map(bool, found)),
+            list(dict.fromkeys(name for one in found for name in one)),
+        )
+        if not count:
+            continue
+        names = ", ".join(short(name) for name in kinds[:NAMED]) + ", ..." * (len(kinds) > NAMED)
+        known = ", ".join(map(short, target.classes[:NAMED]))
+        known += ", ..." * (len(target.classes) > NAMED)
+        rows = "1 row holds" if count == 1 else f"{count:,} rows hold"
+        if target.kind == "regression":
+            english = f"{target.name}: {rows} no number ({names}), and no figure counts them."
+            chinese = f"{target.name}：{count:,} 行不是数字（{names}），未计入指标。"
+        else:
+            what = "label" if target.kind == "multilabel" else "class"
+            english = (
+                f"{target.name}: {rows} a {what} the model does not know: {names}; no figure counts "
+                f"it. The model knows {known}."
+            )
+            chinese = (
+                f"{target.name}：{count:,} 行含有模型未知的类别：{names}，未计入指标。"
+                f"模型已知的类别：{known}。"
+            )
+        lines.append(tidy(spoken(language, english, chinese)))
+    return lines
+
+
+def _strange(target: Target, cell: object) -> list[object]:
+    """What the model does not know of a cell with a true answer; empty for a missing one."""
+    if is_missing(cell):
+        return []
+    if target.kind == "regression":
+        return [] if target.encode([cell])[1][0] else [str(cell)]
+    names = [class_name(cell)]
+    if target.kind == "multilabel":
+        names = label_parts(cell, target.separator)
+    return [name for name in names if name not in target.classes]
 
 
 def _target(context: Context, name: str, result: Result) -> Html:
@@ -50,15 +107,36 @@ def _target(context: Context, name: str, result: Result) -> Html:
     for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
         told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
+        if result.rows < FEW or low == high:  # such an interval would promise what is not known
+            told = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
         figures.append((context.metric(key), number(result.metrics[key]), told))
     heading = tag("h3", named(name), " ", _chip(context, result.kind))
     rows_told = say(
-        f"Measured on {result.rows:,} rows with a known answer.",
+        f"Measured on {counted(result.rows)} with a known answer.",
         f"在 {result.rows:,} 行已知答案的数据上度量。",
     )
     return join(
-        [heading, tag("p", rows_told, class_="faint"), tiles(figures), _streams(context, result)]
+        [
+            heading,
+            tag("p", rows_told, class_="faint"),
+            _few(context, result.rows),
+            tiles(figures),
+            _streams(context, result),
+        ]
     )
+
+
+def _few(context: Context, rows: int) -> Html | None:
+    """That the figures rest on next to nothing."""
+    if rows >= FEW:
+        return None
+    told = context.say(
+        f"{counted(rows)} cannot measure a model: every figure on this page is of chance, and says "
+        f"next to nothing of other rows. Take {FEW} at the very least, better some hundreds.",
+        f"{rows:,} 行不足以度量模型：本页各项数字多属偶然，几乎不能说明其他数据上的表现。"
+        f"至少需要 {FEW} 行，最好数百行。",
+    )
+    return note(told, bad=True)
 
 
 def _chip(context: Context, kind: str) -> Html:

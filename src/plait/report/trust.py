@@ -12,6 +12,7 @@ from plait.report.context import Context
 from plait.report.markup import (
     Child,
     Html,
+    counted,
     figure,
     join,
     named,
@@ -97,7 +98,7 @@ def _calibration(context: Context, judged: Judged) -> Html:
     metric = METRICS[target.kind]
     losses = [metric(truth, one)["log_loss"] for one in (before, scores)]
     errors = [reliability(truth, one).error for one in (before, scores)]
-    here = say(f"this table, {len(truth):,} rows", f"本表 {len(truth):,} 行")
+    here = say(f"this table, {counted(len(truth))}", f"本表 {len(truth):,} 行")
     rows.append([here, *map(number, errors), *map(number, losses)])
     heads = [
         say("measured on", "度量于"),

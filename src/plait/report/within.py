@@ -19,6 +19,7 @@ from plait.report.markup import (
     Child,
     Html,
     cards,
+    counted,
     details,
     join,
     levels,
@@ -33,6 +34,9 @@ from plait.report.markup import (
 from plait.report.section import Section
 from plait.table.quarantine import Quarantine
 from plait.table.target import Target
+
+JUDGED = 5
+"""Rows that the check by deletion takes to be judged by."""
 
 
 def section(context: Context) -> Section | None:
@@ -199,7 +203,7 @@ def _checks(context: Context, target: Target) -> Html:
         shuffled = randomisation_check(*given, steps=context.limits.steps, seed=context.seed)
     title = tag("h3", say("Can these maps be believed?", "这些热图可信吗？"))
     lead = say(
-        f"Two checks on {len(rows)} rows. Deleting what is marked should lower the score more than "
+        f"Two checks on {counted(len(rows))}. Deleting what is marked should lower the score more than "
         "deleting as much at random; and a model with shuffled weights should give other maps.",
         f"在 {len(rows)} 行上做两项检查：删除被标记的部分应比随机删除同样多的部分更降低得分；"
         "权重打乱后的模型应给出不同的热图。",
@@ -211,19 +215,24 @@ def _deletion(context: Context, found: list[Deletion]) -> Html:
     if not found:
         return Html("")
     say = context.say
-    passed = sum(one.passed for one in found)
+    judged = [one for one in found if one.rows >= JUDGED]
+    passed = sum(one.passed for one in judged)
     rows: list[list[Child]] = [
         [
             say("tabular fields", "表格字段") if one.group == FIELDS else named(one.group),
             one.rows,
             number(one.marked),
             number(one.random),
-            f"{signed(one.difference)} ({signed(one.interval[0])} – {signed(one.interval[1])})",
+            f"{signed(one.difference)} ({signed(one.interval[0])} – {signed(one.interval[1])})"
+            if one in judged
+            else signed(one.difference),
             tag(
                 "strong",
                 say("passes", "通过") if one.passed else say("not shown", "未证实"),
                 class_="good" if one.passed else "bad",
-            ),
+            )
+            if one in judged
+            else say("too few rows", "行数太少"),
         ]
         for one in found
     ]
@@ -235,10 +244,16 @@ def _deletion(context: Context, found: list[Deletion]) -> Html:
         say("difference (95 %)", "差值（95 %）"),
         say("check", "检查"),
     ]
-    caption = say(
-        f"Deletion: {passed} of {len(found)} pass, the interval of the difference lying above 0.",
-        f"删除检查：{len(found)} 项中 {passed} 项通过（差值区间在 0 之上）。",
-    )
+    if judged:
+        caption = say(
+            f"Deletion: {passed} of {len(judged)} pass, the interval of the difference lying above 0.",
+            f"删除检查：{len(judged)} 项中 {passed} 项通过（差值区间在 0 之上）。",
+        )
+    else:
+        caption = say(
+            f"Deletion: too few rows to say; it takes {JUDGED}.",
+            f"删除检查：行数太少，无法判断；至少需要 {JUDGED} 行。",
+        )
     return table(heads, rows, caption=caption)
 
 

@@ -66,6 +66,19 @@ def test_lines_give_a_line_each_in_order(server, row):
     assert good == want
 
 
+def test_a_blank_line_is_answered_in_its_place(server):
+    """Else every answer after it would belong to another row than its line."""
+    body = b'{"note": "a"}\r\n\r\n \n{"price": 1}\n{"nota": 1}\n \n\n'
+    got = server.post("/v1/predict", body, **{"Content-Type": "application/x-ndjson"})
+    told = [json.loads(line) for line in got.data.splitlines()]
+    assert ["answer" in line for line in told] == [True, False, False, True, False]
+    errors = [line["error"] for line in told if "error" in line]
+    assert errors[0]["message"] == "line 2 is blank; send {} for a row without cells."
+    assert errors[1]["message"].startswith("line 3 is blank;")
+    assert errors[2]["message"].startswith("line 5: the model reads no column 'nota'. Did")
+    assert {one["request"] for one in errors} == {got.headers["x-request-id"]}
+
+
 def test_a_signal_as_numbers_and_as_text(server):
     steps = [[float(number), 1.0] for number in range(12)]
     one = server.post("/v1/predict", {"rows": [{"pulse": steps}]}).json

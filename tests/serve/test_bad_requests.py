@@ -176,7 +176,7 @@ def test_a_million_rows(server):
     lines = {"Content-Type": "application/x-ndjson"}
     got = server.post("/v1/predict", b"{}\n" * 1_000_000, **lines)
     assert got.status == 413
-    assert got.error.startswith("1000001 rows were sent, more than the 1024")
+    assert got.error.startswith("1000000 rows were sent, more than the 1024")
     assert server.post("/v1/predict", b"\n\n", **lines).error == "there are no rows."
 
 

@@ -72,6 +72,7 @@ def _add_work(app: FastAPI, service: Service) -> None:
                 dict(request.scope["headers"]),
                 request.receive,
                 request.query_params.get("streams"),
+                request.scope["plait.request"],
             )
             return Response(content, media_type=content_type.decode())
 

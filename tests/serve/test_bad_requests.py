@@ -67,6 +67,24 @@ def test_a_body(server, body):
     assert got.json["error"]["request"] == got.headers["x-request-id"]
 
 
+QUERIES = [
+    ("stream=note", None, "the query has 'stream', and only 'streams' is known."),
+    ("streams=note&strems=x", None, "the query has 'strems', and only 'streams' is known."),
+    ("streams=note&streams=photo", None, "the query has 'streams' twice; write  ?streams=a,b"),
+    (
+        "streams=note",
+        ["note"],
+        "'streams' is in the body and in the query; send it in one of them.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("query", "streams", "told"), QUERIES)
+def test_a_query(server, query, streams, told):
+    got = server.post(f"/v1/predict?{query}", {"rows": [{}], "streams": streams})
+    assert (got.status, got.error) == (422, told)
+
+
 SHAPE = '{"base64": "..."}'
 CELLS = [
     ({"nota": 1}, "row 0: the model reads no column 'nota'. Did you mean 'note'? It reads: photo, note, voice, price, pulse."),

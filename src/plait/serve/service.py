@@ -123,6 +123,8 @@ class Service:
         else:
             rows, asked = await self.engine.aside(reader, *arguments)
         del body, arguments
+        if asked is not None and shown is not None:
+            raise wrong("'streams' is in the body and in the query; send it in one of them.")
         streams = _streams(asked if shown is None else shown.split(","), model)
         _check_kind(kind, model, streams)
         if content_type == LINES:

@@ -59,7 +59,7 @@ def test_lines_give_a_line_each_in_order(server, row):
     assert got.headers["content-type"] == "application/x-ndjson"
     told = [json.loads(line) for line in got.data.splitlines()]
     assert len(told) == 43
-    assert told[7]["error"]["message"] == "the body holds NaN, which is no JSON; send null."
+    assert told[7]["error"]["message"] == "line 8 holds NaN, which is no JSON; send null."
     assert told[9]["error"]["message"].startswith("line 10: the model reads no column 'nota'. Did")
     assert told[11]["unreadable"][0]["column"] == "photo"
     good = [told[place]["answer"] for place in range(43) if place not in (7, 9, 11)]

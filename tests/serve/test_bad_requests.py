@@ -37,6 +37,14 @@ BODIES = {
         400,
         "the body holds a number of too many digits.",
     ),
+    b'{"rows": [{"note": "x", "price": 1, "note": "y"}]}': (
+        400,
+        "the body has 'note' twice in one object; send it once.",
+    ),
+    b'{"rows": [{}], "rows": [{}]}': (
+        400,
+        "the body has 'rows' twice in one object; send it once.",
+    ),
     b"[" * 100_000: (400, "the body is nested too deeply."),
     b"[" * 1_000_001: (
         413,

@@ -259,7 +259,7 @@ def test_a_folder_that_is_removed_or_spoilt_while_serving(start, table, tmp_path
         assert str(tmp_path) not in got.data.decode()
         shutil.rmtree(folder)
         got = server.ask("POST", "/v1/models/app/reload")
-        assert got.error.endswith("cannot be served. There is no such folder.")
+        assert got.error.endswith("as it was: app cannot be served. There is no such folder.")
         assert str(tmp_path) not in got.data.decode()
         assert server.post("/v1/predict", {"rows": [{"price": 1}]}).json == want
         metrics = server.ask("GET", "/metrics").data

@@ -129,7 +129,8 @@ class Models:
             new.runtime.verify()
         except (PlaitError, OSError) as error:
             told = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
-            told = re.sub(rf"{re.escape(str(old.folder))}[/\\]?", "", told)
+            told = re.sub(rf"{re.escape(str(old.folder))}[/\\]", "", told)
+            told = told.replace(str(old.folder), name)  # no path goes to a client
             raise Problem(
                 409, "not_reloaded", f"'{name}' was not reloaded, and goes on as it was: {told}"
             ) from None

@@ -80,6 +80,8 @@ class Models:
             ConfigError: no model, a name that cannot be one, or a name given twice.
             BundleError: a folder holds no exported model.
         """
+        if threads < 1:
+            raise ConfigError([f"threads={threads}: expected a whole number from 1."])
         self.threads = threads
         self._models: dict[str, Model] = {}
         problems = [] if folders else ["name at least one folder with an exported model."]

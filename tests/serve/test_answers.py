@@ -59,11 +59,24 @@ def test_lines_give_a_line_each_in_order(server, row):
     assert got.headers["content-type"] == "application/x-ndjson"
     told = [json.loads(line) for line in got.data.splitlines()]
     assert len(told) == 43
-    assert told[7]["error"]["message"] == "the body holds NaN, which is no JSON; send null."
+    assert told[7]["error"]["message"] == "line 8 holds NaN, which is no JSON; send null."
     assert told[9]["error"]["message"].startswith("line 10: the model reads no column 'nota'. Did")
     assert told[11]["unreadable"][0]["column"] == "photo"
     good = [told[place]["answer"] for place in range(43) if place not in (7, 9, 11)]
     assert good == want
+
+
+def test_a_blank_line_is_answered_in_its_place(server):
+    """Else every answer after it would belong to another row than its line."""
+    body = b'{"note": "a"}\r\n\r\n \n{"price": 1}\n{"nota": 1}\n \n\n'
+    got = server.post("/v1/predict", body, **{"Content-Type": "application/x-ndjson"})
+    told = [json.loads(line) for line in got.data.splitlines()]
+    assert ["answer" in line for line in told] == [True, False, False, True, False]
+    errors = [line["error"] for line in told if "error" in line]
+    assert errors[0]["message"] == "line 2 is blank; send {} for a row without cells."
+    assert errors[1]["message"].startswith("line 3 is blank;")
+    assert errors[2]["message"].startswith("line 5: the model reads no column 'nota'. Did")
+    assert {one["request"] for one in errors} == {got.headers["x-request-id"]}
 
 
 def test_a_signal_as_numbers_and_as_text(server):

@@ -37,6 +37,14 @@ BODIES = {
         400,
         "the body holds a number of too many digits.",
     ),
+    b'{"rows": [{"note": "x", "price": 1, "note": "y"}]}': (
+        400,
+        "the body has 'note' twice in one object; send it once.",
+    ),
+    b'{"rows": [{}], "rows": [{}]}': (
+        400,
+        "the body has 'rows' twice in one object; send it once.",
+    ),
     b"[" * 100_000: (400, "the body is nested too deeply."),
     b"[" * 1_000_001: (
         413,
@@ -65,6 +73,24 @@ def test_a_body(server, body):
     got = server.post("/v1/predict", body)
     assert (got.status, got.error) == (status, told)
     assert got.json["error"]["request"] == got.headers["x-request-id"]
+
+
+QUERIES = [
+    ("stream=note", None, "the query has 'stream', and only 'streams' is known."),
+    ("streams=note&strems=x", None, "the query has 'strems', and only 'streams' is known."),
+    ("streams=note&streams=photo", None, "the query has 'streams' twice; write  ?streams=a,b"),
+    (
+        "streams=note",
+        ["note"],
+        "'streams' is in the body and in the query; send it in one of them.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("query", "streams", "told"), QUERIES)
+def test_a_query(server, query, streams, told):
+    got = server.post(f"/v1/predict?{query}", {"rows": [{}], "streams": streams})
+    assert (got.status, got.error) == (422, told)
 
 
 SHAPE = '{"base64": "..."}'
@@ -176,7 +202,7 @@ def test_a_million_rows(server):
     lines = {"Content-Type": "application/x-ndjson"}
     got = server.post("/v1/predict", b"{}\n" * 1_000_000, **lines)
     assert got.status == 413
-    assert got.error.startswith("1000001 rows were sent, more than the 1024")
+    assert got.error.startswith("1000000 rows were sent, more than the 1024")
     assert server.post("/v1/predict", b"\n\n", **lines).error == "there are no rows."
 
 

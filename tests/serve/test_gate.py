@@ -205,9 +205,11 @@ def test_a_golden_row_too_large_for_an_example(server, monkeypatch):
         ({"token": "with a blank in the middle"}, "token: expected at least 16"),
         ({"token": "ä" * 20}, "token: expected at least 16"),
         ({"port": 70_000}, "port=70000: expected 0 to 65535."),
-        ({"queue": -1}, "queue=-1: expected a number over 0.001."),
+        ({"queue": -1}, "queue=-1: expected a whole number from 1."),
         ({"timeout": float("nan")}, "timeout=nan: expected a number"),
-        ({"wait_ms": -1.0}, "wait_ms=-1.0: expected a number over 0."),
+        ({"wait_ms": -1.0}, "wait_ms=-1.0: expected a number from 0."),
+        ({"workers": 0}, "workers=0: expected a whole number from 1."),
+        ({"port": -1}, "port=-1: expected a whole number from 0."),
     ],
 )
 def test_options_that_are_refused(named, told):

@@ -259,7 +259,7 @@ def test_a_folder_that_is_removed_or_spoilt_while_serving(start, table, tmp_path
         assert str(tmp_path) not in got.data.decode()
         shutil.rmtree(folder)
         got = server.ask("POST", "/v1/models/app/reload")
-        assert got.error.endswith("cannot be served. There is no such folder.")
+        assert got.error.endswith("as it was: app cannot be served. There is no such folder.")
         assert str(tmp_path) not in got.data.decode()
         assert server.post("/v1/predict", {"rows": [{"price": 1}]}).json == want
         metrics = server.ask("GET", "/metrics").data
@@ -279,6 +279,8 @@ def test_folders_that_cannot_be_served(app, tmp_path):
         Models([])
     with pytest.raises(ConfigError, match="'.*two words' cannot be a model's name|cannot be"):
         Models([str(tmp_path / "two words")])
+    with pytest.raises(ConfigError, match="threads=0: expected a whole number from 1"):
+        Models([str(app)], threads=0)
     with pytest.raises(ConfigError, match="there is a model 'app' already"):
         Models([str(app), f"app={tmp_path}"])
 

@@ -189,7 +189,9 @@ def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float) -> N
             "int8: name a table with answers, so that what it costs is known: --table test.csv"
         )
     if not int8 and (calibrate is not None or table is not None):
-        wrong.append("calibrate and table are options of int8; add --int8")
+        given = [("calibrate", calibrate), ("table", table)]
+        named = " and ".join(name for name, value in given if value is not None)
+        wrong.append(f"{named}: only with int8; add --int8")
     if not max_drop >= 0:
         wrong.append(f"max_drop={max_drop}: a number from 0, such as 0.01 for one point")
     if wrong:

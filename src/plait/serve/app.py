@@ -12,7 +12,7 @@ from plait.serve.engine import Kind
 from plait.serve.gate import App, Gate, told
 from plait.serve.logs import log
 from plait.serve.openapi import describe
-from plait.serve.problem import Problem
+from plait.serve.problem import Problem, shorten, wrong
 from plait.serve.service import Service
 
 _PAGE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
@@ -63,6 +63,21 @@ async def _failed(request: Request, error: Exception) -> Response:
     return told(Problem(500, "failed", text), request.scope)
 
 
+def _shown(request: Request) -> str | None:
+    """The streams that a query names.
+
+    Raises:
+        Problem: it holds anything else, or names them twice.
+    """
+    query = request.query_params
+    for name in query:
+        if name != "streams":
+            raise wrong(f"the query has '{shorten(name)}', and only 'streams' is known.")
+    if len(query.multi_items()) > 1:
+        raise wrong("the query has 'streams' twice; write  ?streams=a,b")
+    return query.get("streams")
+
+
 def _add_work(app: FastAPI, service: Service) -> None:
     def route(kind: Kind) -> Any:
         async def answer(request: Request) -> Response:
@@ -71,7 +86,8 @@ def _add_work(app: FastAPI, service: Service) -> None:
                 request.path_params.get("model"),
                 dict(request.scope["headers"]),
                 request.receive,
-                request.query_params.get("streams"),
+                _shown(request),
+                request.scope["plait.request"],
             )
             return Response(content, media_type=content_type.decode())
 

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NoReturn
 
 from python_multipart.exceptions import FormParserError
@@ -103,7 +105,8 @@ async def read_body(
 
 
 def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
-    """A JSON value, by the letter of RFC 8259: no NaN, no infinity, no half characters in UTF-8.
+    """A JSON value, by the letter of RFC 8259: no NaN, no infinity, no half characters in UTF-8,
+    and no name twice in an object, of which Python would keep the last.
 
     Raises:
         Problem: saying what is wrong with it.
@@ -114,7 +117,12 @@ def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
             413, "too_large", f"{where} holds more than {most_values} values; send fewer at a time."
         )
     try:
-        return json.loads(data.decode("utf-8"), parse_constant=_refuse, parse_float=_finite)
+        return json.loads(
+            data.decode("utf-8"),
+            parse_constant=partial(_refuse, where),
+            parse_float=partial(_finite, where),
+            object_pairs_hook=partial(_once, where),
+        )
     except RecursionError:
         raise Problem(400, "bad_json", f"{where} is nested too deeply.") from None
     except UnicodeDecodeError:
@@ -126,14 +134,24 @@ def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
         raise Problem(400, "bad_json", f"{where} holds a number of too many digits.") from None
 
 
-def _refuse(word: str) -> NoReturn:
-    raise Problem(400, "bad_json", f"the body holds {word}, which is no JSON; send null.")
+def _once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        counts = Counter(name for name, _ in pairs)  # one pass, however many names were sent
+        twice = next(name for name, count in counts.items() if count > 1)
+        told = f"{where} has '{shorten(twice)}' twice in one object; send it once."
+        raise Problem(400, "bad_json", told)
+    return found
 
 
-def _finite(text: str) -> float:
+def _refuse(where: str, word: str) -> NoReturn:
+    raise Problem(400, "bad_json", f"{where} holds {word}, which is no JSON; send null.")
+
+
+def _finite(where: str, text: str) -> float:
     number = float(text)
     if number - number != 0.0:
-        raise Problem(400, "bad_json", f"the body holds {shorten(text)}, which no number can hold.")
+        raise Problem(400, "bad_json", f"{where} holds {shorten(text)}, which no number can hold.")
     return number
 
 

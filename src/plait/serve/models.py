@@ -80,6 +80,8 @@ class Models:
             ConfigError: no model, a name that cannot be one, or a name given twice.
             BundleError: a folder holds no exported model.
         """
+        if threads < 1:
+            raise ConfigError([f"threads={threads}: expected a whole number from 1."])
         self.threads = threads
         self._models: dict[str, Model] = {}
         problems = [] if folders else ["name at least one folder with an exported model."]
@@ -129,7 +131,8 @@ class Models:
             new.runtime.verify()
         except (PlaitError, OSError) as error:
             told = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
-            told = re.sub(rf"{re.escape(str(old.folder))}[/\\]?", "", told)
+            told = re.sub(rf"{re.escape(str(old.folder))}[/\\]", "", told)
+            told = told.replace(str(old.folder), name)  # no path goes to a client
             raise Problem(
                 409, "not_reloaded", f"'{name}' was not reloaded, and goes on as it was: {told}"
             ) from None

@@ -73,7 +73,13 @@ class Options:
                 continue
             least = 0 if field.name in ("port", "wait_ms") else 1e-3
             if not least <= value < 1e9:
-                problems.append(f"{field.name}={value}: expected a number over {least:g}.")
+                whole = field.type is int
+                told = (
+                    f"a whole number from {0 if least == 0 else 1}"
+                    if whole
+                    else f"a number from {least:g}"
+                )
+                problems.append(f"{field.name}={value}: expected {told}.")
         if self.port > 65535:
             problems.append(f"port={self.port}: expected 0 to 65535.")
         problems += _wrong_address(self.host, self.token)

@@ -26,6 +26,7 @@ AT_ONCE = 2
 FULL = "the server has as many requests as it can answer in time; try again."
 
 JSON, LINES, FORM = b"application/json", b"application/x-ndjson", b"multipart/form-data"
+_BLANK = b" \t\r\n"
 
 Row = dict[str, object] | Problem
 """A row's cells, or what is wrong with them."""
@@ -66,11 +67,13 @@ class Service:
         headers: dict[bytes, bytes],
         receive: Receive,
         shown: str | None,
+        request: str = "",
     ) -> tuple[bytes, bytes]:
         """Answer one request.
 
         Args:
             shown: the streams to look at, with commas between; None: all.
+            request: the request's number, for the errors of single lines.
 
         Returns:
             The body and its content type.
@@ -88,7 +91,7 @@ class Service:
             try:
                 async with asyncio.timeout(options.timeout):
                     return await _unless_gone(
-                        receive, self._answer(kind, model, headers, body, shown)
+                        receive, self._answer(kind, model, headers, body, shown, request)
                     )
             except TimeoutError:
                 raise Problem(
@@ -102,6 +105,7 @@ class Service:
         headers: Mapping[bytes, bytes],
         body: bytes,
         shown: str | None,
+        request: str,
     ) -> tuple[bytes, bytes]:
         told = headers.get(b"content-type", b"")
         content_type = told.partition(b";")[0].strip().lower()
@@ -119,10 +123,12 @@ class Service:
         else:
             rows, asked = await self.engine.aside(reader, *arguments)
         del body, arguments
+        if asked is not None and shown is not None:
+            raise wrong("'streams' is in the body and in the query; send it in one of them.")
         streams = _streams(asked if shown is None else shown.split(","), model)
         _check_kind(kind, model, streams)
         if content_type == LINES:
-            return await self._lines(kind, model, rows, streams), LINES
+            return await self._lines(kind, model, rows, streams, request), LINES
         good = [row for row in rows if not isinstance(row, Problem)]
         parts = await self._run(kind, model, good, streams)
         return replies.to_bytes(self._reply(kind, model, good, parts)), JSON
@@ -177,12 +183,17 @@ class Service:
         }
 
     async def _lines(
-        self, kind: Kind, model: Model, rows: Sequence[Row], streams: tuple[str, ...] | None
+        self,
+        kind: Kind,
+        model: Model,
+        rows: Sequence[Row],
+        streams: tuple[str, ...] | None,
+        request: str,
     ) -> bytes:
         """A line for every line, in their order."""
         places = [index for index, row in enumerate(rows) if not isinstance(row, Problem)]
         good = [row for row in rows if not isinstance(row, Problem)]
-        lines = [row.body() if isinstance(row, Problem) else b"" for row in rows]
+        lines = [row.body(request) if isinstance(row, Problem) else b"" for row in rows]
         for start, result in await self._run(kind, model, good, streams):
             bad: dict[int, list[Any]] = {}
             for entry in result.unreadable:
@@ -260,14 +271,15 @@ def _from_json(body: bytes, told: bytes, model: Model, options: Options) -> tupl
 
 
 def _from_lines(body: bytes, told: bytes, model: Model, options: Options) -> tuple[list[Row], Any]:
-    _check_count(body.count(b"\n") + 1 if body else 0, options, spare=1)
-    lines = [line for line in body.split(b"\n") if line.strip()]
-    _check_count(len(lines), options)
+    body = body.rstrip(_BLANK)
+    _check_count(body.count(b"\n") + 1 if body else 0, options)
     rows: list[Row] = []
     left = options.max_values
-    for index, line in enumerate(lines):
-        where = f"line {index + 1}"
+    for number, line in enumerate(body.split(b"\n"), start=1):
+        where = f"line {number}"
         try:
+            if not line.strip(_BLANK):
+                raise wrong(f"{where} is blank; send {{}} for a row without cells.")
             rows.append(row_cells(parse_json(line, left, where), model.modalities, where))
         except Problem as problem:
             rows.append(problem)
@@ -286,8 +298,8 @@ def _from_form(body: bytes, told: bytes, model: Model, options: Options) -> tupl
     return [row], None
 
 
-def _check_count(rows: int, options: Options, spare: int = 0) -> None:
-    if rows > options.max_rows + spare:
+def _check_count(rows: int, options: Options) -> None:
+    if rows > options.max_rows:
         raise Problem(
             413,
             "too_large",

@@ -27,8 +27,9 @@ def export(
         typer.Option(help="Table whose rows fix the scales of --int8; without, they are dynamic."),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(help="Of the metric, that --int8 may cost at most.")
-    ] = 0.01,
+        float | None,
+        typer.Option(help="Of the metric, that --int8 may cost at most. Default: 0.01."),
+    ] = None,
     root: Root = None,
     quiet: Quiet = False,
     as_json: AsJson = False,

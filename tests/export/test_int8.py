@@ -153,6 +153,7 @@ def test_too_much_lost_leaves_an_earlier_export(maker, copy, plain_run, ready, m
             "int8: name a table with answers, so that what it costs is known: --table",
         ),
         ({"table": []}, "table: only with int8; add --int8"),
+        ({"max_drop": 0.02}, "max_drop: only with int8; add --int8"),
         ({"calibrate": "t.csv"}, "calibrate: only with int8; add --int8"),
         ({"calibrate": "t.csv", "table": []}, "calibrate and table: only with int8; add --int8"),
         ({"max_drop": -0.1}, r"max_drop=-0.1: a number from 0, such as 0.01 for one point"),

@@ -84,6 +84,7 @@ cell_texts = st.one_of(
 @example([["007", "7"]], "a,b", "\n", True)
 @example([["1", '"open'], ["2", "3"]], "a,b", "\n", True)
 @example([[""], ["NA"], ['"NA"']], "a", "\n", True)
+@example([['"open'], [',"x"y']], "a", "\n", False)
 def test_csv(tmp_path, rows, header, end, last):
     path = tmp_path / "t.csv"
     mark = next(mark for mark in ",;\t," if mark in header or mark == ",")

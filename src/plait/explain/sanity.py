@@ -13,7 +13,7 @@ from torch import Tensor
 from plait.encoders.registry import TABULAR_MODALITIES
 from plait.explain.path import Inputs, Kind, answer_score, answered
 from plait.explain.plain import plain
-from plait.explain.within import BATCH, STEPS, attribute, integrated, kinds_of, pooled
+from plait.explain.within import BATCH, STEPS, attribute, integrated, kinds_of, pooled, read_by
 from plait.features import Features
 from plait.loader import collate
 from plait.model import Model
@@ -109,8 +109,9 @@ def deletion_check(
     """
     generator = np.random.default_rng(seed)
     drops: dict[str, list[tuple[float, float]]] = {}
+    own = read_by(features, columns)
     for start in range(0, len(rows), BATCH):
-        batch = collate(columns, rows[start : start + BATCH])
+        batch = collate(own, rows[start : start + BATCH])
         kinds = kinds_of(features, batch)
         maps, score, _, inputs = integrated(model, batch, target, kinds, steps=steps)
         with torch.no_grad():

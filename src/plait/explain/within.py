@@ -163,8 +163,9 @@ def attribute(
     kinds: dict[str, Kind] = {}
     maps: dict[str, list[Map | None]] = {}
     ends: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    own = read_by(features, columns)
     for start in range(0, len(rows), BATCH):
-        batch = collate(columns, rows[start : start + BATCH])
+        batch = collate(own, rows[start : start + BATCH])
         kinds = kinds_of(features, batch)
         found, score, base, inputs = integrated(model, batch, target, kinds, steps=steps)
         total = torch.stack([values.flatten(1).sum(dim=1) for values in found.values()]).sum(dim=0)
@@ -178,6 +179,11 @@ def attribute(
     ]
     left = [name for name in kinds if name not in maps]
     return Within(target.name, kinds, maps, edges[0], edges[1], edges[2], left)
+
+
+def read_by(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[str, PreparedColumn]:
+    """The columns that the model reads, without the cells that only decoders want."""
+    return {name: columns[name] for name in features.modalities if name in columns}
 
 
 def kinds_of(features: Features, batch: Mapping[str, ColumnBatch]) -> dict[str, Kind]:

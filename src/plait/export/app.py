@@ -91,7 +91,7 @@ def export(
     calibrate: Any = None,
     table: Any = None,
     root: Path | str | None = None,
-    max_drop: float = MAX_DROP,
+    max_drop: float | None = None,
     reporter: Reporter | None = None,
 ) -> Exported:
     """Write a model's graphs and all that the runtime needs, after checking that both answer alike.
@@ -103,7 +103,7 @@ def export(
         calibrate: a table whose rows fix the scales of int8; None: they are dynamic.
         table: with answers, to measure on what int8 costs; must be there with it.
         root: the folder media paths of both tables are relative to; default: their own.
-        max_drop: of the metric that fits are judged by, which int8 may cost at most.
+        max_drop: of the metric that fits are judged by, which int8 may cost at most; None: `MAX_DROP`.
 
     Raises:
         ConfigError: int8 without a table, or options of int8 without it.
@@ -127,7 +127,8 @@ def export(
         costs, whole = list[Cost](), None
         if int8:
             whole = _megabytes(files)
-            files, about, costs = _small(draft, calibrate, table, root, max_drop)
+            limit = MAX_DROP if max_drop is None else max_drop
+            files, about, costs = _small(draft, calibrate, table, root, limit)
         EXPORTED.write(folder, files, **about)
         _remove_others(folder, files)
     except OSError as error:
@@ -181,18 +182,18 @@ def _megabytes(files: Mapping[str, bytes]) -> float:
     return round(sum(len(data) for data in files.values()) / 1e6, 3)
 
 
-def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float) -> None:
+def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float | None) -> None:
     """Options that need each other."""
     wrong = []
     if int8 and table is None:
         wrong.append(
             "int8: name a table with answers, so that what it costs is known: --table test.csv"
         )
-    if not int8 and (calibrate is not None or table is not None):
-        given = [("calibrate", calibrate), ("table", table)]
-        named = " and ".join(name for name, value in given if value is not None)
+    given = [("calibrate", calibrate), ("table", table), ("max_drop", max_drop)]
+    named = " and ".join(name for name, value in given if value is not None)
+    if named and not int8:
         wrong.append(f"{named}: only with int8; add --int8")
-    if not max_drop >= 0:
+    if max_drop is not None and not max_drop >= 0:
         wrong.append(f"max_drop={max_drop}: a number from 0, such as 0.01 for one point")
     if wrong:
         raise ConfigError(wrong)

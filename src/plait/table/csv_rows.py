@@ -30,6 +30,9 @@ def read_cells(path: Path, header: Header) -> dict[str, list[object]]:
         if len(row) != width:
             raise ragged(path, number, len(row), width, whole)
         table.append(row)
+    broken = next((cell for cell in table[-1] if cell and "\n" in cell), None) if table else None
+    if broken is not None and text.count('"') % 2:  # it may have swallowed the rows after it
+        raise unclosed(path, broken.split("\n")[0][:60])
     columns = zip(*table, strict=True) if table else [()] * width
     return {
         name: [None if cell is None or not cell or cell.isspace() else cell for cell in cells]

@@ -95,14 +95,10 @@ def report(
     Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
     """
     tongue, place = check_language(language), check_path(path, source, train)
-    if not 0 <= seed < SEEDS:
-        raise ConfigError([f"seed={seed}: input should be from 0 to {SEEDS - 1}."])
+    _check_seed(seed)
     limits = limits or Limits()
-    table = open_table(source, root=root)
-    _check_columns(self, table)
-    learnt = None if train is None else open_table(train, root=root)
-    if learnt is not None:
-        _check_columns(self, learnt, "train: ")
+    table = _opened(self, source, root)
+    learnt = None if train is None else _opened(self, train, root, "train: ")
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
         looked, rows = only(table, row), np.array([row])
@@ -297,6 +293,18 @@ def check_path(path: Path | str, *sources: Any) -> Path:
             ]
         )
     return place
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEEDS:
+        raise ConfigError([f"seed={seed}: input should be from 0 to {SEEDS - 1}."])
+
+
+def _opened(model: Fitted, source: Any, root: Path | str | None, which: str = "") -> Table:
+    """A table that has some of the model's columns."""
+    table = open_table(source, root=root)
+    _check_columns(model, table, which)
+    return table
 
 
 def _check_columns(model: Fitted, table: Table, which: str = "") -> None:

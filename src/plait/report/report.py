@@ -96,8 +96,7 @@ def report(
     """
     tongue, place = check_language(language), check_path(path, source, train)
     _check_seed(seed)
-    limits = limits or Limits()
-    table = _opened(self, source, root)
+    table, limits = _opened(self, source, root), limits or Limits()
     learnt = None if train is None else _opened(self, train, root, "train: ")
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:

@@ -40,8 +40,8 @@ CONTRAST = """
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory):
-    with browser.opened(tmp_path_factory.mktemp("profile")) as found:
+def seen():
+    with browser.opened() as found:
         yield found
 
 

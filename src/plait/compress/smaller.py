@@ -14,7 +14,7 @@ STEP = 4
 
 
 def learnt(model: Model) -> int:
-    """How many numbers a model has learnt; a pretrained encoder's own are not among them."""
+    """How many numbers a model holds; those of an encoder that runs once a cell are not in it."""
     return sum(weight.numel() for weight in model.parameters())
 
 

@@ -123,8 +123,8 @@ def degraded_curves(
     whole = _Rows(model, columns)
     plans = [
         (name, how)
-        for name in columns
-        if chosen is None or name in chosen
+        for name in modalities  # not the cells that only decoders want
+        if name in columns and (chosen is None or name in chosen)
         for how in degradations(modalities[name], columns[name])
     ]
     untouched = whole.scores()

@@ -18,7 +18,6 @@ from plait.devices import compute_threads, torch_threads
 from plait.evaluate import ALL, Result, infer, measure, subsets
 from plait.explain.contributions import Contributions, contributions
 from plait.explain.held import Held
-from plait.explain.within import read_by
 from plait.features import Features, PreparedTable, settings_for
 from plait.frozen import Frozen
 from plait.loader import collate
@@ -138,13 +137,11 @@ class Context:
     @cached_property
     def prepared(self) -> PreparedTable:
         """The rows' columns as the model reads them, frozen encoders' tokens included."""
-        found = self.given
-        if found is None:
-            settings = settings_for(self.table, self.model.config)
-            cells = self.model.features.prepare(self.table, settings, reporter=self.reporter)
-            found = self.model.frozen.encode(cells)
-        columns = read_by(self.model.features, found.columns)
-        return PreparedTable(columns, found.quarantine, found.absent)
+        if self.given is not None:
+            return self.given
+        settings = settings_for(self.table, self.model.config)
+        cells = self.model.features.prepare(self.table, settings, reporter=self.reporter)
+        return self.model.frozen.encode(cells)
 
     @cached_property
     def every(self) -> Int64[np.ndarray, " rows"]:

@@ -195,7 +195,7 @@ def _chosen(context: Context, target: Target, shares: TargetShares) -> list[tupl
 
 
 def _card(context: Context, target: Target, shares: TargetShares, why: str, place: int) -> Html:
-    say, found = context.say, context.contributions
+    say = context.say
     answer = told_answer(target, shares.answers[place])
     heading = tag(
         "h4", f"{context.named_row(place)}: ", named(answer), " ", tag("span", why, class_="chip")
@@ -210,18 +210,24 @@ def _card(context: Context, target: Target, shares: TargetShares, why: str, plac
         f"score from {number(float(shares.empty[place]))} to {number(float(shares.fused[place]))}",
         f"得分从 {number(float(shares.empty[place]))} 到 {number(float(shares.fused[place]))}",
     )
-    lines = [
-        (
-            named(shortened(name, 24)),
-            float(value) if there else None,
-            signed(float(value)) if there else say("missing", "缺失"),
-        )
-        for name, value, there in zip(
-            found.streams, shares.values[place], found.present[place], strict=True
-        )
-    ]
-    return join(
-        [heading, known, tag("p", from_to, class_="faint"), levels(lines), cells(context, place)]
+    added = share_levels(context, shares, place)
+    return join([heading, known, tag("p", from_to, class_="faint"), added, cells(context, place)])
+
+
+def share_levels(context: Context, shares: TargetShares, place: int) -> Html:
+    """What each stream of a row adds, as bars."""
+    found = context.contributions
+    return levels(
+        [
+            (
+                named(shortened(name, 24)),
+                float(value) if there else None,
+                signed(float(value)) if there else context.say("missing", "缺失"),
+            )
+            for name, value, there in zip(
+                found.streams, shares.values[place], found.present[place], strict=True
+            )
+        ]
     )
 
 

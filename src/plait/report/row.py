@@ -4,7 +4,7 @@ import numpy as np
 
 from plait.explain.contributions import REDUNDANCY, SYNERGY
 from plait.report.context import Context
-from plait.report.contributions import cells, told_answer
+from plait.report.contributions import cells, share_levels, told_answer
 from plait.report.markup import (
     Child,
     Html,
@@ -92,19 +92,9 @@ def _streams(context: Context) -> Html:
             f"从全部不可见时的 {number(float(shares.empty[0]))} 到全部可见时的 "
             f"{number(float(shares.fused[0]))}，按 Shapley 值分摊到各模态。橙色支持，蓝色反对。",
         )
-        lines = [
-            (
-                named(shortened(name, 24)),
-                float(value) if there else None,
-                signed(float(value)) if there else say("missing", "缺失"),
-            )
-            for name, value, there in zip(
-                found.streams, shares.values[0], found.present[0], strict=True
-            )
-        ]
         if len(context.model.targets) > 1:
             parts.append(tag("h3", named(target.name)))
-        parts += [tag("p", lead), levels(lines), _pairs(context, target)]
+        parts += [tag("p", lead), share_levels(context, shares, 0), _pairs(context, target)]
     return join(parts)
 
 

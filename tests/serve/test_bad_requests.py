@@ -258,7 +258,15 @@ def test_heads_that_are_too_large_or_no_http(server):
     some = HEAD + b"Connection: close\r\n" + many[:1500] + b"\r\n"
     assert b"the head has 164 lines, more than 100." in talk(server, some)
     for data in (b"hello\r\n\r\n", b"\x16\x03\x01" * 50 + b"\r\n\r\n"):
-        assert talk(server, data).startswith(b"HTTP/1.1 400 ")
+        found = talk(server, data)
+        assert found.startswith(b"HTTP/1.1 400 ")
+        head, _, body = found.partition(b"\r\n\r\n")
+        assert b"content-type: application/json" in head.lower()
+        told = json.loads(body)["error"]
+        assert (told["kind"], told["message"]) == (
+            "bad_http",
+            "this is no HTTP/1.1 that the server can read.",
+        )
 
 
 def test_no_route(server):

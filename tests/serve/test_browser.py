@@ -85,6 +85,8 @@ def test_in_a_browser(address, browser, screen, photo, tmp_path):
     page.wait_for_selector("#in-photo img")
     page.click("#ask")
     until(lambda told: told["photo"])
+    page.wait_for_selector("#where img[alt='photo']")
+    assert page.inner_text("#where mark") in "apple orchard"
     page.click('#streams label:has-text("photo")')
     until(lambda told: "photo" not in told and told["note"])
 
@@ -96,6 +98,7 @@ def test_in_a_browser(address, browser, screen, photo, tmp_path):
     page.wait_for_timeout(500)
     page.click("#ask")
     until(lambda told: told.get("voice"))
+    page.wait_for_selector("#where img[alt='voice']")
 
     broken = tmp_path / "pulse.npy"
     broken.write_bytes(b"\x93NUMPY\x01\x00")

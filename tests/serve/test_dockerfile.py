@@ -2,9 +2,12 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +40,16 @@ def test_its_form():
     assert dict(found)["USER"] == "10001"  # by number, so that it can be seen not to be root
     assert names.index("USER") > max(place for place, name in enumerate(names) if name == "RUN")
     assert not re.search(r"sudo|curl|chmod 777|:latest|ADD |TOKEN=", str(found))
+
+
+def test_it_is_linted():
+    hadolint = shutil.which("hadolint", path=Path(sys.executable).parent)
+    if hadolint is None:
+        pytest.skip("hadolint has no wheel here")
+    done = subprocess.run(
+        [hadolint, ROOT / "Dockerfile"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "")
 
 
 def test_what_it_copies_is_there_and_nothing_else_is_sent():

@@ -208,6 +208,8 @@ def test_a_golden_row_too_large_for_an_example(server, monkeypatch):
         ({"queue": -1}, "queue=-1: expected a whole number from 1."),
         ({"timeout": float("nan")}, "timeout=nan: expected a number"),
         ({"wait_ms": -1.0}, "wait_ms=-1.0: expected a number from 0."),
+        ({"hosts": ("*",)}, "allow-host='*': expected a name or an address"),
+        ({"hosts": ("a.example:80",)}, "there are no wildcards"),
         ({"workers": 0}, "workers=0: expected a whole number from 1."),
         ({"port": -1}, "port=-1: expected a whole number from 0."),
     ],

@@ -279,6 +279,10 @@ def test_folders_that_cannot_be_served(app, tmp_path):
         Models([])
     with pytest.raises(ConfigError, match="'.*two words' cannot be a model's name|cannot be"):
         Models([str(tmp_path / "two words")])
+    with pytest.raises(
+        ConfigError, match="'x/y' cannot be a model's name; give one as name=folder"
+    ):
+        Models(["x/y=app"])
     with pytest.raises(ConfigError, match="threads=0: expected a whole number from 1"):
         Models([str(app)], threads=0)
     with pytest.raises(ConfigError, match="there is a model 'app' already"):

@@ -7,9 +7,11 @@ import sys
 import pytest
 
 from plait.errors import MissingExtra
+from plait.explain.occlusion import occluded
 from plait.serve.body import Gone
-from plait.serve.page import _cell, bars, mount, without_addresses
+from plait.serve.page import _cell, mount, without_addresses
 from plait.serve.problem import Problem
+from plait.serve.shown import bars, marks
 
 
 def receiving(*messages):
@@ -64,7 +66,7 @@ def test_bars_and_cells(tmp_path):
     told = {"y": {"scores": [{"of": "<a>", "contributions": {"<b>": 0.5, "c": -0.25}}]}}
     page = bars(told)
     assert "&lt;a&gt;" in page
-    assert "<b>:" not in page
+    assert "<b>c" not in page
     assert "width:100.0%" in page
     assert "width:50.0%" in page
     assert "+0.500" in page
@@ -73,6 +75,17 @@ def test_bars_and_cells(tmp_path):
     path.write_bytes(b"abc")
     assert _cell("signal", str(path)) == {"bytes": b"abc", "path": "x.npy"}
     assert _cell("numeric", "3") == "3"
+
+
+def test_marks_on_every_kind_of_cell(server, row):
+    runtime = server.service.models.get(None).runtime
+    cells = runtime.golden[0].cells()
+    page = marks(occluded(runtime, {**cells, "note": "<b>bad</b> words"}))
+    assert page.count("data:image/png;base64,") == 2  # the photo and the spectrogram
+    assert "&lt;b&gt;bad" in page
+    assert "<mark" in page
+    assert "<svg" in page
+    assert marks([]) == '<div style="--for:213,94,0;--against:0,114,178;--ink:currentColor"></div>'
 
 
 def test_without_gradio(monkeypatch, server):

@@ -28,22 +28,34 @@ Picture = UInt8[np.ndarray, "high wide 3"]
 
 def over_picture(
     pixels: UInt8[np.ndarray, "height width channels"],
-    marks: Float[np.ndarray, "height width"],
+    marks: Float[np.ndarray, "rows columns"],
     side: int,
 ) -> Picture:
-    """A picture in grey, its marks in colour, enlarged to ``side`` pixels along the longer side."""
+    """A picture in grey, its marks in colour, enlarged to ``side`` pixels along the longer side.
+
+    Args:
+        marks: of each pixel, or of the parts of a grid over the picture.
+    """
     grey = pixels.astype(np.float64).mean(axis=2)
+    if marks.shape == grey.shape:
+        marks = _smooth(marks)
     # Less contrast, so that a colour shows on black as on white.
     return _blended(55 + 0.6 * grey, marks, _fitting(grey.shape, side))
 
 
 def over_spectrum(
-    log_mel: Float[np.ndarray, "steps mels"], marks: Float[np.ndarray, "steps mels"]
+    log_mel: Float[np.ndarray, "steps mels"], marks: Float[np.ndarray, "moments bands"]
 ) -> Picture:
-    """A spectrogram in grey, low notes below, its marks in colour."""
+    """A spectrogram in grey, low notes below, its marks in colour.
+
+    Args:
+        marks: of each step and band, or of the parts of a grid over them.
+    """
     levels = log_mel.astype(np.float64)
     low, high = np.percentile(levels, [5, 99])
     grey = 40 + 190 * np.clip((levels - low) / max(high - low, 1e-9), 0, 1)
+    if marks.shape == levels.shape:
+        marks = _smooth(marks)
     return _blended(grey.T[::-1], marks.T[::-1], (HIGH, WIDE))
 
 
@@ -54,11 +66,11 @@ def _fitting(shape: tuple[int, ...], side: int) -> tuple[int, int]:
 
 def _blended(
     grey: Float[np.ndarray, "height width"],
-    marks: Float[np.ndarray, "height width"],
+    marks: Float[np.ndarray, "rows columns"],
     size: tuple[int, int],
 ) -> Picture:
     """Grey under colours whose strength goes with the marks, both enlarged smoothly."""
-    base, heat = _enlarged(grey, size), _enlarged(_smooth(marks), size)
+    base, heat = _enlarged(grey, size), _enlarged(marks, size)
     top = max(float(np.percentile(np.abs(heat), 99.5)), 1e-12)
     share = np.clip(np.abs(heat) / top, 0, 1)
     alpha = (STRONGEST * np.where(share < FAINTEST, 0, share) ** 0.8)[:, :, None]

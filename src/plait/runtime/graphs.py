@@ -1,7 +1,7 @@
 """The ONNX graphs of an exported model: one an encoder, and one for fusion and heads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,34 @@ class Graphs:
             scores = self.sessions[FUSION].run(self.outputs, seen)
             found.append(dict(zip(self.targets, scores, strict=True)))
         return found
+
+    def instead(
+        self,
+        columns: Mapping[str, PreparedColumn],
+        name: str,
+        cells: PreparedColumn,
+        shown: Sequence[str] | None = None,
+    ) -> dict[str, Float[np.ndarray, "cells outputs"]]:
+        """Every target's scores of one row, with each of some cells in one column's place.
+
+        Args:
+            columns: the row's.
+            name: the column.
+            cells: a few; they are taken in one step, and encoders that do not read them run once.
+        """
+        same = np.zeros(len(cells), np.int64)
+        wide = {other: replace(column, index=same) for other, column in columns.items()}
+        reading = [
+            stream.name
+            for stream in self.streams
+            if name in stream.columns and (shown is None or stream.name in shown)
+        ]
+        feed = self._encoded(columns, same[:1], shown)
+        for key, own in self._encoded(wide | {name: cells}, np.arange(len(cells)), reading).items():
+            read = self.streams[int(key.rpartition("_")[2])].name in reading
+            feed[key] = own if read else np.repeat(feed[key], len(cells), axis=0)
+        scores = self.sessions[FUSION].run(self.outputs, feed)
+        return dict(zip(self.targets, scores, strict=True))
 
     def _step(
         self,

@@ -14,6 +14,7 @@ from plait.serve.logs import log
 from plait.serve.openapi import describe
 from plait.serve.problem import Problem, shorten, wrong
 from plait.serve.service import Service
+from plait.serve.traces import telemetry
 
 _PAGE = {"content-security-policy": "default-src 'none'; style-src 'unsafe-inline'"}
 KINDS: tuple[Kind, ...] = ("predict", "embed", "explain")
@@ -28,6 +29,7 @@ def build(service: Service) -> App:
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry=telemetry(),
     )
     app.state.service = service
     _add_work(app, service)

@@ -5,7 +5,7 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from plait.serve.problem import busy
+from plait.serve.problem import Problem, busy
 from plait.serve.service import FULL, Service
 
 LINGER = 2.0
@@ -87,6 +87,20 @@ class Guarded(H11Protocol):
         self.transport.write(_FULL)
         self._await_head()
         return True
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that it is no HTTP, as every other error is said; what h11 makes of it stays here."""
+        body = Problem(400, "bad_http", "this is no HTTP/1.1 that the server can read.").body()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"cache-control", b"no-store"),
+            (b"connection", b"close"),
+        ]
+        reply = h11.Response(status_code=400, headers=headers, reason=b"Bad Request")
+        for event in (reply, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         """A client that was answered before its body was whole may read that, and not send for long."""

@@ -85,7 +85,7 @@ class Server:
             build(service),
             http=protocol,
             ws="none",
-            lifespan="on" if options.page else "off",
+            lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,

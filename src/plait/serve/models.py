@@ -157,7 +157,7 @@ class Models:
 def _named(given: str) -> tuple[str, Path]:
     """Name and folder of an argument."""
     name, mark, folder = given.partition("=")
-    if mark and _NAME.fullmatch(name):
-        return name, Path(folder)
     path = Path(given)
+    if mark and (_NAME.fullmatch(name) or not path.exists()):
+        return name, Path(folder)
     return path.name or path.resolve().name, path

@@ -2,6 +2,7 @@
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -12,6 +13,7 @@ SHORTEST_TOKEN = 16
 EACH_CORE = 8
 _LONGEST_FILE = 4096
 _ANY = ("0.0.0.0", "::")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f.:\[\]]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,12 @@ class Options:
                 problems.append(f"{field.name}={value}: expected {told}.")
         if self.port > 65535:
             problems.append(f"port={self.port}: expected 0 to 65535.")
+        problems += [
+            f"allow-host='{name}': expected a name or an address as a client would write it, without a "
+            "port, such as fusion.example.org; there are no wildcards."
+            for name in self.hosts
+            if not _HOST.fullmatch(name)
+        ]
         problems += _wrong_address(self.host, self.token)
         if self.token is not None and (
             len(self.token) < SHORTEST_TOKEN or not self.token.isascii() or _has_blank(self.token)

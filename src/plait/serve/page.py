@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import MissingExtra
+from plait.explain.occlusion import occluded
+from plait.explain.shapley import EXACT
 from plait.media import is_url
 from plait.serve import replies
 from plait.serve.body import Gone
 from plait.serve.cells import Cells
+from plait.serve.engine import Kind
 from plait.serve.models import Model
 from plait.serve.problem import Problem, busy
 from plait.serve.service import FULL, Service
+from plait.serve.shown import bars, marks
 
 PATH = "/page"
 EXAMPLES = 3
@@ -34,6 +38,7 @@ _WORDS = {
         "ask": "Ask",
         "streams": "Look at",
         "why": "What each gave to the answer",
+        "where": "What in it speaks for the answer (orange) and against it (blue)",
         "notes": "Notes",
         "examples": "Examples",
     },
@@ -42,16 +47,11 @@ _WORDS = {
         "ask": "提问",
         "streams": "只看",
         "why": "各模态对回答的贡献",
+        "where": "其中支持答案（橙色）与反对答案（蓝色）之处",
         "notes": "说明",
         "examples": "示例",
     },
 }
-_BAR = (
-    '<div style="display:grid;grid-template-columns:6rem 1fr 4rem;gap:.5rem;align-items:center">'
-    "<span>{name}</span>"
-    '<span style="background:{colour};height:.8rem;width:{width:.1f}%;border-radius:.2rem"></span>'
-    "<span>{share:+.3f}</span></div>"
-)
 
 
 def mount(app: Any, service: Service) -> None:
@@ -71,6 +71,7 @@ def mount(app: Any, service: Service) -> None:
         app,
         _blocks(gradio, service, i18n),
         PATH,
+        root_path=PATH,  # or the files of a chosen example are looked for outside of it
         show_error=True,
         max_file_size=service.options.max_body,
         ssr_mode=False,
@@ -85,43 +86,63 @@ def mount(app: Any, service: Service) -> None:
 
 
 def _blocks(gradio: Any, service: Service, word: Any) -> Any:
-    """The page of the first model."""
-    model = service.models.get(None)
-    with gradio.Blocks(analytics_enabled=False, title=f"plait: {model.name}") as blocks:
-        gradio.Markdown(f"# {model.name}")
-        with gradio.Row():
-            with gradio.Column(min_width=280):
-                inputs = [_input(gradio, name, model) for name in model.modalities]
-                streams = gradio.CheckboxGroup(
-                    model.streams, value=model.streams, label=word("streams"), elem_id="streams"
-                )
-                ask = gradio.Button(word("ask"), variant="primary", elem_id="ask")
-            with gradio.Column(min_width=280):
-                answers = [_output(gradio, target) for target in model.runtime.targets]
-                why = gradio.HTML(label=word("why"), container=True, elem_id="why")
-                notes = gradio.Markdown(label=word("notes"), elem_id="notes")
-        examples = _examples(model)
-        if examples:
-            gradio.Examples(
-                examples, inputs, cache_examples=False, label=word("examples"), examples_per_page=3
-            )
-
-        async def answer(*values: Any) -> list[Any]:
-            try:
-                return await _answer(service, values[:-1], values[-1])
-            except Problem as problem:
-                raise gradio.Error(problem.message) from None
-
-        given, told = [*inputs, streams], [*answers, why, notes]
-        for begin in (ask.click, streams.change):
-            begin(answer, given, told, api_name=False, show_progress="minimal")
+    """The page: a model, or a tab for each."""
+    models = list(service.models)
+    title = ", ".join(model.name for model in models)
+    with gradio.Blocks(analytics_enabled=False, title=f"plait: {title}") as blocks:
+        gradio.Markdown(f"# {title}")
+        if len(models) == 1:
+            _form(gradio, service, word, models[0], "")
+        else:
+            for model in models:
+                with gradio.Tab(model.name):
+                    _form(gradio, service, word, model, f"{model.name}-")
     return blocks
 
 
-def _input(gradio: Any, name: str, model: Model) -> Any:
+def _form(gradio: Any, service: Service, word: Any, model: Model, mark: str) -> None:
+    """What one model is asked, and what it answers.
+
+    Args:
+        mark: what the ids of its elements begin with.
+    """
+    with gradio.Row():
+        with gradio.Column(min_width=280):
+            inputs = [_input(gradio, name, model, mark) for name in model.modalities]
+            streams = gradio.CheckboxGroup(
+                model.streams, value=model.streams, label=word("streams"), elem_id=f"{mark}streams"
+            )
+            ask = gradio.Button(word("ask"), variant="primary", elem_id=f"{mark}ask")
+        with gradio.Column(min_width=280):
+            answers = [_output(gradio, target, mark) for target in model.runtime.targets]
+            why, where = (
+                gradio.HTML(
+                    label=word(what), show_label=True, container=True, elem_id=f"{mark}{what}"
+                )
+                for what in ("why", "where")
+            )
+            notes = gradio.Markdown(label=word("notes"), elem_id=f"{mark}notes")
+    examples = _examples(model)
+    if examples:
+        gradio.Examples(
+            examples, inputs, cache_examples=False, label=word("examples"), examples_per_page=3
+        )
+
+    async def answer(*values: Any) -> list[Any]:
+        try:
+            return await _answer(service, model.name, values[:-1], values[-1])
+        except Problem as problem:
+            raise gradio.Error(problem.message) from None
+
+    given, told = [*inputs, streams], [*answers, why, where, notes]
+    for begin in (ask.click, streams.change):
+        begin(answer, given, told, api_name=False, show_progress="minimal")
+
+
+def _input(gradio: Any, name: str, model: Model, mark: str) -> Any:
     """The component for a column, by its modality."""
     state = model.runtime.features.states[name]
-    named = {"label": name, "elem_id": f"in-{name}"}
+    named = {"label": name, "elem_id": f"{mark}in-{name}"}
     match model.modalities[name]:
         case "image":
             return gradio.Image(type="filepath", image_mode=None, format="png", height=240, **named)
@@ -142,8 +163,8 @@ def _input(gradio: Any, name: str, model: Model) -> Any:
             return gradio.Textbox(lines=3, **named)
 
 
-def _output(gradio: Any, target: Any) -> Any:
-    named = {"label": target.name, "elem_id": f"out-{target.name}"}
+def _output(gradio: Any, target: Any, mark: str) -> Any:
+    named = {"label": target.name, "elem_id": f"{mark}out-{target.name}"}
     if target.kind == "regression":
         return gradio.Number(interactive=False, **named)
     return gradio.Label(num_top_classes=min(len(target.classes), 10), **named)
@@ -178,30 +199,42 @@ def _remove(folder: Path) -> None:
     folder.rmdir()
 
 
-async def _answer(service: Service, values: Sequence[Any], streams: Sequence[str]) -> list[Any]:
+async def _answer(
+    service: Service, name: str, values: Sequence[Any], streams: Sequence[str]
+) -> list[Any]:
     """What every component of the right-hand side shows.
 
     Raises:
-        Problem: the server is full or stopping, or no stream is left.
+        Problem: the server is full or stopping, no stream is left, or it took too long.
     """
-    model = service.models.get(None)
+    model = service.models.get(name)
     if service.full or service.draining:
         raise busy(FULL)
-    if not streams:
+    shown = tuple(stream for stream in model.streams if stream in streams)
+    if not shown:
         raise Problem(422, "wrong_value", "look at one stream at least.")
-    cells: Cells = {}
-    for (name, kind), value in zip(model.modalities.items(), values, strict=True):
+    kind: Kind = "explain" if len(shown) <= EXACT else "predict"
+    cells: dict[str, object] = {}
+    for (column, modality), value in zip(model.modalities.items(), values, strict=True):
         if value is not None and value != "":
-            cells[name] = [await asyncio.to_thread(_cell, kind, value)]
-    shown = tuple(name for name in model.streams if name in streams)
+            cells[column] = await asyncio.to_thread(_cell, modality, value)
+    limit = service.options.timeout
     with service.place():
-        async with asyncio.timeout(service.options.timeout):
-            result = await service.engine.answer(model.runtime, "explain", cells, 1, shown)
+        try:
+            async with asyncio.timeout(limit):
+                rows: Cells = {column: [cell] for column, cell in cells.items()}
+                result = await service.engine.answer(model.runtime, kind, rows, 1, shown)
+                found = await service.engine.aside(occluded, model.runtime, cells, shown)
+        except TimeoutError:
+            raise Problem(504, "too_slow", f"the answer took longer than {limit:g} s.") from None
     service.metrics.rows.labels(model.name).inc()
-    (told,) = replies.explanations(model.runtime.targets, result)
-    answers = [_shown_answer(target, told[target.name]) for target in model.runtime.targets]
-    notes = [f"**{entry.column}**: {escape(entry.reason)}" for entry in result.unreadable]
-    return [*answers, bars(told), "\n\n".join(notes)]
+    reply = replies.explanations if kind == "explain" else replies.answers
+    (told_of,) = reply(model.runtime.targets, result)
+    answers = [_shown_answer(target, told_of[target.name]) for target in model.runtime.targets]
+    notes = [f"**{escape(entry.column)}**: {escape(entry.reason)}" for entry in result.unreadable]
+    if kind == "predict":
+        notes.append(f"What each gave is told for up to {EXACT} streams; leave some out.")
+    return [*answers, bars(told_of), marks(found), "\n\n".join(notes)]
 
 
 def _shown_answer(target: Any, told: dict[str, Any]) -> Any:
@@ -214,26 +247,6 @@ def _cell(kind: str, value: Any) -> object:
         return value
     path = Path(value)
     return {"bytes": path.read_bytes(), "path": path.name}
-
-
-def bars(told: dict[str, Any]) -> str:
-    """Contributions as bars, of every score that is explained."""
-    parts = []
-    for target, answer in told.items():
-        for score in answer["scores"]:
-            shares = score["contributions"]
-            most = max(map(abs, shares.values())) or 1.0
-            parts.append(f"<p><b>{escape(target)}: {escape(str(score['of']))}</b></p>")
-            parts += [
-                _BAR.format(
-                    name=escape(stream),
-                    colour="#2a9d8f" if share >= 0 else "#e76f51",
-                    width=100 * abs(share) / most,
-                    share=share,
-                )
-                for stream, share in shares.items()
-            ]
-    return "".join(parts)
 
 
 Receive = Callable[[], Awaitable[Any]]

@@ -1,0 +1,76 @@
+"""An explanation as HTML for the page: a bar a stream, and cells with their parts marked."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+
+from plait.explain.occlusion import Marked
+from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
+from plait.report.markup import Html, join, named, tag
+
+SIDE = 224
+"""Pixels a picture is wide or high."""
+
+_FOR, _AGAINST = "rgb(213,94,0)", "rgb(0,114,178)"
+_COLOURS = "--for:213,94,0;--against:0,114,178;--ink:currentColor"
+_BELOW = "margin:1.4rem 0 .2rem"  # the label of the box lies above
+_BAR = "display:grid;grid-template-columns:6rem 1fr 4rem;gap:.5rem;align-items:center"
+
+
+def bars(told: dict[str, Any]) -> Html:
+    """Contributions of streams as bars, of every score that is explained."""
+    parts = []
+    for target, answer in told.items():
+        for score in answer.get("scores", []):
+            shares = score["contributions"]
+            most = max(map(abs, shares.values())) or 1.0
+            of = tag("b", named(target), ": ", named(str(score["of"])))
+            parts.append(tag("p", of, style=_BELOW))
+            parts += [_bar(stream, share, abs(share) / most) for stream, share in shares.items()]
+    return join(parts)
+
+
+def _bar(stream: str, share: float, part: float) -> Html:
+    colour = _FOR if share >= 0 else _AGAINST
+    length = f"background:{colour};height:.8rem;width:{100 * part:.1f}%;border-radius:.2rem"
+    return tag(
+        "div", tag("span", named(stream)), tag("span", style=length), tag("span", f"{share:+.3f}"),
+        style=_BAR,
+    )  # fmt: skip
+
+
+def marks(found: list[Marked]) -> Html:
+    """Every cell once a target, what speaks for the answer in orange, against it in blue."""
+    targets = list(found[0].marks) if found else []
+    parts = []
+    for target in targets:
+        if len(targets) > 1:
+            parts.append(tag("p", tag("b", named(target))))
+        for one in found:
+            parts.append(tag("p", named(one.column), style=_BELOW))
+            parts.append(_drawn(one, one.marks[target]))
+    return tag("div", *parts, style=_COLOURS)
+
+
+def _drawn(one: Marked, values: np.ndarray) -> Html:
+    if isinstance(one.cell, list):
+        return over_words(one.cell, values)
+    if one.kind == "pixels":
+        return _picture(over_picture(one.cell, values, SIDE), one.column)
+    if one.kind == "spectrum":
+        return _picture(over_spectrum(one.cell.astype(np.float64), values), one.column)
+    stretch = np.linspace(0, len(values), len(one.cell), endpoint=False).astype(np.int64)
+    wide = np.repeat(values[stretch][:, None], one.cell.shape[1], axis=1)
+    return over_signal(one.cell.astype(np.float64), wide, one.column)
+
+
+def _picture(pixels: np.ndarray, alt: str) -> Html:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    data = base64.b64encode(file.getvalue()).decode()
+    style = "max-width:100%;image-rendering:auto"
+    return tag("img", src=f"data:image/png;base64,{data}", alt=alt, style=style)

@@ -5,10 +5,14 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
+from io import BytesIO
 
 import pytest
+from PIL import Image
 
 from plait.errors import CellError
+from plait.modalities import audio, image
 from plait.modalities.decode import decode_all, named, reason_of
 
 
@@ -127,3 +131,48 @@ def test_what_is_no_exception_of_a_codec_reaches_the_caller_of_a_single_cell():
     with pytest.raises(KeyboardInterrupt):
         decode_all(stop, ["a"], 1, 5.0)
     assert decode_all(str.upper, ["b"], 1, 5.0) == ["B"]
+
+
+def test_others_help_only_where_a_cell_takes_long():
+    def decode(cell, seconds):
+        time.sleep(seconds)
+        return threading.current_thread().name
+
+    quick = decode_all(partial(decode, seconds=0), range(2000), 4, 10)
+    assert len(set(quick)) == 1
+    slow = decode_all(partial(decode, seconds=0.004), range(40), 4, 10)
+    assert len(set(slow)) == 4
+
+
+def test_one_light_cell_is_decoded_where_the_caller_is():
+    def decode(cell):
+        if cell == b"bad":
+            raise ValueError("no")
+        return threading.current_thread()
+
+    here = threading.current_thread()
+    assert decode_all(decode, [None, b"x"], 2, 10, lambda cell: True) == [None, here]
+    assert decode_all(decode, [b"x"], 2, 10, lambda cell: False) != [here]
+    (error,) = decode_all(decode, [b"bad"], 2, 10, lambda cell: True)
+    assert str(error) == "cannot be decoded (no)"
+
+
+def test_what_is_light():
+    picture = BytesIO()
+    Image.new("RGB", (600, 400)).save(picture, "PNG")
+    assert image._is_light(picture.getvalue())
+    assert image._is_light({"bytes": picture.getvalue(), "path": "x.png"})
+    assert not image._is_light({"bytes": None, "path": "x.png"})
+    assert not image._is_light("x.png")
+    assert not image._is_light(b"\x89PNG\r\n broken")
+    assert not image._is_light(picture.getvalue() + b"x" * 100_000)  # many bytes
+    large = BytesIO()
+    Image.new("1", (3000, 3000)).save(large, "PNG")
+    assert len(large.getvalue()) < 65_536
+    assert not image._is_light(large.getvalue())  # many pixels in few bytes
+    other = BytesIO()
+    Image.new("RGB", (8, 8)).save(other, "TIFF")
+    assert not image._is_light(other.getvalue())
+    assert audio._is_light(b"RIFF....")
+    assert not audio._is_light(b"fLaC....")
+    assert not audio._is_light(b"RIFF" + b"\0" * 300_000)

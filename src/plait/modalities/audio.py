@@ -21,7 +21,7 @@ import soundfile
 import soxr
 
 from plait.errors import CellError
-from plait.media import Limits
+from plait.media import Limits, held_bytes
 from plait.modalities import audio_recipe
 from plait.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.modalities.decode import decode_all
@@ -31,6 +31,7 @@ from plait.modalities.sample import sample
 EXTENSIONS = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 MELS = {"fast": 40, "balanced": 40, "best": 80}
 SAMPLE = 200
+LIGHT_BYTES = 1 << 18
 LONGEST = 30
 """Seconds kept of a clip at most."""
 
@@ -41,6 +42,7 @@ RATES = (1_000, 1_000_000)
 _BLOCK = 1 << 16
 _LOUDEST = 1e5  # 16-bit numbers written as floats still pass; their squares stay finite
 _FRAMES = 512
+_FEW = 8  # blocks of so many frames that one thread transforms sooner than two
 _BATCH_BYTES = 64 << 20
 _UNKNOWN = 1 << 62
 
@@ -110,7 +112,7 @@ class AudioModality(Modality):
         batch = max(int(_BATCH_BYTES / (4 * rate * seconds)), 8)
         for begin in range(0, len(cells), batch):
             some = cells[begin : begin + batch]
-            found = decode_all(decode, some, settings.threads, limits.decode_seconds)
+            found = decode_all(decode, some, settings.threads, limits.decode_seconds, _is_light)
             clips: list[np.ndarray] = []
             for row, entry in enumerate(found, begin):
                 if isinstance(entry, CellError):
@@ -128,6 +130,12 @@ class AudioModality(Modality):
         wave = audio_recipe.is_recipe(state) and state["features"] == "wave"
         what = "the waveform" if wave else f"log-mel, {state['mels']} bands"
         return f"{what} at {state['rate']} Hz, the first {state['max_seconds']:g} s of a clip"
+
+
+def _is_light(cell: object) -> bool:
+    """Whether a sound is a small WAV: its samples are there as they are."""
+    data = held_bytes(cell)
+    return data is not None and len(data) <= LIGHT_BYTES and data.startswith(b"RIFF")
 
 
 def _none(state: State) -> np.ndarray:
@@ -220,7 +228,7 @@ def log_mel(clips: Sequence[np.ndarray], state: State, threads: int = 1) -> np.n
         out[begin : begin + _FRAMES] = np.log(bands + np.float32(FLOOR))
 
     blocks = range(0, len(starts), _FRAMES)
-    if len(blocks) == 1 or threads == 1:
+    if len(blocks) <= _FEW or threads == 1:
         for begin in blocks:
             transform(begin)
     else:

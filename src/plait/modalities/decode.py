@@ -1,6 +1,8 @@
 """Decode many cells at once in threads, and give up on a cell that takes too long.
 
-The codecs release the GIL, so threads are enough. Workers are daemon threads that claim the next cell
+The codecs release the GIL, so threads are enough; but two that hand it to and fro for cells of a tenth
+of a millisecond take longer than one (docs/lab-notes.md), so one begins, and the others help where it
+turns out to be slow. Workers are daemon threads that claim the next cell
 from a counter: the cost a cell is about a microsecond, and a codec that hangs can be left behind
 without keeping the process from ending.
 """
@@ -21,20 +23,32 @@ from plait.modalities.base import is_missing
 
 T = TypeVar("T")
 
+TRIAL = 0.02
+"""Seconds that one thread decodes alone before others help it."""
+
+SHORT = 0.0005
+"""Seconds a cell up to which it goes on alone."""
+
 _ADDRESS = re.compile(r"\s*<[^<>]* object at 0x[0-9a-fA-F]+>")
 _PATH = re.compile(r"(?:[A-Za-z]:)?[/\\][\w.\-]+(?:[/\\][\w.\-]+)+")
 
 
 def decode_all(
-    decode: Callable[[object], T], cells: Sequence[object], threads: int, seconds: float
+    decode: Callable[[object], T],
+    cells: Sequence[object],
+    threads: int,
+    seconds: float,
+    is_light: Callable[[object], bool] | None = None,
 ) -> list[T | CellError | None]:
     """Decode cells in order, several at a time.
 
     Args:
         decode: turns one cell into a value; called from several threads at once.
         cells: the cells of one column.
-        threads: how many cells to decode at once.
+        threads: how many cells to decode at once, at most.
         seconds: give up on a cell after this long; its thread is abandoned, the others go on.
+        is_light: whether a cell is sure to take no time worth watching. A single one is decoded where
+            the caller is: handing it to another thread and back takes several times as long.
 
     Returns:
         One entry a cell: its value, None where the cell is missing, or why it cannot be read.
@@ -44,13 +58,19 @@ def decode_all(
     if not wanted:
         return results
     if len(wanted) == 1:
-        results[wanted[0]] = _decode_one(decode, cells[wanted[0]], seconds)
+        only = cells[wanted[0]]
+        if is_light is not None and is_light(only):
+            results[wanted[0]] = _attempt(decode, only)
+        else:
+            results[wanted[0]] = _decode_one(decode, only, seconds)
         return results
     claims = iter(wanted)
     finished = Event()
     crew = _Crew(decode, cells, results, claims, finished, seconds)
     try:
-        crew.start(min(max(threads, 1), len(wanted)))
+        crew.start(1)
+        if threads > 1 and not finished.wait(TRIAL) and crew.is_slow(TRIAL):
+            crew.start(min(threads, len(wanted)) - 1)
         while not finished.wait(crew.patience()):
             crew.abandon_late()
     finally:
@@ -58,6 +78,14 @@ def decode_all(
     if crew.fatal is not None:
         raise crew.fatal
     return results
+
+
+def _attempt(decode: Callable[[object], T], cell: object) -> T | CellError:
+    """A cell's value, or why it cannot be read."""
+    try:
+        return decode(cell)
+    except Exception as error:  # codecs raise anything on hostile bytes
+        return CellError(named(cell, reason_of(error)))
 
 
 class _Kept:
@@ -87,9 +115,7 @@ class _Single:
 
     def run(self) -> None:
         try:
-            self.result = self.decode(self.cell)
-        except Exception as error:  # codecs raise anything on hostile bytes
-            self.result = CellError(named(self.cell, reason_of(error)))
+            self.result = _attempt(self.decode, self.cell)
         except BaseException as error:
             self.fatal = error
         self.done.release()
@@ -162,6 +188,7 @@ class _Crew:
         self.lock = Lock()
         self.workers: list[_Worker] = []
         self.serial = count()
+        self.claimed = 0
 
     def start(self, threads: int) -> None:
         """Set more threads to work."""
@@ -170,6 +197,10 @@ class _Crew:
         for worker in fresh:
             name = f"plait-decode-{next(self.serial)}"
             Thread(target=self._work, args=(worker,), name=name, daemon=True).start()
+
+    def is_slow(self, spent: float) -> bool:
+        """Whether more threads would pay, after so many seconds of one."""
+        return spent > SHORT * self.claimed
 
     def patience(self) -> float:
         """Seconds until the oldest cell in work would be late."""
@@ -196,15 +227,12 @@ class _Crew:
             while not (self.stopped or worker.abandoned):
                 with self.lock:
                     index = next(claims, -1)
+                    self.claimed += 1
                     worker.since = monotonic()
                     worker.index = index
                 if index < 0:
                     break
-                result: object
-                try:
-                    result = decode(cells[index])
-                except Exception as error:  # codecs raise anything on hostile bytes
-                    result = CellError(named(cells[index], reason_of(error)))
+                result = _attempt(decode, cells[index])
                 if not worker.abandoned:
                     results[index] = result
         except BaseException as error:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from plait.errors import CellError
-from plait.media import Limits
+from plait.media import Limits, held_bytes
 from plait.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.modalities.decode import decode_all
 from plait.modalities.evidence import media_evidence, starts_like_markup
@@ -33,6 +33,7 @@ SMALLEST = 16
 SAMPLE = 200
 FILE_BYTES_A_PIXEL = 4
 GREY_SPREAD = 8
+LIGHT_BYTES, LIGHT_PIXELS = 1 << 16, 1 << 18
 """An image whose colours differ by no more than this, of 255, counts as grey."""
 
 _ORIENTATION = 0x0112
@@ -93,7 +94,7 @@ class ImageModality(Modality):
                 return load_by(data, state["recipe"], limits)
             return load(data, size, channels, limits)
 
-        found = decode_all(decode, cells, settings.threads, limits.decode_seconds)
+        found = decode_all(decode, cells, settings.threads, limits.decode_seconds, _is_light)
         values = np.zeros((len(cells), size, size, channels), np.uint8)
         present = np.zeros(len(cells), bool)
         problems: list[Problem] = []
@@ -112,6 +113,18 @@ class ImageModality(Modality):
             told = describe_recipe(state["recipe"])
             return f"{state['size']}x{state['size']} {colour}" + (f", {told}" if told else "")
         return f"{state['size']}x{state['size']} {colour}, padded to a square"
+
+
+def _is_light(cell: object) -> bool:
+    """Whether a picture is a small PNG or JPEG: no scans or chunks in so few bytes keep a codec busy."""
+    data = held_bytes(cell)
+    if data is None or len(data) > LIGHT_BYTES:
+        return False
+    try:
+        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+            return image.width * image.height <= LIGHT_PIXELS
+    except Exception:  # said in words by whoever decodes it
+        return False
 
 
 def load(data: bytes, size: int, channels: int, limits: Limits) -> np.ndarray:

@@ -36,6 +36,7 @@ MEASUREMENTS: dict[str, Measurement] = {
         "contributions:measure", "what each stream adds, against one plain pass", 1
     ),
     "html_report": Measurement("html_report:measure", "the HTML report: seconds and megabytes", 1),
+    "trust": Measurement("trust:measure", "coverage of sets, deletion of what is marked", 8),
     "serve": Measurement("serve:measure", "plait serve: throughput, overload, stops", 4),
     "training": Measurement("training:measure", "the Trainer against a bare PyTorch loop", 2),
     "fusion_speed": Measurement(

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from plait.errors import CellError
-from plait.modalities import audio, image
+from plait.modalities import registry
 from plait.modalities.decode import decode_all, named, reason_of
 
 
@@ -158,21 +158,32 @@ def test_one_light_cell_is_decoded_where_the_caller_is():
 
 
 def test_what_is_light():
+    image, audio, text = (registry.get(name) for name in ("image", "audio", "text"))
     picture = BytesIO()
     Image.new("RGB", (600, 400)).save(picture, "PNG")
-    assert image._is_light(picture.getvalue())
-    assert image._is_light({"bytes": picture.getvalue(), "path": "x.png"})
-    assert not image._is_light({"bytes": None, "path": "x.png"})
-    assert not image._is_light("x.png")
-    assert not image._is_light(b"\x89PNG\r\n broken")
-    assert not image._is_light(picture.getvalue() + b"x" * 100_000)  # many bytes
+    assert image.is_light(picture.getvalue())
+    assert image.is_light({"bytes": picture.getvalue(), "path": "x.png"})
+    assert not image.is_light({"bytes": None, "path": "x.png"})
+    assert not image.is_light("x.png")
+    assert not image.is_light(b"\x89PNG\r\n broken")
+    assert not image.is_light(picture.getvalue() + b"x" * 100_000)  # many bytes
     large = BytesIO()
     Image.new("1", (3000, 3000)).save(large, "PNG")
     assert len(large.getvalue()) < 65_536
-    assert not image._is_light(large.getvalue())  # many pixels in few bytes
+    assert not image.is_light(large.getvalue())  # many pixels in few bytes
     other = BytesIO()
     Image.new("RGB", (8, 8)).save(other, "TIFF")
-    assert not image._is_light(other.getvalue())
-    assert audio._is_light(b"RIFF....")
-    assert not audio._is_light(b"fLaC....")
-    assert not audio._is_light(b"RIFF" + b"\0" * 300_000)
+    assert not image.is_light(other.getvalue())
+    scans = BytesIO()
+    Image.new("RGB", (8, 8)).save(scans, "JPEG", progressive=True)
+    assert not image.is_light(scans.getvalue())
+    plain = BytesIO()
+    Image.new("RGB", (8, 8)).save(plain, "JPEG")
+    assert image.is_light(plain.getvalue())
+    assert audio.is_light(b"RIFF....")
+    assert not audio.is_light(b"fLaC....")
+    assert not audio.is_light(b"RIFF" + b"\0" * 300_000)
+    assert text.is_light("word")
+    assert not text.is_light("word " * 100_000)
+    assert registry.get("numeric").is_light(3.0)
+    assert not registry.get("video").is_light(b"x")

@@ -112,7 +112,7 @@ class AudioModality(Modality):
         batch = max(int(_BATCH_BYTES / (4 * rate * seconds)), 8)
         for begin in range(0, len(cells), batch):
             some = cells[begin : begin + batch]
-            found = decode_all(decode, some, settings.threads, limits.decode_seconds, _is_light)
+            found = decode_all(decode, some, settings.threads, limits.decode_seconds, self.is_light)
             clips: list[np.ndarray] = []
             for row, entry in enumerate(found, begin):
                 if isinstance(entry, CellError):
@@ -125,17 +125,16 @@ class AudioModality(Modality):
                 parts.append(transform(clips, state, settings.threads))
         return Prepared(np.concatenate(parts), lengths, lengths > 0, problems)
 
+    def is_light(self, cell: object) -> bool:
+        """A small WAV: its samples are there as they are."""
+        data = held_bytes(cell)
+        return data is not None and len(data) <= LIGHT_BYTES and data.startswith(b"RIFF")
+
     def describe(self, state: State) -> str:
         """For instance ``log-mel, 64 bands at 8000 Hz, the first 3 s of a clip``."""
         wave = audio_recipe.is_recipe(state) and state["features"] == "wave"
         what = "the waveform" if wave else f"log-mel, {state['mels']} bands"
         return f"{what} at {state['rate']} Hz, the first {state['max_seconds']:g} s of a clip"
-
-
-def _is_light(cell: object) -> bool:
-    """Whether a sound is a small WAV: its samples are there as they are."""
-    data = held_bytes(cell)
-    return data is not None and len(data) <= LIGHT_BYTES and data.startswith(b"RIFF")
 
 
 def _none(state: State) -> np.ndarray:

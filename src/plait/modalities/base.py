@@ -121,6 +121,10 @@ class Modality(ABC):
     def prepare(self, cells: Sequence[object], state: State, settings: Settings) -> Prepared:
         """Turn cells into arrays, one row a cell, in order. Never raises for a bad cell."""
 
+    def is_light(self, cell: object) -> bool:
+        """Whether preparing a cell is sure to take no time worth watching, whatever it holds."""
+        return not self.media
+
     @abstractmethod
     def describe(self, state: State) -> str:
         """The state in a few words for people: ``28x28 grey``, ``log-mel, 64 bands at 8000 Hz``."""

@@ -26,6 +26,9 @@ T = TypeVar("T")
 TRIAL = 0.02
 """Seconds that one thread decodes alone before others help it."""
 
+FEW = 32
+"""Light cells that are decoded without any other thread."""
+
 SHORT = 0.0005
 """Seconds a cell up to which it goes on alone."""
 
@@ -47,8 +50,8 @@ def decode_all(
         cells: the cells of one column.
         threads: how many cells to decode at once, at most.
         seconds: give up on a cell after this long; its thread is abandoned, the others go on.
-        is_light: whether a cell is sure to take no time worth watching. A single one is decoded where
-            the caller is: handing it to another thread and back takes several times as long.
+        is_light: whether a cell is sure to take no time worth watching. A few that all are get decoded
+            where the caller is: handing one to another thread and back takes several times as long.
 
     Returns:
         One entry a cell: its value, None where the cell is missing, or why it cannot be read.
@@ -57,12 +60,12 @@ def decode_all(
     wanted = [index for index, cell in enumerate(cells) if not is_missing(cell)]
     if not wanted:
         return results
+    if is_light is not None and len(wanted) <= FEW and all(is_light(cells[i]) for i in wanted):
+        for index in wanted:
+            results[index] = _attempt(decode, cells[index])
+        return results
     if len(wanted) == 1:
-        only = cells[wanted[0]]
-        if is_light is not None and is_light(only):
-            results[wanted[0]] = _attempt(decode, only)
-        else:
-            results[wanted[0]] = _decode_one(decode, only, seconds)
+        results[wanted[0]] = _decode_one(decode, cells[wanted[0]], seconds)
         return results
     claims = iter(wanted)
     finished = Event()

@@ -94,7 +94,7 @@ class ImageModality(Modality):
                 return load_by(data, state["recipe"], limits)
             return load(data, size, channels, limits)
 
-        found = decode_all(decode, cells, settings.threads, limits.decode_seconds, _is_light)
+        found = decode_all(decode, cells, settings.threads, limits.decode_seconds, self.is_light)
         values = np.zeros((len(cells), size, size, channels), np.uint8)
         present = np.zeros(len(cells), bool)
         problems: list[Problem] = []
@@ -106,6 +106,18 @@ class ImageModality(Modality):
                 present[row] = True
         return Prepared(values, None, present, problems)
 
+    def is_light(self, cell: object) -> bool:
+        """A small PNG or plain JPEG: progressive ones may hold a thousand scans."""
+        data = held_bytes(cell)
+        if data is None or len(data) > LIGHT_BYTES:
+            return False
+        try:
+            with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
+                small = image.width * image.height <= LIGHT_PIXELS
+                return small and "progressive" not in image.info
+        except Exception:  # said in words by whoever decodes it
+            return False
+
     def describe(self, state: State) -> str:
         """For instance ``28x28 grey, padded to a square``."""
         colour = "grey" if state["channels"] == 1 else "colour"
@@ -113,18 +125,6 @@ class ImageModality(Modality):
             told = describe_recipe(state["recipe"])
             return f"{state['size']}x{state['size']} {colour}" + (f", {told}" if told else "")
         return f"{state['size']}x{state['size']} {colour}, padded to a square"
-
-
-def _is_light(cell: object) -> bool:
-    """Whether a picture is a small PNG or JPEG: no scans or chunks in so few bytes keep a codec busy."""
-    data = held_bytes(cell)
-    if data is None or len(data) > LIGHT_BYTES:
-        return False
-    try:
-        with Image.open(BytesIO(data), formats=("PNG", "JPEG")) as image:
-            return image.width * image.height <= LIGHT_PIXELS
-    except Exception:  # said in words by whoever decodes it
-        return False
 
 
 def load(data: bytes, size: int, channels: int, limits: Limits) -> np.ndarray:

@@ -33,6 +33,7 @@ from plait.modalities.sample import sample
 VOCABULARY = {"fast": 2000, "balanced": 4000, "best": 8000}
 LONGEST = {"fast": 64, "balanced": 128, "best": 256}
 SAMPLE = 50_000
+LIGHT = 20_000
 PADDING = "[PAD]"
 """Has id 0. There is no unknown id: bytes spell out whatever the vocabulary lacks."""
 
@@ -125,6 +126,10 @@ class TextModality(Modality):
         lengths[rows] = [len(ids) for ids in encoded]
         values = np.array([one for ids in encoded for one in ids], np.int32)
         return Prepared(values, lengths, lengths > 0, problems, shortened)
+
+    def is_light(self, cell: object) -> bool:
+        """Some pages at most."""
+        return not isinstance(cell, str | bytes) or len(cell) <= LIGHT
 
     def describe(self, state: State) -> str:
         """For instance ``1200 subwords, at most 24 a text``."""

@@ -2,7 +2,8 @@
 
 A request's cells are decoded on a thread of its own, so a file that is slow to decode delays nobody
 else. What is decoded waits a few milliseconds for other requests and is answered with them, in one run
-of the graphs.
+of the graphs. Cells that are sure to be decoded in no time (`plait.modalities.base.Modality.is_light`)
+spare the thread: they are decoded together with those of other requests, just before that run.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Literal, TypeVar
 
@@ -18,6 +19,8 @@ import numpy as np
 
 from plait.explain.shapley import Game
 from plait.features import PreparedTable
+from plait.modalities import registry
+from plait.modalities.decode import FEW
 from plait.runtime import Runtime
 from plait.serve.cells import Cells
 from plait.serve.metrics import Metrics
@@ -53,7 +56,7 @@ class Result:
 
 @dataclass(eq=False)
 class Job:
-    """Some rows of one request."""
+    """Some rows of one request; of a light one the cells are decoded with those of others."""
 
     runtime: Runtime
     kind: Kind
@@ -62,6 +65,7 @@ class Job:
     shown: tuple[str, ...] | None
     future: "asyncio.Future[Result]"
     loop: asyncio.AbstractEventLoop
+    light: bool = False
     cancelled: bool = False
     columns: dict[str, PreparedColumn] = field(default_factory=dict)
     unreadable: list[Entry] = field(default_factory=list)
@@ -70,7 +74,10 @@ class Job:
     def alike(self, other: "Job") -> bool:
         """Whether both can be answered in one run."""
         return (
-            self.runtime is other.runtime and self.kind == other.kind and self.shown == other.shown
+            self.runtime is other.runtime
+            and self.kind == other.kind
+            and self.shown == other.shown
+            and self.light == other.light
         )
 
 
@@ -131,15 +138,11 @@ class Engine:
     ) -> Result:
         """Some rows' scores. Cancelling it drops them wherever they wait."""
         loop = asyncio.get_running_loop()
-        job = Job(runtime, kind, cells, rows, shown, loop.create_future(), loop)
-        self.decoding += 1
+        light = rows <= FEW and is_light(runtime, cells)
+        job = Job(runtime, kind, cells, rows, shown, loop.create_future(), loop, light)
         try:
-            began = monotonic()
-            try:
-                await self.aside(self._decode, job)
-            finally:
-                self.decoding -= 1
-            self.metrics.decode_seconds.observe(monotonic() - began)
+            if not light:
+                await self._decoded(job)
             with self._changed:
                 self._ready.append(job)
                 self._changed.notify()
@@ -147,6 +150,15 @@ class Engine:
         except asyncio.CancelledError:
             job.cancelled = True
             raise
+
+    async def _decoded(self, job: Job) -> None:
+        self.decoding += 1
+        began = monotonic()
+        try:
+            await self.aside(self._decode, job)
+        finally:
+            self.decoding -= 1
+        self.metrics.decode_seconds.observe(monotonic() - began)
 
     @staticmethod
     def _decode(job: Job) -> None:
@@ -214,7 +226,7 @@ def run_jobs(batch: Sequence[Job]) -> list[Result]:
     """Answer jobs that are alike in one run of the graphs."""
     first = batch[0]
     counts = [job.rows for job in batch]
-    columns = joined([job.columns for job in batch], counts)
+    columns = together(batch) if first.light else joined([job.columns for job in batch], counts)
     graphs, rows = first.runtime.graphs, sum(counts)
     scores: dict[str, np.ndarray] = {}
     vectors, streams, axis = None, tuple[str, ...](), 0
@@ -248,6 +260,38 @@ def run_jobs(batch: Sequence[Job]) -> list[Result]:
         )
         for index, job in enumerate(batch)
     ]
+
+
+def is_light(runtime: Runtime, cells: Cells) -> bool:
+    """Whether all cells of some rows are sure to be decoded in no time."""
+    modalities = runtime.features.modalities
+    return all(
+        cell is None or registry.get(modalities[name]).is_light(cell)
+        for name, column in cells.items()
+        for cell in column
+    )
+
+
+def together(batch: Sequence[Job]) -> dict[str, PreparedColumn]:
+    """Decode the cells of light jobs of one model; each job is told which of its own are unreadable."""
+    names = dict.fromkeys(name for job in batch for name in job.cells)
+    rows = sum(job.rows for job in batch)
+    blank = {
+        name: [cell for job in batch for cell in job.cells.get(name, [None] * job.rows)]
+        for name in names
+    }
+    prepared = batch[0].runtime.prepare(blank, rows)
+    start = 0
+    for job in batch:
+        own = range(start, start + job.rows)
+        job.unreadable = [
+            replace(entry, row=entry.row - start)
+            for entry in prepared.quarantine.entries
+            if entry.row in own
+        ]
+        job.absent = [name for name in job.runtime.features.modalities if name not in job.cells]
+        start += job.rows
+    return prepared.columns
 
 
 def joined(

@@ -26,7 +26,7 @@ T = TypeVar("T")
 TRIAL = 0.02
 """Seconds that one thread decodes alone before others help it."""
 
-FEW = 32
+FEW = 256
 """Light cells that are decoded without any other thread."""
 
 SHORT = 0.0005

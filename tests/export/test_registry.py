@@ -16,6 +16,7 @@ from plait.export.app import ELSE_ENCODER, ELSE_FUSION, fusion_example
 from plait.export.convert import to_onnx
 from plait.export.parts import EncoderPart, FusionPart
 from plait.fusion import FUSIONS, build_fusion
+from plait.fusion.registry import fusion_options
 from plait.heads import build_head
 from plait.runtime.contained import is_contained
 from plait.runtime.graphs import ENCODER_OUTPUTS, encoder_inputs, fusion_inputs
@@ -65,7 +66,10 @@ class Several(torch.nn.Module):
 
 
 def part_of(name, widths):
-    fusion = build_fusion(name, widths, width=WIDTH, dropout=0.1)
+    # A second layer has no operation that the first has not, and takes the exporter as long again.
+    least = 2 if name == "bottleneck" else 1
+    once = dict.fromkeys({"rounds", "layers"} & fusion_options(name).keys(), least)
+    fusion = build_fusion(name, widths, width=WIDTH, dropout=0.1, options=once)
     asked = [kind for kind in OUTPUTS if kind in fusion.kinds]
     size = {"width": WIDTH, "dropout": 0.1, "votes": fusion.stacks}
     return FusionPart(fusion, [build_head(kind, outputs=OUTPUTS[kind], **size) for kind in asked])

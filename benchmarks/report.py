@@ -70,7 +70,7 @@ def show(console: Console, results: Results, order: Sequence[str]) -> None:
             (c for word, c in COLOURS.items() if line.verdict.startswith(word)), "default"
         )
         cells = [escape(cell) for cell in cells_of(line)]
-        cells[3] = number(line.reference, line.unit)  # what it is stands in RESULTS.md
+        cells[3] = number(line.reference, unit_of_reference(line))  # what it is stands in RESULTS.md
         if not wide:
             del cells[1]
         cells[-1] = f"[{colour}]{cells[-1]}[/{colour}]"
@@ -94,14 +94,19 @@ def cells_of(line: Line) -> list[str]:
         value += f" ± {number(line.spread)}"
     if line.value is None and not line.why:
         value = "never reached"
-    reference = number(line.reference, line.unit)
+    reference = number(line.reference, unit_of_reference(line))
     if line.against:
         reference = f"{reference}: {line.against}" if reference else line.against
-    ratio = number(line.ratio)
+    ratio = "" if line.unit == "x" else number(line.ratio)
     if line.promise and line.promise.of == "difference" and line.difference is not None:
         ratio += f" ({line.difference:+.3f})"
     promise = str(line.promise) if line.promise else ""
     return [line.name, line.what, value, reference, ratio, promise, line.verdict]
+
+
+def unit_of_reference(line: Line) -> str:
+    """A value in times something has a reference in that something's unit, which its words tell."""
+    return "" if line.unit == "x" else line.unit
 
 
 def number(value: float | None, unit: str = "") -> str:

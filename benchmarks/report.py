@@ -70,7 +70,9 @@ def show(console: Console, results: Results, order: Sequence[str]) -> None:
             (c for word, c in COLOURS.items() if line.verdict.startswith(word)), "default"
         )
         cells = [escape(cell) for cell in cells_of(line)]
-        cells[3] = number(line.reference, unit_of_reference(line))  # what it is stands in RESULTS.md
+        cells[3] = number(
+            line.reference, unit_of_reference(line)
+        )  # what it is stands in RESULTS.md
         if not wide:
             del cells[1]
         cells[-1] = f"[{colour}]{cells[-1]}[/{colour}]"

@@ -63,6 +63,8 @@ def export(
         f"Its scores differ from the fitted model's by {found.golden:.1e} at most on golden rows, and "
         f"by {found.random:.1e} on random ones, whichever streams are missing",
     )
+    if found.http is not None:
+        say(console, f"A server of it answers golden rows alike, to {found.http:.1e}")
     if found.whole is not None:
         say(console, f"That is before int8 ({found.int8}), {found.whole:.1f} MB")
     for one in found.costs:

@@ -481,12 +481,14 @@ def test_the_command(run, plain_run, tmp_path, ready):
     assert re.search(
         r"differ from the fitted model's by \S+ at most on golden rows, and by \S+ on", out
     )
+    assert re.search(r"A server of it answers golden rows alike, to \d\.\de-0[5-9]", out)
     code, out, _ = run("export", plain_run[1], "--out", tmp_path / "app", "-q", "--json")
     assert set(json.loads(out)) == {
         "folder",
         "megabytes",
         "golden",
         "random",
+        "http",
         "int8",
         "whole",
         "costs",

@@ -28,6 +28,7 @@ from plait.errors import BundleError, ConfigError, ExportError
 from plait.export.check import check_golden, check_random
 from plait.export.convert import check_extra, stamped, to_onnx
 from plait.export.int8 import Cost, check_drop, cost, noted, quantise, stamp_of
+from plait.export.over_http import check_http
 from plait.export.parts import EncoderPart, FusionPart
 from plait.export.samples import id_counts, random_columns
 from plait.export.single import SINGLE, check_single, single_graph
@@ -68,6 +69,7 @@ class Exported:
         megabytes: of all of its files.
         golden: the largest difference between fitted and exported scores on the golden rows, in float32.
         random: the same on random prepared arrays.
+        http: the same on the golden rows through a server; None where ``plait[serve]`` is not installed.
         int8: ``dynamic`` or ``static`` where that was asked for.
         whole: megabytes in float32, then.
         costs: what int8 costs each target, then.
@@ -77,6 +79,7 @@ class Exported:
     megabytes: float
     golden: float
     random: float
+    http: float | None = None
     int8: str | None = None
     whole: float | None = None
     costs: list[Cost] = field(default_factory=list)
@@ -143,7 +146,7 @@ def export(
 
 def _whole(
     model: Predictor, folder: Path, single: bool, reporter: Reporter
-) -> tuple[dict[str, bytes], dict[str, Any], tuple[float, float]]:
+) -> tuple[dict[str, bytes], dict[str, Any], tuple[float, float, float | None]]:
     """Write the model in float32 and check it: files, what app.json says, the largest differences."""
     columns = _random(model, seed=1, missing=0.3)
     files = _documents(model) | _graphs(model, reporter)
@@ -155,7 +158,7 @@ def _whole(
         for name, data in files.items()
     }
     EXPORTED.write(folder, files, **about)
-    with reporter.stage("check", 2, "sets of rows") as stage:
+    with reporter.stage("check", 3, "ways") as stage:
         runtime = Runtime(folder)
         on_golden = check_golden(model, runtime)
         stage.advance()
@@ -164,7 +167,9 @@ def _whole(
             joined = check_single(files[SINGLE], runtime, columns, RANDOM_ROWS)
             on_random = max(on_random, joined)
         stage.advance()
-    return files, about, (on_golden, on_random)
+        over_http = check_http(model, folder)
+        stage.advance()
+    return files, about, (on_golden, on_random, over_http)
 
 
 def _small(

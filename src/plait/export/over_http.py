@@ -1,0 +1,105 @@
+"""Whether a server of the exported model answers as the fitted one does."""
+
+import secrets
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from plait.answers import decode
+from plait.client import Client
+from plait.errors import ConfigError, ExportError, PlaitWarning
+from plait.export.check import patterns
+from plait.golden import TOLERANCE
+from plait.predict import Predictor
+from plait.table.target import Target
+
+SECONDS = 60.0
+"""Time that a request of the check gets."""
+
+LARGEST = 256.0
+"""Megabytes of a row as JSON; what is served afterwards has the cap that its user sets."""
+
+
+def check_http(model: Predictor, folder: Path) -> float | None:
+    """Golden rows from their raw cells through a real server, under every pattern of missing streams.
+
+    Args:
+        folder: the exported model. It is served on a free loopback port, behind a token of its own.
+
+    Returns:
+        the largest difference between two probabilities, or two numbers in units of their target's
+        spread; None where the extra ``serve`` is not installed, or the machine lends no port.
+
+    Raises:
+        ExportError: it is over 1e-4; names target, row and pattern.
+    """
+    if not model.golden or any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
+        return None
+    rows = [row.cells() for row in model.golden]
+    worst = 0.0
+    with _served(folder) as client:
+        if client is None:
+            return None
+        for pattern in patterns(list(model.blueprint.streams)):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PlaitWarning)
+                want = model.answer(rows, streams=pattern).scores
+            told = [
+                answer for row in rows for answer in client.predict([row], streams=pattern).answers
+            ]
+            for target in model.targets:
+                gaps = _gaps(target, want[target.name], [answer[target.name] for answer in told])
+                worst = max(worst, float(gaps.max()))
+                if not worst <= TOLERANCE:
+                    raise ExportError(
+                        f"a server of the exported model answers otherwise than the fitted one: "
+                        f"'{target.name}' of golden row {int(gaps.argmax())} with the streams {pattern} "
+                        f"differs by {worst:.2g}, more than {TOLERANCE}. Nothing was exported. Please "
+                        "report it with the fusion and encoders of the model."
+                    )
+    return worst
+
+
+def _gaps(target: Target, scores: np.ndarray, told: list[dict[str, Any]]) -> np.ndarray:
+    """The largest difference of each row."""
+    _, want = decode(target, scores)
+    if target.kind == "regression":
+        got = np.array([one["answer"] for one in told], np.float64)
+        return np.abs(got - want) / target.scale
+    got = np.array([[one["probabilities"][name] for name in target.classes] for one in told])
+    found: np.ndarray = np.abs(got - want).max(axis=1)
+    return found
+
+
+@contextmanager
+def _served(folder: Path) -> Iterator[Client | None]:
+    """A client of a server in a thread of this process; None where there is no port."""
+    from plait.serve.listen import Server, bind
+    from plait.serve.models import Models
+    from plait.serve.options import Options
+    from plait.serve.service import Service
+
+    options = Options(port=0, token=secrets.token_urlsafe(32), timeout=SECONDS, max_body_mb=LARGEST)
+    try:
+        listening = bind(options)
+    except ConfigError:
+        yield None
+        return
+    server = Server(Service(options, Models([f"app={folder}"])), listening)
+    ready = threading.Event()
+    thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
+    thread.start()
+    ready.wait(SECONDS)
+    try:
+        place = f"http://127.0.0.1:{server.port}"
+        with Client(place, token=options.token, timeout=SECONDS) as client:
+            yield client
+    finally:
+        server.drain()
+        thread.join(SECONDS)

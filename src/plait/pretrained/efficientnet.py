@@ -9,15 +9,17 @@ import hashlib
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from plait.errors import CheckpointError
 from plait.modalities.base import State
 from plait.pretrained.base import Backbone, Family
+from plait.pretrained.swift import Swift, swift
 from plait.tokens import ColumnBatch, Tokens
 
 NAME = "efficientnet-lite0"
@@ -25,6 +27,9 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 SIDE = 224
 CENTRE, SPREAD = 127.0, 128.0
 """``(byte - 127) / 128``, as the Lite models were trained; statistics of the first layer bear it out."""
+
+_MAKING = Lock()
+"""Held while a session is made: cells are encoded on several threads."""
 
 
 class EfficientNetLite0(Backbone):
@@ -42,14 +47,31 @@ class EfficientNetLite0(Backbone):
         self.net = EfficientNet.from_name(NAME)
         self.net._fc = nn.Identity()
         self._unfolded: dict[str, Tensor] | None = None
+        self._swift: list[Swift | None] = []  # one, once it has been made
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode one batch of images."""
-        image = column.values.permute(0, 3, 1, 2).to(torch.float32)
+        tokens = (self._swiftly(column.values) or self._tokens)(column.values)
+        return Tokens(tokens, column.present[:, None].expand(tokens.shape[:2]))
+
+    def _tokens(
+        self, values: UInt8[Tensor, "batch height width 3"]
+    ) -> Float[Tensor, "batch tokens hidden"]:
+        image = values.permute(0, 3, 1, 2).to(torch.float32)
         maps: Float[Tensor, "batch hidden height width"]
         maps = self.net.extract_features((image - CENTRE) / SPREAD)
-        tokens = maps.flatten(2).transpose(1, 2)
-        return Tokens(tokens, column.present[:, None].expand(tokens.shape[:2]))
+        return maps.flatten(2).transpose(1, 2)
+
+    def _swiftly(self, values: Tensor) -> Swift | None:
+        """The same through onnxruntime, where this is settled, on a processor, and not being traced."""
+        if self._unfolded is None or values.device.type != "cpu" or torch.compiler.is_compiling():
+            return None
+        with _MAKING:
+            if not self._swift:
+                example = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
+                # In eval mode, which the exporter would end otherwise.
+                self._swift.append(swift(_Encode(self).eval(), example))
+        return self._swift[0]
 
     def blocks(self) -> list[nn.Module]:
         """The stem, sixteen inverted residual blocks, the head."""
@@ -86,6 +108,17 @@ class EfficientNetLite0(Backbone):
             yield block, "_depthwise_conv", "_bn1"
             yield block, "_project_conv", "_bn2"
         yield self.net, "_conv_head", "_bn1"
+
+
+class _Encode(nn.Module):
+    """Bytes to tokens, without a mask."""
+
+    def __init__(self, whole: EfficientNetLite0) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.whole._tokens(values)
 
 
 def _fold(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:

@@ -37,7 +37,7 @@ def swift(part: nn.Module, example: Tensor) -> Swift | None:
     """The module as a session; None where onnxruntime is not installed, or does not take it.
 
     Args:
-        part: one tensor to one tensor, for any length of the first axis, settled and in ``eval`` mode: its
+        part: one tensor to one tensor, for any length of the first axis, settled, in ``eval`` mode: its
             weights are copied.
         example: a batch of two.
 

@@ -187,3 +187,15 @@ def test_what_is_light():
     assert not text.is_light("word " * 100_000)
     assert registry.get("numeric").is_light(3.0)
     assert not registry.get("video").is_light(b"x")
+
+
+def test_a_small_file_that_says_its_size_or_pixels_twice_is_not_light():
+    image = registry.get("image")
+    png, jpeg = BytesIO(), BytesIO()
+    Image.new("1", (8, 8)).save(png, "PNG")
+    header = png.getvalue()[8:33]
+    second = header[:8] + b"\0\0\x1f\x40" * 2 + header[16:]  # 8000 x 8000
+    assert not image.is_light(png.getvalue()[:33] + second + png.getvalue()[33:])
+    Image.new("RGB", (8, 8)).save(jpeg, "JPEG")
+    scan = jpeg.getvalue()[jpeg.getvalue().index(b"\xff\xda") : -2]
+    assert not image.is_light(jpeg.getvalue()[:-2] + scan * 1000 + b"\xff\xd9")

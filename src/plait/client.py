@@ -18,7 +18,7 @@ from datetime import date
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 from plait.errors import PlaitError
 
@@ -78,12 +78,18 @@ class Client:
         timeout: float = 60.0,
         tries: int = 3,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ServerError(0, "wrong_url", f"url='{url}': expected http://host:port.")
+        parts, host, port = _address(url)
+        if token is not None:
+            token = token.strip()  # as read from a file, with the end of its line
+            if not token or not token.isascii() or not token.isprintable() or " " in token:
+                raise ServerError(
+                    0, "wrong_token", "token: expected ASCII characters without blanks."
+                )
+        if not timeout > 0:
+            raise ServerError(0, "wrong_timeout", f"timeout={timeout}: expected seconds over 0.")
         self._https = parts.scheme == "https"
-        self._host = parts.hostname
-        self._port = parts.port
+        self._host = host
+        self._port = port
         self._path = parts.path.rstrip("/")
         self._model = model
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -136,11 +142,19 @@ class Client:
             return False
 
     def _work(self, kind: str, rows: Sequence[Row], streams: Sequence[str] | None) -> Reply:
+        if isinstance(rows, Mapping | str) or not all(isinstance(row, Mapping) for row in rows):
+            text = "rows: expected a list of dicts, one a row: [{'photo': Path('cat.jpg')}]."
+            raise ServerError(0, "wrong_rows", text)
+        if isinstance(streams, str):
+            raise ServerError(0, "wrong_streams", f"streams='{streams}': expected a list of names.")
         body: dict[str, Any] = {"rows": [{k: to_value(v) for k, v in row.items()} for row in rows]}
         if streams is not None:
             body["streams"] = list(streams)
         path = f"/v1/models/{quote(self._model, safe='')}" if self._model is not None else "/v1"
-        told = self._json("POST", f"{path}/{kind}", body)
+        try:
+            told = self._json("POST", f"{path}/{kind}", body)
+        except (TypeError, ValueError) as error:
+            raise _unsendable(body["rows"]) or error from None
         return Reply(told["model"], told["answers"], told["unreadable"], told["absent"])
 
     def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
@@ -192,8 +206,38 @@ class Client:
             return response.status, float(wait) if wait.isdigit() else 1.0, data
 
 
+def _address(url: str) -> tuple[SplitResult, str, int | None]:
+    """A server's address, its host and its port.
+
+    Raises:
+        ServerError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        if parts.scheme in ("http", "https") and parts.hostname and parts.username is None:
+            return parts, parts.hostname, port
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise ServerError(0, "wrong_url", f"url={url!r}: expected http://host:port.")
+
+
+def _unsendable(rows: Sequence[Row]) -> ServerError | None:
+    """What is wrong with the first cell that JSON cannot hold."""
+    for place, row in enumerate(rows):
+        for name, value in row.items():
+            try:
+                json.dumps({name: value}, allow_nan=False)
+            except (TypeError, ValueError) as error:
+                text = f"row {place}, column '{name}': {error}."
+                return ServerError(0, "wrong_value", text)
+    return None
+
+
 def to_value(cell: Any) -> Any:
-    """A cell as a JSON value."""
+    """A cell as a JSON value; NaN, which pandas has for a missing cell, as null."""
+    if isinstance(cell, float) and cell != cell:
+        return None
     if isinstance(cell, Path):
         return {"base64": base64.b64encode(cell.read_bytes()).decode(), "name": cell.name}
     if isinstance(cell, bytes | bytearray | memoryview):

@@ -100,6 +100,15 @@ def test_in_a_browser(address, browser, screen, photo, tmp_path):
     until(lambda told: told.get("voice"))
     page.wait_for_selector("#where img[alt='voice']")
 
+    ruined = tmp_path / "ruined.png"
+    ruined.write_bytes(b"no picture")
+    page.click("#in-photo .icon-button >> nth=-1")
+    page.set_input_files("#in-photo input[type=file]", ruined)
+    page.wait_for_timeout(500)
+    page.click("#ask")
+    page.wait_for_selector("#notes:has-text('is not an image of a known kind')", timeout=10_000)
+    assert "/tmp" not in page.inner_text("body")
+
     broken = tmp_path / "pulse.npy"
     broken.write_bytes(b"\x93NUMPY\x01\x00")
     page.set_input_files("#in-pulse input[type=file]", broken)

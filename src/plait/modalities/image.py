@@ -34,7 +34,7 @@ SAMPLE = 200
 FILE_BYTES_A_PIXEL = 4
 GREY_SPREAD = 8
 """An image whose colours differ by no more than this, of 255, counts as grey."""
-LIGHT_BYTES, LIGHT_PIXELS = 1 << 16, 1 << 18
+LIGHT_BYTES, LIGHT_SIDE, LIGHT_PIXELS = 1 << 16, 1 << 12, 1 << 18
 """A file of no more bytes and pixels is decoded in some milliseconds."""
 
 _ORIENTATION = 0x0112
@@ -122,7 +122,7 @@ class ImageModality(Modality):
             return False
         if data.startswith(_PNG) and len(data) >= 24:  # sooner said than Pillow does
             width, height = unpack_from(">II", data, 16)
-            return bool(width * height <= LIGHT_PIXELS)
+            return bool(max(width, height) <= LIGHT_SIDE and width * height <= LIGHT_PIXELS)
         try:
             with Image.open(BytesIO(data), formats=("JPEG",)) as image:
                 small = image.width * image.height <= LIGHT_PIXELS

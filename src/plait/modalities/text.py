@@ -33,7 +33,7 @@ from plait.modalities.sample import sample
 VOCABULARY = {"fast": 2000, "balanced": 4000, "best": 8000}
 LONGEST = {"fast": 64, "balanced": 128, "best": 256}
 SAMPLE = 50_000
-LIGHT = 20_000
+LIGHT = 4_000
 PADDING = "[PAD]"
 """Has id 0. There is no unknown id: bytes spell out whatever the vocabulary lacks."""
 

@@ -145,7 +145,12 @@ def _input(gradio: Any, name: str, model: Model, mark: str) -> Any:
     named = {"label": name, "elem_id": f"{mark}in-{name}"}
     match model.modalities[name]:
         case "image":
-            return gradio.Image(type="filepath", image_mode=None, format="png", height=240, **named)
+            found = gradio.Image(
+                type="filepath", image_mode=None, format="png", height=240, **named
+            )
+            # Gradio would open the file, and show its path where it cannot; plait's guard opens it.
+            found.preprocess = lambda payload: payload and payload.path
+            return found
         case "audio":
             return gradio.Audio(type="filepath", **named)
         case "video":

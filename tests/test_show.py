@@ -102,3 +102,9 @@ def test_facts(screen):
     assert text.splitlines()[0].strip() == "Machine"
     assert text.splitlines()[1].startswith("system")
     assert "espeakng" in text or "demo" in text
+
+
+def test_tables_print_no_control_characters_of_the_data():
+    console = Console(width=80, record=True)
+    console.print(show.grid(["row", "a\x1b[31m"], [["0", "b\u202e\x1b[2J"]]))
+    assert not {"\x1b", "\u202e"} & set(console.export_text())

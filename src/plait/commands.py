@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from plait.assignments import FLAGS, model_options, pairs_of
+from plait.report.markup import tidy
 
 app = typer.Typer(
     name="plait",
@@ -363,8 +364,8 @@ def demo(
 
 
 def say(console: Console, text: str) -> None:
-    """Print a line whose names are the user's: not wrapped, no markup."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    """Print a line whose names are the user's: not wrapped, no markup, no control characters."""
+    console.print(tidy(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _answerer(folder: str) -> Any:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from plait.commands import AsJson, BundleArg, Root, TableArg, _print_json, app, say
 from plait.commands import out as console
+from plait.report.markup import tidy
 from plait.show import grid
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _head(console: Console, found: "Explanation", target: "Target", row: int, ta
         best = scores[0].argsort()[::-1][:3]
         first, *rest = (f"{target.classes[place]} {scores[0, place]:.2f}" for place in best)
         told = f"{first} (then {', '.join(rest)})" if rest else first
-    console.print(Text(f"{target.name}: {told}", style="bold"), soft_wrap=True)
+    console.print(Text(tidy(f"{target.name}: {told}"), style="bold"), soft_wrap=True)
     say(console, f"row {row} of {table}")
     if found.unusual is not None:
         share = float(found.unusual[0])

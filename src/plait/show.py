@@ -9,6 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from plait.report.markup import tidy
+
 LABELS = {
     "balanced_accuracy": "balanced",
     "calibration_error": "calibration",
@@ -41,10 +43,10 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> T
     table = Table(box=None, pad_edge=False, show_header=any(head))
     for number, name in enumerate(head):
         table.add_column(
-            escape(name), justify="left" if number < left else "right", overflow="fold"
+            escape(tidy(name)), justify="left" if number < left else "right", overflow="fold"
         )
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(tidy(cell)) for cell in row))
     return table
 
 

@@ -181,6 +181,13 @@ def test_numbers_encode_and_come_back():
     assert propose_target("y", [0.5] * 500 + [0.75], kind="regression").scale > 0
 
 
+def test_a_number_beyond_32_bits_is_a_problem_and_no_infinity():
+    target = Target("y", "regression", mean=5.0, scale=2.0)
+    values, present, problems = target.encode(["1e300", 1e17, -1e300])
+    assert np.isfinite(values).all() and present.tolist() == [False, True, False]
+    assert problems[0].reason == "'1e300' is too large a number"
+
+
 def test_names_and_numbers():
     assert [class_name(c) for c in (1, 1.0, "1.0", True, "01", 1.5, np.bool_(False), " a ", 1e300)] == [
         "1", "1", "1", "True", "01", "1.5", "False", "a", str(int(1e300)),

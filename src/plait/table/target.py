@@ -16,6 +16,9 @@ Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 _INTEGRAL = re.compile(r"[+-]?\d+\.0*")
 _SHOWN = 60
 
+LARGEST = 1e18
+"""Standard deviations that a number may lie off the mean: its square still fits 32 bits."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -140,8 +143,12 @@ class Target:
             number = as_number(cell)
             if number is None or not math.isfinite(number):
                 problems.append(Problem(row, f"{short(cell)} is no finite number"))
+                continue
+            scaled = (number - self.mean) / self.scale
+            if abs(scaled) > LARGEST:
+                problems.append(Problem(row, f"{short(cell)} is too large a number"))
             else:
-                values[row], present[row] = (number - self.mean) / self.scale, True
+                values[row], present[row] = scaled, True
         return values, present, problems
 
     def _unseen(self, name: str) -> str:

@@ -48,7 +48,7 @@ def explain(
 
     check_language(language)
     if html is not None:
-        check_path(html, table)
+        check_path(html, table, name="html")
     model = load(bundle)
     found = model.explain(table, root=root, row=row)
     if html is not None:
@@ -155,9 +155,12 @@ def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
 
 def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> None:
     """The text, what speaks for the answer in green, against it in red; then the strongest."""
-    most = max(float(abs(values).max()), 1e-12)
+    from plait.explain.explanation import whole
+
+    words, values = whole(words, values)
+    most = max(float(abs(values).max(initial=0)), 1e-12)
     text = Text()
-    for word, value in zip(words, values.tolist(), strict=True):
+    for word, value in zip(map(tidy, words), values.tolist(), strict=True):
         weight = abs(value) / most
         colour = "green" if value > 0 else "red"
         text.append(

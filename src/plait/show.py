@@ -93,7 +93,7 @@ def show_schema(
     table.columns[5].justify = "left"
     _print(console, f"{schema['rows']} rows, {len(rows)} columns", table)
     for warning in schema["warnings"]:
-        console.print(f"[yellow]![/yellow] {escape(warning)}", highlight=False)
+        console.print(f"[yellow]![/yellow] {escape(tidy(warning))}", highlight=False)
 
 
 def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
@@ -118,7 +118,7 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
     if evaluation.get("reconstruction"):
         show_reconstruction(console, evaluation["reconstruction"], evaluation["source"])
     for note in evaluation["notes"]:
-        console.print(f"[yellow]![/yellow] {escape(note)}", highlight=False)
+        console.print(f"[yellow]![/yellow] {escape(tidy(note))}", highlight=False)
 
 
 def show_reconstruction(

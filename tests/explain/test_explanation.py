@@ -9,7 +9,7 @@ from rich.console import Console
 
 import plait
 from plait.errors import TableError
-from plait.explain.explanation import pieces
+from plait.explain.explanation import AGAIN, whole
 from plait.explain.held import Held
 
 
@@ -53,7 +53,7 @@ def test_one_row_of_many(told, several, braid):
         ):
             model.explain(table, row=wrong)
     empty = plait.open_table(braid / "test.csv").slice(0, 0)
-    with pytest.raises(TableError, match=r"row=0: test.csv has 0 rows, counted from 0\.$"):
+    with pytest.raises(TableError, match=r"test.csv has no rows; there is nothing to explain\.$"):
         model.explain(empty, row=0)
     assert len(model.explain(empty)) == 0
 
@@ -83,7 +83,15 @@ def test_pieces_of_other_alphabets(maker):
     model = maker.fit(rows, "label")
     (words,) = model.explain([{"note": "cheap thing 完"}]).words["note"]
     assert "".join(words).split()[:2] == ["cheap", "thing"]
-    assert pieces.__doc__
+    (words,) = model.explain([{"note": "罕见 cheap"}]).words["note"]
+    assert AGAIN in words  # no character of those is in the vocabulary
+    marks = np.arange(len(words), dtype=float)
+    read, summed = whole(words, marks)
+    assert "".join(read).replace(" ", "") == "罕见cheap"
+    assert "\ufffd" not in "".join(read)
+    assert len(read) == len(summed) < len(words)
+    assert summed.sum() == marks.sum()
+    assert whole([], marks[:0])[0] == []
 
 
 # The command.

@@ -1,7 +1,7 @@
 """Rows' answers, what each rests on, and how unusual the rows are."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -168,8 +168,9 @@ def only(table: Table, row: int) -> Table:
     """
     if not 0 <= row < table.rows:
         raise TableError(
-            f"row={row}: {table.name} has {table.rows} rows, counted from 0"
-            + (f" to {table.rows - 1}." if table.rows else ".")
+            f"row={row}: {table.name} has {table.rows} rows, counted from 0 to {table.rows - 1}."
+            if table.rows
+            else f"{table.name} has no rows; there is nothing to explain."
         )
     return table.slice(row, row + 1)
 
@@ -227,7 +228,7 @@ def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
     """Each cell's subwords as text, a leading space where a word begins; None for a missing cell.
 
     Marks that a pretrained tokenizer puts around a text are empty. A character that was cut within its
-    bytes shows as one replacement mark a piece.
+    bytes stands in the first of its pieces, and the others are `AGAIN`; see `whole`.
     """
     added = tokenizer.get_added_tokens_decoder()
     marks = {one.content for one in added.values() if one.special}
@@ -237,10 +238,42 @@ def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
     for own, real in zip(ids, mask, strict=True):
         tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
         shown = ["" if token in marks else _piece(token, kind) for token in tokens]
+        _join_bytes(shown, tokens)
         # A word's end is marked in some vocabularies; the space belongs to the next word's beginning.
         ended = [" " if one.endswith("</w>") else "" for one in ["", *tokens[:-1]]]
         told.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
     return told
+
+
+AGAIN = "\u2060"
+"""A piece whose bytes belong to the piece before it."""
+
+_CUT = "\ufffd"
+
+
+def _join_bytes(shown: list[str], tokens: list[str]) -> None:
+    """Put each run of pieces that are parts of one character, or of a few, into the first of them."""
+    start = 0
+    while start < len(shown):
+        end = start + 1
+        if _CUT in shown[start]:
+            while (
+                end < len(shown) and _CUT in shown[end] and _CUT in _BYTES.decode(tokens[start:end])
+            ):
+                end += 1
+            shown[start] = _BYTES.decode(tokens[start:end])
+            shown[start + 1 : end] = [AGAIN] * (end - start - 1)
+        start = end
+
+
+def whole(
+    words: Sequence[str], marks: Float[np.ndarray, " steps"]
+) -> tuple[list[str], Float[np.ndarray, " pieces"]]:
+    """Pieces to read, and their marks: those of one character's bytes are summed."""
+    begins = [at for at, word in enumerate(words) if word != AGAIN]
+    if not begins:
+        return [], marks[:0]
+    return [words[at] for at in begins], np.add.reduceat(marks, begins)
 
 
 def _piece(token: str, kind: str) -> str:

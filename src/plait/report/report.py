@@ -258,11 +258,12 @@ def check_language(language: str) -> Language:
     raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
 
 
-def check_path(path: Path | str, *sources: Any) -> Path:
+def check_path(path: Path | str, *sources: Any, name: str = "output") -> Path:
     """The file to write, refused before any work where it cannot be one.
 
     Args:
         sources: what is read for it; tables in memory cannot be replaced.
+        name: of the option, for messages.
 
     Raises:
         ConfigError: it is a folder, its folder is not there, it is a file that is read for it, or its
@@ -271,23 +272,23 @@ def check_path(path: Path | str, *sources: Any) -> Path:
     place = Path(path)
     if place.is_dir():
         raise ConfigError(
-            [f"output: '{place}' is a folder; name a file, such as {place / 'report.html'}."]
+            [f"{name}: '{place}' is a folder; name a file, such as {place / 'report.html'}."]
         )
     if not place.parent.is_dir():
-        raise ConfigError([f"output: there is no folder '{place.parent}' to write to."])
+        raise ConfigError([f"{name}: there is no folder '{place.parent}' to write to."])
     for source in sources:
         given = isinstance(source, str | Path) and place.exists() and Path(source).exists()
         if given and place.samefile(source):
             raise ConfigError(
                 [
-                    f"output: '{place}' is the table that is being read; writing there would "
+                    f"{name}: '{place}' is the table that is being read; writing there would "
                     "replace it. Name another file."
                 ]
             )
     if place.suffix.lower() != ".html":
         raise ConfigError(
             [
-                f"output: a report is a page, and '{place}' does not end in .html; name it "
+                f"{name}: a report is a page, and '{place}' does not end in .html; name it "
                 f"{place.with_suffix('.html').name}."
             ]
         )

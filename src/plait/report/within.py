@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from plait.explain.explanation import Words, spelt
+from plait.explain.explanation import Words, spelt, whole
 from plait.explain.sanity import (
     FIELDS,
     Deletion,
@@ -163,7 +163,7 @@ def _drawn(
     say, album = context.say, context.album
     column = context.prepared.columns[name]
     if words is not None and len(words) == len(values):
-        return over_words(words, values)
+        return over_words(*whole(words, values))
     own, mask = column.batch(np.array([place]))
     alt = say(f"{name}: what speaks for and against", f"{name}：支持与反对之处")
     if kind == "pixels":

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers import decode
 from plait.client import Client
 from plait.errors import ConfigError, ExportError, PlaitWarning
 from plait.export.check import patterns
@@ -66,9 +65,8 @@ def check_http(model: Predictor, folder: Path) -> float | None:
     return worst
 
 
-def _gaps(target: Target, scores: np.ndarray, told: list[dict[str, Any]]) -> np.ndarray:
+def _gaps(target: Target, want: np.ndarray, told: list[dict[str, Any]]) -> np.ndarray:
     """The largest difference of each row."""
-    _, want = decode(target, scores)
     if target.kind == "regression":
         got = np.array([one["answer"] for one in told], np.float64)
         return np.abs(got - want) / target.scale

@@ -24,6 +24,15 @@ KINDS = {
     "signal": (TensorProto.FLOAT, 3, True),
     "numeric": (TensorProto.FLOAT, 2, False),
 }
+INPUTS = {
+    "photo": "image",
+    "note": "text",
+    "voice": "audio",
+    "price": "numeric",
+    "pulse": "signal",
+}
+"""The columns that `maker.rows` has, for a model of five modalities."""
+
 SCALES = {"image": 0.01, "audio": 0.003, "text": 0.001, "signal": 0.02, "numeric": 1.0}
 
 

@@ -226,13 +226,6 @@ class Media:
         return real
 
 
-def held_bytes(cell: object) -> bytes | None:
-    """The bytes that a cell holds itself; None where it names a file, or is no such cell."""
-    if isinstance(cell, dict):
-        cell = cell.get("bytes")
-    return cell if isinstance(cell, bytes) else None
-
-
 def is_url(text: str) -> bool:
     """Whether a text is a URL (``https://…``, ``s3://…``, ``data:…``) rather than a path."""
     return _URL.match(text) is not None

@@ -11,20 +11,12 @@ from PIL import Image
 from plait.explain.occlusion import GRID, WORDS, occluded, pieces
 from plait.runtime import Runtime
 
-INPUTS = {
-    "photo": "image",
-    "note": "text",
-    "voice": "audio",
-    "price": "numeric",
-    "pulse": "signal",
-}
-
 
 @pytest.fixture(scope="module")
 def made(maker, tmp_path_factory):
     folder = tmp_path_factory.mktemp("occlusion")
     maker.csv(folder, "train.csv", maker.rows(folder, 6))
-    cells = made_app.make(folder / "app", folder / "train.csv", INPUTS)
+    cells = made_app.make(folder / "app", folder / "train.csv", made_app.INPUTS)
     return Runtime(folder / "app", threads=1), cells[0]
 
 

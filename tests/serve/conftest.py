@@ -14,21 +14,13 @@ from plait.serve.models import Models
 from plait.serve.options import Options
 from plait.serve.service import Service
 
-INPUTS = {
-    "photo": "image",
-    "note": "text",
-    "voice": "audio",
-    "price": "numeric",
-    "pulse": "signal",
-}
-
 
 @pytest.fixture(scope="session")
 def app(maker, tmp_path_factory):
     """The folder of an exported model. Do not change it."""
     folder = tmp_path_factory.mktemp("made")
     maker.csv(folder, "train.csv", maker.rows(folder, 6))
-    made_app.make(folder / "app", folder / "train.csv", INPUTS)
+    made_app.make(folder / "app", folder / "train.csv", made_app.INPUTS)
     return folder / "app"
 
 

@@ -21,11 +21,11 @@ import soundfile
 import soxr
 
 from plait.errors import CellError
-from plait.media import Limits, held_bytes
+from plait.media import Limits
 from plait.modalities import audio_recipe
 from plait.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.modalities.decode import decode_all
-from plait.modalities.evidence import media_evidence, starts_like_markup
+from plait.modalities.evidence import inline_bytes, media_evidence, starts_like_markup
 from plait.modalities.sample import sample
 
 EXTENSIONS = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
@@ -127,7 +127,7 @@ class AudioModality(Modality):
 
     def is_light(self, cell: object) -> bool:
         """A small WAV: its samples are there as they are."""
-        data = held_bytes(cell)
+        data = inline_bytes(cell)
         return data is not None and len(data) <= LIGHT_BYTES and data.startswith(b"RIFF")
 
     def describe(self, state: State) -> str:

@@ -11,10 +11,10 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from plait.errors import CellError
-from plait.media import Limits, held_bytes
+from plait.media import Limits
 from plait.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.modalities.decode import decode_all
-from plait.modalities.evidence import media_evidence, starts_like_markup
+from plait.modalities.evidence import inline_bytes, media_evidence, starts_like_markup
 from plait.modalities.image_recipe import Recipe, describe_recipe, execute
 from plait.modalities.sample import sample
 
@@ -115,7 +115,7 @@ class ImageModality(Modality):
         A second header of a PNG may claim millions of pixels; a JPEG, progressive or not, may go over
         all of its pixels in thousands of scans.
         """
-        data = held_bytes(cell)
+        data = inline_bytes(cell)
         if data is None or len(data) > LIGHT_BYTES:
             return False
         if data.count(b"IHDR") > 1 or data.count(_SCAN) > 1:

@@ -276,11 +276,11 @@ def together(batch: Sequence[Job]) -> dict[str, PreparedColumn]:
     """Decode the cells of light jobs of one model; each job is told which of its own are unreadable."""
     names = dict.fromkeys(name for job in batch for name in job.cells)
     rows = sum(job.rows for job in batch)
-    blank = {
+    cells = {
         name: [cell for job in batch for cell in job.cells.get(name, [None] * job.rows)]
         for name in names
     }
-    prepared = batch[0].runtime.prepare(blank, rows)
+    prepared = batch[0].runtime.prepare(cells, rows)
     start = 0
     for job in batch:
         own = range(start, start + job.rows)

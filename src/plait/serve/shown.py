@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from plait.explain.occlusion import Marked
-from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
+from plait.report.heat import AGAINST, FOR, over_picture, over_signal, over_spectrum, over_words
 from plait.report.markup import Html, join, named, tag
 
 SIDE = 224
 """Pixels a picture is wide or high."""
 
-_FOR, _AGAINST = "rgb(213,94,0)", "rgb(0,114,178)"
-_COLOURS = "--for:213,94,0;--against:0,114,178;--ink:currentColor"
+_FOR, _AGAINST = (",".join(f"{part:.0f}" for part in colour) for colour in (FOR, AGAINST))
+_COLOURS = f"--for:{_FOR};--against:{_AGAINST};--ink:currentColor"
 _BELOW = "margin:1.4rem 0 .2rem"  # the label of the box lies above
 _BAR = "display:grid;grid-template-columns:6rem 1fr 4rem;gap:.5rem;align-items:center"
 
@@ -34,7 +34,7 @@ def bars(told: dict[str, Any]) -> Html:
 
 def _bar(stream: str, share: float, part: float) -> Html:
     colour = _FOR if share >= 0 else _AGAINST
-    length = f"background:{colour};height:.8rem;width:{100 * part:.1f}%;border-radius:.2rem"
+    length = f"background:rgb({colour});height:.8rem;width:{100 * part:.1f}%;border-radius:.2rem"
     return tag(
         "div", tag("span", named(stream)), tag("span", style=length), tag("span", f"{share:+.3f}"),
         style=_BAR,

@@ -194,61 +194,28 @@ def test_help_does_not_import_torch() -> None:
     assert "fit" in result.stdout
 
 
-# The README's map of the house.
+# The map of the house.
 
 
-def listed_paths(readme: str) -> set[str]:
-    """The paths in the ```text block that starts with ``plait/``, relative to the repository.
-
-    One path a line, then its meaning: ``├── store.py   prepared columns on disk``. Indentation, with
-    or without the lines of a tree, says what lies in what. A directory ends in ``/``.
-    """
-    blocks = re.findall(r"^```text\n(plait/.*?)^```", readme, flags=re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 1, f"one ```text block has to start with plait/, found {len(blocks)}"
-    paths: set[str] = set()
-    parents: list[tuple[int, str]] = []
-    for line in blocks[0].splitlines()[1:]:
-        entry = line.lstrip(" │├└─|`-")
-        if not entry:
-            continue
-        depth = len(line) - len(entry)
-        name = entry.split()[0]
-        parents = [(at, parent) for at, parent in parents if at < depth]
-        path = "".join(parent for _, parent in parents) + name
-        paths.add(path)
-        if name.endswith("/"):
-            parents.append((depth, name))
-    return paths
+def test_every_module_says_in_its_first_line_what_it_is() -> None:
+    dumb = [relative(path) for path in SOURCES if not (ast.get_docstring(tree(path)) or "").strip()]
+    assert not dumb, f"a module's first line says what it is: {dumb}"
 
 
-def test_the_tree_is_read_as_written() -> None:
-    lines = [
-        "├── src/plait/    the code",
-        "│   ├── store.py   on disk",
-        "└── Makefile      commands",
-    ]
-    drawn = "\n".join(["```text", "plait/", *lines, "```", ""])
-    plain = drawn.translate(str.maketrans("│├└─", "    "))
-    expected = {"src/plait/", "src/plait/store.py", "Makefile"}
-    assert listed_paths(drawn) == listed_paths(plain) == expected
+def test_the_map_has_every_module() -> None:
+    result = subprocess.run(
+        ["make", "--no-print-directory", "map"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    missing = [relative(path) for path in SOURCES if f" {path.name} " not in result.stdout]
+    assert not missing, f"make map leaves out {missing}"
 
 
 @pytest.mark.parametrize("readme", READMES, ids=relative)
-def test_readme_tree_matches_the_disk(readme: Path) -> None:
-    if not readme.exists():
-        pytest.skip(f"{readme.name} is not written yet")
-    listed = listed_paths(readme.read_text(encoding="utf-8"))
-    missing = {relative(path) for path in SOURCES} - listed
-    gone = {path for path in listed if not (ROOT / path).exists()}
-    assert not missing, f"add to the tree in {readme.name}: {sorted(missing)}"
-    assert not gone, f"remove from the tree in {readme.name}: {sorted(gone)}"
-
-
-def test_both_readmes_draw_the_same_tree() -> None:
-    if not all(readme.exists() for readme in READMES):
-        pytest.skip("the two READMEs are not written yet")
-    english, chinese = (listed_paths(readme.read_text(encoding="utf-8")) for readme in READMES)
-    assert english == chinese
+def test_readme_names_every_room(readme: Path) -> None:
+    text = readme.read_text(encoding="utf-8")
+    rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
+    missing = {room for room in rooms if not re.search(rf"^{room} +\S", text, flags=re.MULTILINE)}
+    assert not missing, f"{readme.name} does not name {sorted(missing)}"
 
 
 # One place for everything that is said twice.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.data import Finder, NoDataError, Source, default_folder
-from plait.bars import Bars
+from plait.display.bars import Bars
 from plait.pipeline import fit
 from plait.predict import load
 

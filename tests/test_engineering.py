@@ -204,7 +204,11 @@ def test_every_module_says_in_its_first_line_what_it_is() -> None:
 
 def test_the_map_has_every_module() -> None:
     result = subprocess.run(
-        ["make", "--no-print-directory", "map"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "map"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     missing = [relative(path) for path in SOURCES if f" {path.name} " not in result.stdout]
     assert not missing, f"make map leaves out {missing}"

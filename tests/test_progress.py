@@ -6,7 +6,7 @@ import time
 import pytest
 from rich.console import Console
 
-from plait.bars import Bars
+from plait.display.bars import Bars
 from plait.progress import Reporter, Silent, Stage, Stopwatch, metrics_text
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.notebook import MOST, block, grid
+from plait.display.notebook import MOST, block, grid
 from plait.table.quarantine import Quarantine
 from plait.table.target import Target
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from plait.blueprint import Blueprint
+from plait.display.notebook import block, grid
 from plait.features import Features
-from plait.notebook import block, grid
 from plait.table.target import Target
 
 

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from plait.assignments import FLAGS, model_options, pairs_of
-from plait.report.markup import tidy
+from plait.display.markup import tidy
 
 app = typer.Typer(
     name="plait",
@@ -382,7 +382,7 @@ def _answerer(folder: str) -> Any:
 
 
 def _reporter(quiet: bool) -> Any:
-    from plait.bars import Bars
+    from plait.display.bars import Bars
     from plait.progress import Silent
 
     return Silent() if quiet else Bars(err)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from plait.commands import AsJson, BundleArg, Root, TableArg, _print_json, app, say
 from plait.commands import out as console
-from plait.report.markup import tidy
+from plait.display.markup import tidy
 from plait.show import grid
 
 if TYPE_CHECKING:

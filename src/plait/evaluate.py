@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.display.notebook import block, grid
 from plait.errors import unknown
 from plait.loader import collate, row_bytes
 from plait.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.model import Model
-from plait.notebook import block, grid
 from plait.store import PreparedColumn
 from plait.table.target import Target
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from plait import golden
-from plait.bars import Bars
 from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.bundle import TRAINING
 from plait.config import Config, configure
@@ -14,6 +13,7 @@ from plait.devices import choose_device, compute_threads, torch_threads
 from plait.diagnose import board
 from plait.diagnose.brief import brief
 from plait.diagnose.origin import remember
+from plait.display.bars import Bars
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import Evaluation, infer, measure, subsets
 from plait.explain.held import Held, learn

@@ -1,4 +1,4 @@
-"""Who is told what is going on, and one who says nothing. `plait.bars` shows it."""
+"""Who is told what is going on, and one who says nothing. `plait.display.bars` shows it."""
 
 import time
 from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from plait.report.markup import tidy
+from plait.display.markup import tidy
 
 LABELS = {
     "balanced_accuracy": "balanced",

@@ -9,11 +9,12 @@ import torch
 
 import plait
 from plait.bundle import TRAINING
-from plait.diagnose import board, columns, pictures
+from plait.diagnose import board, columns
 from plait.diagnose.brief import brief, errors
 from plait.diagnose.look import look
 from plait.diagnose.origin import FILE, Gone, Origin, recall, remember
 from plait.diagnose.vectors import joined, vectors
+from plait.display import pictures
 from plait.features import settings_for
 from plait.table.source import open_table
 from plait.table.target import Target

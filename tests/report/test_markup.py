@@ -3,14 +3,7 @@
 import numpy as np
 import pytest
 
-from plait.features import Features
-from plait.media import Media
-from plait.modalities import registry
-from plait.modalities.base import Settings
-from plait.report import album as album_module
-from plait.report.album import Album
-from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     bullets,
     details,
@@ -27,8 +20,15 @@ from plait.report.markup import (
     tidy,
     tiles,
 )
-from plait.report.page import document
-from plait.report.section import Section, metric_words
+from plait.display.page import document
+from plait.display.section import Section, metric_words
+from plait.features import Features
+from plait.media import Media
+from plait.modalities import registry
+from plait.modalities.base import Settings
+from plait.report import album as album_module
+from plait.report.album import Album
+from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
 from plait.table.source import open_table
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from rich.table import Table as Screen
 
 import plait
-from plait.bars import Bars
 from plait.blueprint import check_choices
 from plait.comparison import about, data
 from plait.comparison.jobs import run_all, time_rows
@@ -22,6 +21,7 @@ from plait.comparison.run import Job, constant
 from plait.comparison.screen import table as screen_table
 from plait.config import Config, configure
 from plait.devices import choose_device, cores
+from plait.display.bars import Bars
 from plait.errors import ConfigError, unknown
 from plait.fitting import length
 from plait.fusion.registry import FUSIONS

@@ -7,10 +7,10 @@ from typing import Any
 
 from plait.comparison.rows import Row
 from plait.comparison.screen import chance, number, rows_of, seeds_of, short, signed, spanned
-from plait.plots import Bar, Point, Series, bars, heat_map, lines, scatter
-from plait.report.markup import Html, bullets, facts, figure, tag
-from plait.report.page import document
-from plait.report.section import Section
+from plait.display.markup import Html, bullets, facts, figure, tag
+from plait.display.page import document
+from plait.display.plots import Bar, Point, Series, bars, heat_map, lines, scatter
+from plait.display.section import Section
 
 STRONG = 5
 """Lines that have a colour and a name in the robustness plot, besides the reference's."""
@@ -19,7 +19,7 @@ ROLES = ("fusion", "alone", "constant")
 
 
 def render(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    """The whole page, in the frame of `plait.report.page`."""
+    """The whole page, in the frame of `plait.display.page`."""
     metric = str(about["metric"]).replace("_", " ")
     parts = [
         ("reading", "How to read this", _reading(about, metric)),

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plait.comparison.rows import Row
-from plait.plot_frame import short_number
+from plait.display.plot_frame import short_number
 
 WIDE = 110
 """Columns of the terminal from which on costs are shown too."""

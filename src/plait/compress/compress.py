@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.bars import Bars
 from plait.compress.result import Compressed, measured
 from plait.compress.slices import inherit
 from plait.compress.smaller import learnt, narrower, without
 from plait.config import Config, configure
 from plait.devices import compute_threads, torch_threads
+from plait.display.bars import Bars
 from plait.errors import CompressError, ConfigError, unknown
 from plait.evaluate import ALL, infer
 from plait.features import Features, PreparedTable, settings_for

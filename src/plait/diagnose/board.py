@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.diagnose import pictures
+from plait.display import pictures
 
 
 def write(training: Path, found: Mapping[str, Any], step: int) -> None:

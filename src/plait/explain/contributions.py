@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from plait.answers import decode
 from plait.config import Config
 from plait.devices import compute_threads, torch_threads
+from plait.display.notebook import block, grid
 from plait.evaluate import natural
 from plait.explain.plain import plain
 from plait.explain.score import row_scores, unit
@@ -19,7 +20,6 @@ from plait.explain.subsets import score_subsets
 from plait.features import PreparedTable
 from plait.metrics import HIGHER_IS_BETTER, METRICS
 from plait.model import Model
-from plait.notebook import block, grid
 from plait.progress import Reporter, Silent
 from plait.table.source import Table, open_table
 from plait.table.target import Target

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders
 from plait.answers import Answers
 from plait.config import Config
 from plait.devices import compute_threads, torch_threads
+from plait.display.notebook import block, grid
 from plait.errors import TableError
 from plait.explain.contributions import Contributions
 from plait.explain.held import Held
@@ -20,7 +21,6 @@ from plait.explain.plain import plain
 from plait.explain.within import STEPS, Within, attribute, joined
 from plait.features import Features, PreparedTable, settings_for
 from plait.model import Model
-from plait.notebook import block, grid
 from plait.progress import Reporter, Silent
 from plait.store import PreparedColumn
 from plait.table.quarantine import Entry, Quarantine

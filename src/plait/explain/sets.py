@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers import Answers
+from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
 from plait.explain.conformal import METHODS, covered, members, threshold, wilson
 from plait.explain.held import Held
 from plait.explain.plain import plain
-from plait.notebook import block, grid
 from plait.progress import Reporter
 from plait.table.source import open_table
 from plait.table.target import Target

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from plait.display.markup import Html, join, named, shortened, tag
+from plait.display.section import Language, spoken
 from plait.errors import CellError
 from plait.features import Features
 from plait.media import label
 from plait.modalities import audio, image
 from plait.modalities.base import Prepared, Settings, is_missing
 from plait.report.heat import over_signal
-from plait.report.markup import Html, join, named, shortened, tag
-from plait.report.section import Language, spoken
 from plait.table.source import Table
 
 BYTES = 9_000_000

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from plait.plot_frame import (
+from plait.display.plot_frame import (
     COLOURS,
     FAINT,
     GREY,
@@ -17,7 +17,7 @@ from plait.plot_frame import (
     picture,
     stroke,
 )
-from plait.plot_labels import width_of
+from plait.display.plot_labels import width_of
 
 OTHERS = 12
 """So many groups can be told apart: six colours, four shapes, and no pair of them twice. The next one,

@@ -15,6 +15,7 @@ from plait.answers import Answers, decode
 from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.devices import compute_threads, torch_threads
+from plait.display.section import Language, metric_words, spoken
 from plait.evaluate import ALL, Result, infer, measure, subsets
 from plait.explain.contributions import Contributions, contributions
 from plait.explain.held import Held
@@ -24,7 +25,6 @@ from plait.loader import collate
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.report.album import Album
-from plait.report.section import Language, metric_words, spoken
 from plait.store import PreparedColumn
 from plait.table.quarantine import Quarantine
 from plait.table.schema import Schema

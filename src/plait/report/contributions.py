@@ -2,18 +2,7 @@
 
 import numpy as np
 
-from plait.explain.contributions import (
-    INDEPENDENT,
-    REDUNDANCY,
-    SYNERGY,
-    UNKNOWN,
-    MetricShares,
-    TargetShares,
-)
-from plait.metrics import HIGHER_IS_BETTER, PRIMARY
-from plait.plots import Bar, bars
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     bullets,
     cards,
@@ -30,7 +19,18 @@ from plait.report.markup import (
     table,
     tag,
 )
-from plait.report.section import Section
+from plait.display.plots import Bar, bars
+from plait.display.section import Section
+from plait.explain.contributions import (
+    INDEPENDENT,
+    REDUNDANCY,
+    SYNERGY,
+    UNKNOWN,
+    MetricShares,
+    TargetShares,
+)
+from plait.metrics import HIGHER_IS_BETTER, PRIMARY
+from plait.report.context import Context
 from plait.table.target import Target
 
 WIDTH = 400

@@ -9,12 +9,7 @@ from plait.diagnose.look import COMPARED, Look, look
 from plait.diagnose.origin import Gone, recall
 from plait.diagnose.prints import LENGTH, SIZE, TIME
 from plait.diagnose.vectors import vectors
-from plait.modalities import registry
-from plait.modalities.moment import EPOCH
-from plait.plots import Bar, Series, bars, lines
-from plait.report.context import Context
-from plait.report.leaks import LISTED, copies
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     bullets,
     counted,
@@ -29,8 +24,13 @@ from plait.report.markup import (
     tag,
     tidy,
 )
+from plait.display.plots import Bar, Series, bars, lines
+from plait.display.section import Section
+from plait.modalities import registry
+from plait.modalities.moment import EPOCH
+from plait.report.context import Context
+from plait.report.leaks import LISTED, copies
 from plait.report.moved import drifted
-from plait.report.section import Section
 from plait.table.quarantine import Entry
 
 COLUMNS = 40

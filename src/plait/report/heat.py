@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from plait.report.markup import Html, join, tag
+from plait.display.markup import Html, join, tag
 
 FOR = np.array([213.0, 94.0, 0.0])
 AGAINST = np.array([0.0, 114.0, 178.0])

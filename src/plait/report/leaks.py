@@ -6,8 +6,8 @@ import numpy as np
 
 from plait.diagnose.copies import Copies
 from plait.diagnose.look import Leaks, Look
+from plait.display.markup import Html, bullets, counted, details, join, named, note, tag, tidy
 from plait.report.context import Context
-from plait.report.markup import Html, bullets, counted, details, join, named, note, tag, tidy
 
 LISTED = 50
 """Rows, or unreadable cells, listed at most."""

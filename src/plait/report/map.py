@@ -6,9 +6,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from plait.diagnose.plane import TSNE, Plane, flatten
-from plait.report.cloud import OTHERS, Spot, cloud
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     counted,
     figure,
@@ -21,7 +19,9 @@ from plait.report.markup import (
     tag,
     tidy,
 )
-from plait.report.section import Section
+from plait.display.section import Section
+from plait.report.cloud import OTHERS, Spot, cloud
+from plait.report.context import Context
 from plait.table.target import Target
 
 ROWS = 1000

@@ -13,9 +13,7 @@ from plait.diagnose.mistakes import (
     surest_labels,
 )
 from plait.diagnose.noise import Suspects, label_suspects, suspects
-from plait.plots import heat_map
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     bullets,
     cards,
@@ -30,8 +28,10 @@ from plait.report.markup import (
     tag,
     tidy,
 )
+from plait.display.plots import heat_map
+from plait.display.section import Section
+from plait.report.context import Context
 from plait.report.residuals import card, numbers
-from plait.report.section import Section
 from plait.report.slices import worst_slices
 from plait.table.target import Target
 

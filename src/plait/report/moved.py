@@ -4,8 +4,8 @@ from plait.diagnose.columns import Column
 from plait.diagnose.drift import Drift
 from plait.diagnose.look import Look
 from plait.diagnose.prints import LENGTH, SIZE
+from plait.display.markup import Html, bullets, details, join, named, number, percent, table, tag
 from plait.report.context import Context
-from plait.report.markup import Html, bullets, details, join, named, number, percent, table, tag
 
 
 def drifted(context: Context, found: Look) -> Html | None:

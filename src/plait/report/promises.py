@@ -4,12 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from plait.abstain import RiskCoverage, confidence_of, risk_coverage
-from plait.errors import ConfigError
-from plait.evaluate import natural
-from plait.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
-from plait.plots import Series, lines
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Child,
     Html,
     counted,
@@ -22,6 +17,11 @@ from plait.report.markup import (
     table,
     tag,
 )
+from plait.display.plots import Series, lines
+from plait.errors import ConfigError
+from plait.evaluate import natural
+from plait.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
+from plait.report.context import Context
 from plait.table.target import Target
 
 COVERAGES = (0.8, 0.9, 0.95)

@@ -9,6 +9,9 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import Int64
 
+from plait.display.markup import Html, counted, join, named
+from plait.display.page import document
+from plait.display.section import LANGUAGES, Language, Section
 from plait.errors import ConfigError, TableError, unknown
 from plait.explain.explanation import only
 from plait.features import PreparedTable
@@ -25,10 +28,7 @@ from plait.report import (
     within,
 )
 from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
-from plait.report.markup import Html, counted, join, named
-from plait.report.page import document
 from plait.report.row import row_sections
-from plait.report.section import LANGUAGES, Language, Section
 from plait.table.quarantine import Entry, Quarantine
 from plait.table.source import Table, open_table
 

@@ -4,12 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from plait.explain.curves import Curve, degraded_curves
-from plait.explain.robustness import every_subset
-from plait.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
-from plait.plots import Series, lines
-from plait.report.context import Context, some_rows
-from plait.report.markup import (
+from plait.display.markup import (
     Child,
     Html,
     counted,
@@ -25,7 +20,12 @@ from plait.report.markup import (
     table,
     tag,
 )
-from plait.report.section import Section
+from plait.display.plots import Series, lines
+from plait.display.section import Section
+from plait.explain.curves import Curve, degraded_curves
+from plait.explain.robustness import every_subset
+from plait.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
+from plait.report.context import Context, some_rows
 from plait.table.target import Target
 
 WIDTH = 400

@@ -2,10 +2,7 @@
 
 import numpy as np
 
-from plait.explain.contributions import REDUNDANCY, SYNERGY
-from plait.report.context import Context
-from plait.report.contributions import cells, share_levels, told_answer
-from plait.report.markup import (
+from plait.display.markup import (
     Child,
     Html,
     bullets,
@@ -19,7 +16,10 @@ from plait.report.markup import (
     tag,
     tiles,
 )
-from plait.report.section import Section
+from plait.display.section import Section
+from plait.explain.contributions import REDUNDANCY, SYNERGY
+from plait.report.context import Context
+from plait.report.contributions import cells, share_levels, told_answer
 from plait.report.within import maps
 from plait.table.target import Target
 

@@ -3,8 +3,8 @@
 from plait.diagnose.brief import errors
 from plait.diagnose.mistakes import MOST
 from plait.diagnose.slices import SMALLEST, Slice, Slices, slices
+from plait.display.markup import Html, join, named, number, percent, table, tag
 from plait.report.context import Context
-from plait.report.markup import Html, join, named, number, percent, table, tag
 from plait.table.target import Target
 
 

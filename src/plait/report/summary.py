@@ -1,10 +1,6 @@
 """The first part: how good the model is, on what, made of what."""
 
-from plait.evaluate import Result
-from plait.metrics import HIGHER_IS_BETTER
-from plait.modalities.base import is_missing
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     bullets,
     counted,
@@ -19,7 +15,11 @@ from plait.report.markup import (
     tidy,
     tiles,
 )
-from plait.report.section import KIND_WORDS, Language, Section, spoken
+from plait.display.section import KIND_WORDS, Language, Section, spoken
+from plait.evaluate import Result
+from plait.metrics import HIGHER_IS_BETTER
+from plait.modalities.base import is_missing
+from plait.report.context import Context
 from plait.table.target import Target, class_name, label_parts, short
 
 SHOWN = 4

@@ -1,9 +1,7 @@
 """How the model was trained: losses, scores, rates, which stream learnt, where the time went."""
 
 from plait.balance.shares import SHARE
-from plait.plots import Bar, Series, bars, lines
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Html,
     bullets,
     details,
@@ -17,7 +15,9 @@ from plait.report.markup import (
     tag,
     tiles,
 )
-from plait.report.section import Section
+from plait.display.plots import Bar, Series, bars, lines
+from plait.display.section import Section
+from plait.report.context import Context
 
 WIDTH = 400
 HEIGHT = 260

@@ -5,11 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from plait.explain.calibration import FEWEST, Reliability, reliability
-from plait.metrics import METRICS
-from plait.plots import Bar, Series, bars, lines
-from plait.report.context import Context
-from plait.report.markup import (
+from plait.display.markup import (
     Child,
     Html,
     counted,
@@ -23,8 +19,12 @@ from plait.report.markup import (
     table,
     tag,
 )
+from plait.display.plots import Bar, Series, bars, lines
+from plait.display.section import Section
+from plait.explain.calibration import FEWEST, Reliability, reliability
+from plait.metrics import METRICS
+from plait.report.context import Context
 from plait.report.promises import promises, right_answers, risks
-from plait.report.section import Section
 from plait.table.target import Target
 
 WIDTH = 400

@@ -2,20 +2,7 @@
 
 import numpy as np
 
-from plait.explain.explanation import Words, spelt, whole
-from plait.explain.sanity import (
-    FIELDS,
-    Deletion,
-    Randomised,
-    deletion_check,
-    randomisation_check,
-)
-from plait.explain.within import Within, attribute
-from plait.features import PreparedTable
-from plait.report.context import Context, some_rows
-from plait.report.contributions import told_answer
-from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
-from plait.report.markup import (
+from plait.display.markup import (
     Child,
     Html,
     cards,
@@ -31,7 +18,20 @@ from plait.report.markup import (
     table,
     tag,
 )
-from plait.report.section import Section
+from plait.display.section import Section
+from plait.explain.explanation import Words, spelt, whole
+from plait.explain.sanity import (
+    FIELDS,
+    Deletion,
+    Randomised,
+    deletion_check,
+    randomisation_check,
+)
+from plait.explain.within import Within, attribute
+from plait.features import PreparedTable
+from plait.report.context import Context, some_rows
+from plait.report.contributions import told_answer
+from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
 from plait.table.quarantine import Quarantine
 from plait.table.target import Target
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from plait.display.markup import Html, join, named, tag
 from plait.explain.occlusion import Marked
 from plait.report.heat import AGAINST, FOR, over_picture, over_signal, over_spectrum, over_words
-from plait.report.markup import Html, join, named, tag
 
 SIDE = 224
 """Pixels a picture is wide or high."""

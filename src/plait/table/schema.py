@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from plait.config import Role
+from plait.display.notebook import block, grid
 from plait.errors import SchemaError, suggest, unknown
 from plait.modalities.base import Evidence, Settings
 from plait.modalities.registry import MODALITIES
-from plait.notebook import block, grid
 from plait.table import columns as column_facts
 from plait.table.columns import Facts, example
 from plait.table.source import Table

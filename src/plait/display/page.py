@@ -7,9 +7,9 @@ switch between light and dark is a set of radio buttons and CSS; where a browser
 
 from collections.abc import Sequence
 
-from plait.report.markup import Child, Html, join, tag
-from plait.report.section import Language, Section, spoken
-from plait.report.style import STYLE
+from plait.display.markup import Child, Html, join, tag
+from plait.display.section import Language, Section, spoken
+from plait.display.style import STYLE
 
 POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:; "

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from plait.report.markup import Html
+from plait.display.markup import Html
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")

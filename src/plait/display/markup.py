@@ -138,7 +138,7 @@ def table(
 
 
 def figure(svg: str, caption: Child = None, *, wide: bool = False) -> Html:
-    """A plot of `plait.plots`, with words below; ``wide`` takes the whole row."""
+    """A plot of `plait.display.plots`, with words below; ``wide`` takes the whole row."""
     drawn = Html(tidy(svg))
     told = tag("figcaption", caption) if caption else None
     return tag("figure", drawn, told, class_="wide" if wide else None)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
-from plait.plot_labels import Box
+from plait.display.plot_labels import Box
 
 INK = "var(--plot-ink, #1f2933)"
 FAINT = "var(--plot-faint, #6b7785)"

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from plait.notebook import MOST, block, grid
+from plait.display.notebook import MOST, block, grid
 from plait.table.schema import ColumnPlan, Schema
 
 EVIL = "<script>alert(1)</script>"

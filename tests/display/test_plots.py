@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from plait.plot_frame import Frame, log_ticks, nice_ticks, short_number
-from plait.plot_labels import Box, beside, spread, width_of
-from plait.plots import Bar, Point, Series, bars, heat_map, lines, scatter
+from plait.display.plot_frame import Frame, log_ticks, nice_ticks, short_number
+from plait.display.plot_labels import Box, beside, spread, width_of
+from plait.display.plots import Bar, Point, Series, bars, heat_map, lines, scatter
 
 NAME = '<script>"&'
 SPACE = "{http://www.w3.org/2000/svg}"

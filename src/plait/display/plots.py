@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from plait.plot_frame import (
+from plait.display.plot_frame import (
     COLOURS,
     FAINT,
     FILL,
@@ -29,7 +29,7 @@ from plait.plot_frame import (
     short_number,
     stroke,
 )
-from plait.plot_labels import Box, beside, spread, width_of
+from plait.display.plot_labels import Box, beside, spread, width_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""How results look: terminal, notebook, page, plot."""

@@ -20,7 +20,7 @@ from benchmarks.lines import not_run
 from benchmarks.machine import ROOT, stamp
 from benchmarks.measurements import MEASUREMENTS
 from benchmarks.runs import Runs
-from plait.cache import cache_folder
+from plait.data.cache import cache_folder
 
 
 def arguments(given: list[str] | None) -> argparse.Namespace:

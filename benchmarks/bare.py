@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.data.store import PreparedColumn
 from plait.model import Model
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
 Vary = Callable[[dict[str, ColumnBatch]], dict[str, ColumnBatch]]

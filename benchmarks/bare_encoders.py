@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.encoded import CHUNK
+from plait.data.store import PreparedColumn
+from plait.data.token_store import CHUNK
 from plait.frozen import BATCH
-from plait.store import PreparedColumn
 
 Encoder = Callable[[np.ndarray, np.ndarray], Tensor]
 """Values and mask of a batch to its tokens."""

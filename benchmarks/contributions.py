@@ -9,11 +9,11 @@ from benchmarks.context import Bench
 from benchmarks.lines import Line, at_most
 from benchmarks.ready import some
 from benchmarks.single_row import fitted
+from plait.data.features import settings_for
 from plait.devices import torch_threads
 from plait.evaluate import infer
 from plait.explain.shapley import Game
 from plait.explain.subsets import score_subsets
-from plait.features import settings_for
 
 
 def measure(bench: Bench) -> list[Line]:

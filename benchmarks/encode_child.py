@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchmarks.data import Source
 from benchmarks.ready import laid
+from plait.data.store import Store
 from plait.devices import compute_threads, torch_threads
-from plait.store import Store
 
 
 def main() -> None:

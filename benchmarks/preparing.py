@@ -21,10 +21,10 @@ from benchmarks.data import Source
 from benchmarks.lines import Line, at_least, at_most
 from benchmarks.ready import some
 from plait.config import configure
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.store import Store
+from plait.data.table.source import Table
 from plait.devices import cores
-from plait.features import Features, PreparedTable, settings_for
-from plait.store import Store
-from plait.table.source import Table
 from plait.task import understand
 
 Decode = Callable[[Path], np.ndarray]

@@ -24,15 +24,15 @@ from benchmarks.preparing import timed
 from benchmarks.ready import Ready, laid
 from benchmarks.watch import Spent, watch
 from benchmarks.whole_fit import TIMES, cache
+from plait.data.features import PreparedTable
+from plait.data.store import Store
+from plait.data.table.quarantine import Quarantine
 from plait.devices import compute_threads, cores, torch_threads
 from plait.encoders.pretrained import standardised
-from plait.features import PreparedTable
 from plait.frozen import Frozen, FrozenEncoder, capped
 from plait.loader import Batch, Loader
 from plait.pretrained.packaged import PACKAGED, installed
 from plait.progress import Silent
-from plait.store import Store
-from plait.table.quarantine import Quarantine
 from plait.tokens import ColumnBatch
 from plait.train import Trainer
 

@@ -11,14 +11,14 @@ from plait.assemble import build
 from plait.augment import augment
 from plait.blueprint import Blueprint, draw
 from plait.config import Config, configure
-from plait.features import Features, PreparedTable, settings_for
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.store import Store
+from plait.data.table.source import Table, open_table
 from plait.frozen import Frozen
 from plait.groundwork import frozen_of, lay
 from plait.loader import Loader
 from plait.model import Model
 from plait.progress import Silent
-from plait.store import Store
-from plait.table.source import Table, open_table
 from plait.task import Data, understand
 from plait.tokens import ColumnBatch
 

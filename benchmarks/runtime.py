@@ -17,8 +17,8 @@ from benchmarks.data import Source
 from benchmarks.lines import Line, at_least, at_most
 from benchmarks.ready import some
 from benchmarks.single_row import SHOWN, fitted
+from plait.data.modalities.audio import log_mel
 from plait.export import export
-from plait.modalities.audio import log_mel
 from plait.predict import Predictor
 from plait.runtime import Runtime
 

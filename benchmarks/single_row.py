@@ -10,11 +10,11 @@ from benchmarks.context import Bench
 from benchmarks.data import Source
 from benchmarks.lines import Line, at_most
 from benchmarks.ready import some
-from plait.features import settings_for
+from plait.data.features import settings_for
+from plait.data.table.source import open_table
 from plait.loader import collate
 from plait.pipeline import fit
 from plait.predict import Predictor, load
-from plait.table.source import open_table
 
 Row = dict[str, object]
 SHOWN = ("image", "audio", "text", "number")

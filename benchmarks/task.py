@@ -86,8 +86,8 @@ def bare_concat(source: Source, seed: int, rows: int | None) -> dict[str, Any]:
 
 def measured(table: Ready, model: Any, source: Source, rows: int | None) -> dict[str, Any]:
     """A bare model's figures on the test table, with all streams and without each."""
+    from plait.data.features import settings_for
     from plait.evaluate import infer, subsets
-    from plait.features import settings_for
     from plait.metrics import classification
 
     test = some(source.test, source.folder, rows)

@@ -6,9 +6,9 @@ from benchmarks.context import Bench
 from benchmarks.data import NoDataError, Source
 from benchmarks.lines import Line, at_least, at_most, not_run
 from benchmarks.ready import some
+from plait.data.features import settings_for
 from plait.devices import compute_threads, torch_threads
 from plait.explain.sanity import deletion_check
-from plait.features import settings_for
 from plait.pipeline import fit
 from plait.predict import Predictor, load
 

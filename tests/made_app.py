@@ -6,15 +6,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 from plait import golden
 from plait.config import configure
-from plait.features import Features
-from plait.media import Limits, Media
-from plait.modalities.base import Settings
+from plait.data.features import Features
+from plait.data.media import Limits, Media
+from plait.data.modalities.base import Settings
+from plait.data.table.schema import ColumnPlan, Schema
+from plait.data.table.source import open_table
+from plait.data.targets.target import Target
 from plait.runtime import Runtime
 from plait.runtime.graphs import STAMP, VECTOR
 from plait.sealed import EXPORTED
-from plait.table.schema import ColumnPlan, Schema
-from plait.table.source import open_table
-from plait.table.target import Target
 
 WIDTH = 4
 KINDS = {

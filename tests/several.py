@@ -6,14 +6,14 @@ import numpy as np
 import torch
 
 from plait.config import configure
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.encoders.registry import build_tabular
 from plait.evaluate import infer, validation_score
 from plait.fusion import build_fusion
 from plait.heads import build_head
 from plait.loader import Loader
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.train import Trainer
 
 ROWS, WIDTH = 40, 8

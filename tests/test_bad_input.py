@@ -477,7 +477,7 @@ def test_class_names_are_no_formulas_and_no_markup(maker, tmp_path):
     model = maker.fit(rows, "label", out=tmp_path / "run")
     assert model.classes_ == sorted([FORMULA, SCRIPT])
     answers = model.answer(rows)
-    from plait.table.answers import write_table
+    from plait.data.table.answers import write_table
 
     write_table(tmp_path / "answers.csv", answers.to_columns())
     with (tmp_path / "answers.csv").open(newline="", encoding="utf-8") as file:

@@ -30,7 +30,7 @@ from benchmarks.context import Bench  # noqa: E402
 from benchmarks.data import Finder, NoDataError, Source  # noqa: E402
 from benchmarks.lines import Line, Promise, at_least, at_most, more_than, not_run  # noqa: E402
 from benchmarks.measurements import MEASUREMENTS  # noqa: E402
-from plait.store import PreparedColumn  # noqa: E402
+from plait.data.store import PreparedColumn  # noqa: E402
 
 STAMP = {
     "commit": "abc1234+dirty",

@@ -9,9 +9,9 @@ from PIL import Image
 import plait
 from plait import best
 from plait.best import best_encoder
+from plait.data.media import Media
+from plait.data.modalities.base import Settings
 from plait.errors import ConfigError
-from plait.media import Media
-from plait.modalities.base import Settings
 from plait.progress import Silent
 
 ENGLISH = [

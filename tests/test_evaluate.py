@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.encoders.base import Encoder
 from plait.errors import PlaitError
 from plait.evaluate import (
@@ -24,8 +26,6 @@ from plait.fusion import build_fusion
 from plait.heads import build_head
 from plait.metrics import classification, regression
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.tokens import Tokens
 
 ROWS = 2 * BATCH + 3

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from plait import frozen as frozen_module
+from plait.data.features import PreparedTable
+from plait.data.store import PreparedColumn, Store
+from plait.data.table.quarantine import Quarantine
 from plait.encoders.pretrained import standardised
-from plait.features import PreparedTable
 from plait.frozen import Frozen, FrozenEncoder, capped
 from plait.loader import collate
 from plait.pretrained.base import Backbone
-from plait.store import PreparedColumn, Store
-from plait.table.quarantine import Quarantine
 from plait.tokens import CELLS, ColumnBatch, Tokens
 
 HIDDEN = 6

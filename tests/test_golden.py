@@ -10,8 +10,8 @@ import torch
 
 import plait
 from plait import golden
+from plait.data.media import Media
 from plait.errors import BundleError
-from plait.media import Media
 
 
 def test_they_hold_the_media_themselves(fitted, braid):

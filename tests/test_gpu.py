@@ -8,8 +8,8 @@ import torch
 from checkpoints_image_text import save_text
 
 import plait
-from plait.features import settings_for
-from plait.table.source import open_table
+from plait.data.features import settings_for
+from plait.data.table.source import open_table
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 import plait
 from plait import cli
+from plait.data.table.quarantine import Quarantine
 from plait.errors import ConfigError, TableError
 from plait.filled import Filled, _safe, check_beside, spoken, write_filled
-from plait.table.quarantine import Quarantine
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 GAPS = ("photo", "note", "voice", "price", "shop", "day", "pulse")

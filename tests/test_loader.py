@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from plait.data.store import PreparedColumn
 from plait.loader import Batch, Loader, collate
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
 

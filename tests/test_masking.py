@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from plait.data.modalities.registry import MODALITIES
 from plait.masking import (
     FIELDS,
     MASKS,
@@ -16,7 +17,6 @@ from plait.masking import (
     hide_tubes,
     hide_words,
 )
-from plait.modalities.registry import MODALITIES
 from plait.tokens import ColumnBatch
 
 ROWS = 64

@@ -8,6 +8,13 @@ import pytest
 import plait
 from plait.answers import Answers
 from plait.config import configure, within_caps
+from plait.data.media import Limits
+from plait.data.modalities import audio
+from plait.data.table.answers import check_output
+from plait.data.table.quarantine import Quarantine
+from plait.data.table.source import open_table
+from plait.data.targets.kinds import propose_target
+from plait.data.targets.target import Target
 from plait.errors import (
     BundleError,
     CellError,
@@ -16,15 +23,8 @@ from plait.errors import (
     TableError,
     TrainError,
 )
-from plait.media import Limits
-from plait.modalities import audio
 from plait.pipeline import _names as named
 from plait.run_folder import claim
-from plait.table.answers import check_output
-from plait.table.kinds import propose_target
-from plait.table.quarantine import Quarantine
-from plait.table.source import open_table
-from plait.table.target import Target
 
 ROWS = [
     {"size": i % 7 + 0.5, "note": ("red", "blue", "green")[i % 3], "y": int(i % 7 > 3)}
@@ -167,7 +167,7 @@ def test_chinese_text_is_told_from_western(tmp_path):
 
 
 def test_trust_leaves_other_weights_alone(model):
-    from plait.features import settings_for
+    from plait.data.features import settings_for
     from plait.trust import fit_trust
 
     torch = pytest.importorskip("torch")

@@ -12,11 +12,11 @@ from plait.assignments import others
 from plait.blueprint import draw, without_effect
 from plait.comparison.screen import left_out
 from plait.config import configure
+from plait.data.features import Features, settings_for
+from plait.data.table.source import open_table
 from plait.errors import AlignError, ConfigError
-from plait.features import Features, settings_for
 from plait.fusion import FUSIONS, Bottleneck, Concat, build_fusion
 from plait.progress import Silent
-from plait.table.source import open_table
 from plait.task import understand
 from plait.tokens import Tokens, check_stream
 

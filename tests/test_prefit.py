@@ -65,8 +65,8 @@ def test_projections_are_fitted_to_training_rows_and_saved(maker, media, tmp_pat
 
 def test_a_projection_is_that_of_the_training_rows_alone(maker, media):
     model = fit(maker, media, "photo", "shop", encoders={"photo": "pca"})
-    from plait.features import settings_for
-    from plait.table.source import open_table
+    from plait.data.features import settings_for
+    from plait.data.table.source import open_table
     from plait.task import understand
 
     config = configure(ignore=tuple(n for n in ALL if n not in ("photo", "shop")))
@@ -137,8 +137,8 @@ def test_columns_that_share_an_encoder_are_fitted_together(maker, tmp_path):
 
 def test_many_rows_are_drawn_from(maker):
     """No more than a share of the rows is read, the same for the same seed."""
+    from plait.data.store import PreparedColumn
     from plait.model import Model
-    from plait.store import PreparedColumn
 
     class Small(Projected):
         seen = None

@@ -11,8 +11,8 @@ from rich.console import Console
 
 import plait
 from plait.blueprint import Blueprint
+from plait.data.features import settings_for
 from plait.errors import ConfigError
-from plait.features import settings_for
 from plait.loader import collate
 from plait.model import AUXILIARY, FOLLOW
 from plait.pretrain import Autoencoder, held_out_loss, rows_to_rebuild

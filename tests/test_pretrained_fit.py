@@ -330,7 +330,7 @@ def test_idle_options_are_noted(place):
 
 def test_a_full_disk_while_encoding_is_said_and_resumed(place, tmp_path, monkeypatch):
     monkeypatch.setenv("PLAIT_CACHE", str(tmp_path / "cache"))
-    from plait import encoded
+    from plait.data import token_store as encoded
 
     note = encoded._note
 

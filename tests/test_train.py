@@ -13,6 +13,8 @@ import torch
 
 import plait
 from plait.config import configure
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.encoders.registry import build_encoder, build_tabular
 from plait.errors import TrainError
 from plait.evaluate import infer, validation_score
@@ -20,8 +22,6 @@ from plait.fusion import build_fusion
 from plait.heads import build_head
 from plait.loader import Loader
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.train import BAD_STEPS, Trainer
 
 ROWS, WIDTH = 48, 8

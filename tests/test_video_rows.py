@@ -10,11 +10,11 @@ from clips import encode, square
 
 import plait
 from plait import pipeline
-from plait.features import Features
+from plait.data.features import Features
+from plait.data.table.quarantine import Quarantine
 from plait.filled import Filled, write_filled
 from plait.impute import _rates
 from plait.inspection import look
-from plait.table.quarantine import Quarantine
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 WORDS = ("left", "right")

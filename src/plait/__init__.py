@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from plait.answers import Answers
     from plait.client import Client
     from plait.comparison.compare import Comparison, compare
+    from plait.data.table.source import open_table
     from plait.evaluate import Evaluation
     from plait.pipeline import fit
     from plait.predict import Predictor, load
-    from plait.table.source import open_table
 
 __version__ = "0.1.0"
 __all__ = [
@@ -48,7 +48,7 @@ _HOMES = {
     "compare": "plait.comparison.compare",
     "fit": "plait.pipeline",
     "load": "plait.predict",
-    "open_table": "plait.table.source",
+    "open_table": "plait.data.table.source",
 }
 
 

@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers import Answers
+from plait.data.targets.target import Target
 from plait.errors import ConfigError
-from plait.table.target import Target
 
 
 @dataclass(frozen=True)

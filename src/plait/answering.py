@@ -12,19 +12,19 @@ from plait import golden
 from plait.abstain import withhold
 from plait.answers import Answers
 from plait.config import Config
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.modalities.base import Problem
+from plait.data.table.quarantine import Quarantine
+from plait.data.table.source import Table
+from plait.data.targets.target import Target
 from plait.errors import (
     BundleError,
     PlaitWarning,
     TableError,
     UnreadableCellsWarning,
 )
-from plait.features import Features, PreparedTable, settings_for
 from plait.golden import TOLERANCE
-from plait.modalities.base import Problem
 from plait.progress import Reporter
-from plait.table.quarantine import Quarantine
-from plait.table.source import Table
-from plait.table.target import Target
 
 ROWS = 1024
 """Rows answered at a time; memory stays flat however many there are."""

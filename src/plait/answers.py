@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from plait.data.table.quarantine import Quarantine
+from plait.data.targets.target import Target
 from plait.display.notebook import MOST, block, grid
-from plait.table.quarantine import Quarantine
-from plait.table.target import Target
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import torch
 from plait.backbones import encoder_of
 from plait.blueprint import Blueprint
 from plait.config import Config
+from plait.data.features import Features
+from plait.data.targets.target import Target
 from plait.devices import channels_last
 from plait.encoders.aligned import Clocked, straighten
 from plait.encoders.base import Encoder
@@ -19,7 +21,6 @@ from plait.encoders.registry import (
     sized,
 )
 from plait.errors import ConfigError
-from plait.features import Features
 from plait.fusion.registry import build_fusion
 from plait.heads.base import Head
 from plait.heads.decoders import build_decoder
@@ -27,7 +28,6 @@ from plait.heads.reconstruct import Decoder
 from plait.heads.registry import build_head
 from plait.model import Model
 from plait.pretrained.base import Backbone
-from plait.table.target import Target
 
 
 def build(

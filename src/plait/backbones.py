@@ -8,19 +8,19 @@ from torch import Tensor, nn
 
 from plait.best import CHOICES, best_encoder
 from plait.config import Config
+from plait.data.modalities.base import Settings, State
+from plait.data.modalities.text import measure_longer
+from plait.data.table.source import Table
 from plait.encoders.base import Encoder, learnt_state
 from plait.encoders.pretrained import Adapter, Tuned
 from plait.errors import ConfigError
 from plait.frozen import Frozen, FrozenEncoder
-from plait.modalities.base import Settings, State
-from plait.modalities.text import measure_longer
 from plait.pretrained.base import Backbone
 from plait.pretrained.record import Record, open_backbone, revive
 from plait.pretrained.registry import family_of
 from plait.pretrained.source import Checkpoint, find_checkpoint, is_reference
 from plait.pretrained.tuning import FROZEN, fit_problems, kind, tune, tuning_problem
 from plait.progress import Reporter
-from plait.table.source import Table
 
 
 @dataclass(frozen=True)

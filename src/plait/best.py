@@ -10,10 +10,10 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any
 
+from plait.data.modalities import registry
+from plait.data.modalities.base import Settings, is_missing
+from plait.data.modalities.text import to_text
 from plait.errors import CellError
-from plait.modalities import registry
-from plait.modalities.base import Settings, is_missing
-from plait.modalities.text import to_text
 from plait.pretrained.packaged import find_packaged, installed
 from plait.pretrained.text_settings import text_state
 

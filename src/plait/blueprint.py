@@ -9,6 +9,9 @@ import numpy as np
 from plait.backbones import encoder_name, tune_problems
 from plait.balance import balance_problems, stream_rates
 from plait.config import Config
+from plait.data.features import Features
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.encoders.aligned import ALIGNERS
 from plait.encoders.registry import (
     ENCODERS,
@@ -18,14 +21,11 @@ from plait.encoders.registry import (
     default_encoder,
 )
 from plait.errors import ConfigError, suggest, unknown
-from plait.features import Features
 from plait.fusion.registry import FUSIONS, option_problems
 from plait.heads.decoders import decoder_class
 from plait.pretrained.packaged import packaged_names
 from plait.pretrained.record import Record
 from plait.pretrained.source import is_reference
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.tasks import task_problems
 
 NEAREST = ("product", "late", "qmf", "hybrid")

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from plait.blueprint import Blueprint
+from plait.data.features import Features
+from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
-from plait.features import Features
-from plait.table.target import Target
 
 
 def model_card(

@@ -4,7 +4,7 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
-from plait import cache
+from plait.data import cache
 from plait.devices import choose_device, cores
 
 CORE = (

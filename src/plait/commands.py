@@ -249,7 +249,7 @@ def predict(
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
     from plait.abstain import check_threshold, withhold
-    from plait.table.answers import check_output, write_table
+    from plait.data.table.answers import check_output, write_table
 
     check_threshold(abstain_below)
     if output is not None:
@@ -315,7 +315,7 @@ def cache(
 
     Example: [bold]plait cache --trim 5[/bold]
     """
-    from plait import cache as store
+    from plait.data import cache as store
     from plait.show import show_facts
 
     gone = store.clear() if clear else []

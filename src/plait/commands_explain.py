@@ -14,9 +14,9 @@ from plait.show import grid
 if TYPE_CHECKING:
     import numpy as np
 
+    from plait.data.targets.target import Target
     from plait.explain.explanation import Explanation
     from plait.explain.within import Within
-    from plait.table.target import Target
 
 SHADES = " ░▒▓█"
 LEVELS = "▁▂▃▄▅▆▇█"

@@ -40,10 +40,10 @@ def impute(
 
     Example: [bold]plait impute runs/a new.csv -o filled.csv[/bold]
     """
+    from plait.data.table.answers import check_output
+    from plait.data.table.source import open_table
     from plait.filled import MEDIA, check_beside, spoken, write_filled
     from plait.predict import load
-    from plait.table.answers import check_output
-    from plait.table.source import open_table
 
     check_output(output, table)
     model = load(bundle)

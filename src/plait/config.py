@@ -227,7 +227,7 @@ class Config(BaseModel):
         description="Rows kept in the bundle, with answers, to prove it still works.",
     )
 
-    # Caps on what is decoded; see plait.media.
+    # Caps on what is decoded; see plait.data.media.
     max_image_megapixels: float = Field(64.0, gt=0, description="Megapixels, before allocation.")
     max_audio_mb: float = Field(25.0, gt=0, description="Megabytes an audio file.")
     max_audio_seconds: float = Field(600.0, gt=0, description="Seconds an audio file.")

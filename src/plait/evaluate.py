@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import unknown
 from plait.loader import collate, row_bytes
 from plait.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 
 ALL = "all"
 BATCH = 64

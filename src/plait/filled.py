@@ -11,10 +11,10 @@ import soundfile
 from jaxtyping import Bool
 from PIL import Image
 
+from plait.data.modalities.write_video import write_clip
+from plait.data.table.answers import write_csv, write_table
+from plait.data.table.quarantine import Quarantine
 from plait.errors import TableError
-from plait.modalities.reel import write_clip
-from plait.table.answers import write_csv, write_table
-from plait.table.quarantine import Quarantine
 
 Cells = dict[str, list[Any]]
 MEDIA = {"image": ".png", "video": ".mp4", "audio": ".wav", "signal": ".npy"}

@@ -14,9 +14,9 @@ from plait.blueprint import Blueprint
 from plait.bundle import TRAINING
 from plait.checkpoint import holds_state
 from plait.config import Config
+from plait.data.features import Features, PreparedTable
 from plait.errors import TrainError
 from plait.evaluate import ALL, infer, validation_score
-from plait.features import Features, PreparedTable
 from plait.lesson import Lesson
 from plait.loader import Loader
 from plait.model import Model, Trainable

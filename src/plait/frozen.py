@@ -18,15 +18,15 @@ from torch import Tensor
 
 from plait.align.streams import resample_tokens
 from plait.augment import augment
+from plait.data.features import PreparedTable
+from plait.data.modalities.base import Problem, State
+from plait.data.store import PreparedColumn, Store
+from plait.data.token_store import encoded_column
 from plait.devices import cores, is_out_of_memory, torch_threads
-from plait.encoded import encoded_column
 from plait.encoders.pretrained import standardised
-from plait.features import PreparedTable
 from plait.loader import collate
-from plait.modalities.base import Problem, State
 from plait.pretrained.base import Backbone
 from plait.progress import Reporter, Silent
-from plait.store import PreparedColumn, Store
 from plait.tokens import CELLS, ColumnBatch, Tokens
 
 BATCH = 32

@@ -11,10 +11,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from plait.answers import Answers
+from plait.data.media import Media, label
+from plait.data.modalities.signal import is_inline
+from plait.data.table.source import Table
 from plait.errors import BundleError, CellError
-from plait.media import Media, label
-from plait.modalities.signal import is_inline
-from plait.table.source import Table
 
 TOLERANCE = 1e-4
 LARGEST = 500_000

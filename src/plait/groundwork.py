@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from plait.backbones import choose, frozen_encoders, open_all
 from plait.blueprint import Blueprint, check_choices, draw
 from plait.config import Config
+from plait.data.features import Features, PreparedTable
+from plait.data.modalities.base import Settings
+from plait.data.store import Store
+from plait.data.table.source import Table
 from plait.devices import choose_device
 from plait.errors import ConfigError
-from plait.features import Features, PreparedTable
 from plait.frozen import Frozen
-from plait.modalities.base import Settings
 from plait.pretrained.base import Backbone
 from plait.progress import Reporter
-from plait.store import Store
-from plait.table.source import Table
 from plait.task import Data
 
 

@@ -11,21 +11,21 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from plait.config import Config
+from plait.data.features import Features, PreparedTable
+from plait.data.media import Limits
+from plait.data.modalities.base import Problem
+from plait.data.modalities.categorical import to_category
+from plait.data.modalities.restore import restore
+from plait.data.table.quarantine import Quarantine
+from plait.data.table.source import Table, open_table
 from plait.devices import compute_threads, torch_threads
 from plait.errors import CellError, ConfigError
 from plait.evaluate import BATCH
-from plait.features import Features, PreparedTable
 from plait.filled import Filled
 from plait.heads.reconstruct import Decoder
 from plait.loader import collate
-from plait.media import Limits
-from plait.modalities.base import Problem
-from plait.modalities.categorical import to_category
-from plait.modalities.restore import restore
 from plait.model import Model
 from plait.progress import Reporter, Silent
-from plait.table.quarantine import Quarantine
-from plait.table.source import Table, open_table
 from plait.tokens import Fused
 
 

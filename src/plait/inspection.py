@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from plait.config import configure
-from plait.features import settings_for
-from plait.table.kinds import propose_target
-from plait.table.schema import propose
-from plait.table.source import open_table
+from plait.data.features import settings_for
+from plait.data.table.schema import propose
+from plait.data.table.source import open_table
+from plait.data.targets.kinds import propose_target
 
 
 def look(

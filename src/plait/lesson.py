@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from plait.data.targets.target import Target
 from plait.model import AUXILIARY, Model, Trainable
-from plait.table.target import Target
 from plait.tokens import ColumnBatch
 
 TAUGHT = "taught/"

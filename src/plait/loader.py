@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from plait.store import PreparedColumn
+from plait.data.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
 POOL = 16

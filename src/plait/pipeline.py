@@ -9,21 +9,23 @@ from plait import golden
 from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.bundle import TRAINING
 from plait.config import Config, configure
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.modalities import registry
+from plait.data.origin import remember
+from plait.data.store import Store
+from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.diagnose import board
 from plait.diagnose.brief import brief
-from plait.diagnose.origin import remember
 from plait.display.bars import Bars
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
 from plait.evaluate import Evaluation, infer, measure, subsets
 from plait.explain.held import Held, learn
-from plait.features import Features, PreparedTable, settings_for
 from plait.fitting import train_model
 from plait.frozen import Frozen
 from plait.fusion.registry import FUSIONS
 from plait.groundwork import encode, frozen_of, lay
 from plait.lesson import Lesson
-from plait.modalities import registry
 from plait.model import Model
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
@@ -33,8 +35,6 @@ from plait.progress import Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
 from plait.report.report import FILE, report_held_out
 from plait.run_folder import check_folder, claim
-from plait.store import Store
-from plait.table.source import Table, open_table
 from plait.task import Data, understand
 
 

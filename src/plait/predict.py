@@ -17,6 +17,11 @@ from plait.blueprint import Blueprint
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card, model_html
 from plait.config import Config, within_caps
+from plait.data.features import Features, PreparedTable
+from plait.data.table.quarantine import Entry, Quarantine
+from plait.data.table.schema import Schema
+from plait.data.table.source import Table, open_table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.encoders.base import load_learnt
 from plait.errors import (
@@ -33,17 +38,12 @@ from plait.explain.contributions import contributions
 from plait.explain.explanation import explain
 from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
 from plait.explain.sets import predict_set
-from plait.features import Features, PreparedTable
 from plait.frozen import Frozen
 from plait.impute import impute
 from plait.loader import collate
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.report.report import report
-from plait.table.quarantine import Entry, Quarantine
-from plait.table.schema import Schema
-from plait.table.source import Table, open_table
-from plait.table.target import Target
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from jaxtyping import Int64, Shaped
 
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.encoders.base import Fitted
 from plait.encoders.registry import NEED_CLASSES
 from plait.errors import AlignError, ConfigError
 from plait.loader import collate
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.tokens import ColumnBatch
 
 MOST_ROWS = 2048

@@ -9,12 +9,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from plait.config import Config
+from plait.data.store import PreparedColumn
 from plait.evaluate import BATCH
 from plait.loader import Batch, Loader, collate
 from plait.masking import hide
 from plait.model import AUXILIARY, Model, Trainable, drop_streams
 from plait.progress import Reporter
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 from plait.train import Log, Trainer
 

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from plait.data.store import PreparedColumn
 from plait.evaluate import BATCH
 from plait.loader import collate
 from plait.model import Model
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Tokens, cells_in
 
 SEEN, HIDDEN, USUAL = "seen", "hidden", "usual"

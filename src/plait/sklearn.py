@@ -116,7 +116,7 @@ def _columns(X: Any, estimator: BaseEstimator) -> tuple[dict[str, Any], bool]:
     In an array NaN is a missing cell.
     """
     if _is_table(X):
-        from plait.table.source import open_table
+        from plait.data.table.source import open_table
 
         table = open_table(X)
         return {name: table.cells(name) for name in table.columns}, False

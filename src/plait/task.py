@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from plait.config import Config
+from plait.data.features import settings_for
+from plait.data.table.schema import Schema, propose
+from plait.data.table.source import Table
+from plait.data.table.split import split
+from plait.data.targets.kinds import propose_target
+from plait.data.targets.target import Target
 from plait.errors import ConfigError, SchemaError, suggest
-from plait.features import settings_for
-from plait.table.kinds import propose_target
-from plait.table.schema import Schema, propose
-from plait.table.source import Table
-from plait.table.split import split
-from plait.table.target import Target
 
 
 @dataclass(frozen=True)

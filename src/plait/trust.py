@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.data.store import PreparedColumn
 from plait.loader import collate
 from plait.model import Model
-from plait.store import PreparedColumn
 from plait.tokens import Tokens
 
 STEPS = 60

@@ -13,11 +13,11 @@ from plait.comparison import compare as module
 from plait.comparison import data, run
 from plait.comparison.compare import Comparison, compare
 from plait.comparison.run import Job
+from plait.data.table.source import open_table
 from plait.errors import ConfigError, TableError, TrainError
 from plait.fusion.registry import FUSIONS
 from plait.metrics import METRICS, PRIMARY
 from plait.progress import Silent
-from plait.table.source import open_table
 
 QUICK = {"preset": "fast", "epochs": 1, "batch_size": 16, "columns": {"note": "text"}}
 

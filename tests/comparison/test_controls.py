@@ -12,11 +12,11 @@ from plait.augment import augment
 from plait.blueprint import Blueprint, draw
 from plait.comparison.run import Job, config_for, flops, plan_for
 from plait.config import Config, configure
-from plait.features import Features, settings_for
+from plait.data.features import Features, settings_for
+from plait.data.table.source import open_table
 from plait.fusion.registry import FUSIONS
 from plait.loader import Loader, collate
 from plait.progress import Silent
-from plait.table.source import open_table
 from plait.task import Data, goal, understand
 from plait.train import Trainer
 

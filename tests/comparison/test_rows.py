@@ -8,8 +8,8 @@ import pytest
 
 from plait.comparison.rows import aggregate
 from plait.comparison.stats import draws
+from plait.data.targets.target import Target
 from plait.metrics import METRICS
-from plait.table.target import Target
 
 TARGET = Target("label", "multiclass", ("a", "b", "c"))
 ROWS = 60

@@ -5,8 +5,8 @@ import pytest
 import torch
 from several import KINDS, ROWS, batch, make_model
 
+from plait.data.targets.kinds import propose_target
 from plait.lesson import SHARE, TAUGHT, Lesson, Taught, distance
-from plait.table.kinds import propose_target
 
 
 def softmax(values):

@@ -22,6 +22,6 @@ def several_run(maker: Any, braid: Path, tmp_path_factory: pytest.TempPathFactor
 def several_here(several_run: Path, braid: Path) -> tuple[Any, Any]:
     """The model, and the test table."""
     import plait
-    from plait.table.source import open_table
+    from plait.data.table.source import open_table
 
     return plait.load(several_run), open_table(braid / "test.csv")

@@ -6,11 +6,11 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from plait.config import Config
+from plait.data.features import settings_for
+from plait.data.table.source import open_table
 from plait.diagnose import copies, prints
 from plait.diagnose.copies import Copies, disagreeing, near, repeats, shared, telling
 from plait.diagnose.prints import LENGTH, NOTHING, SIZE, TIME, VALUE, row_hashes
-from plait.features import settings_for
-from plait.table.source import open_table
 
 
 def read(cells, kind, folder=None, **options):

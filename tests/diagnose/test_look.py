@@ -9,15 +9,15 @@ import torch
 
 import plait
 from plait.bundle import TRAINING
+from plait.data.features import settings_for
+from plait.data.origin import FILE, Gone, Origin, recall, remember
+from plait.data.table.source import open_table
+from plait.data.targets.target import Target
 from plait.diagnose import board, columns
 from plait.diagnose.brief import brief, errors
 from plait.diagnose.look import look
-from plait.diagnose.origin import FILE, Gone, Origin, recall, remember
 from plait.diagnose.vectors import joined, vectors
 from plait.display import pictures
-from plait.features import settings_for
-from plait.table.source import open_table
-from plait.table.target import Target
 
 
 def prepared(model, table):
@@ -241,7 +241,7 @@ def test_media_and_pretend_drift(fitted, braid):
 def described(cells, before=None, kind=None):
     table = open_table({"c": cells})
     from plait.config import Config
-    from plait.table.schema import Schema
+    from plait.data.table.schema import Schema
 
     kinds = {"c": kind} if kind else {}
     settings = settings_for(table, Config())

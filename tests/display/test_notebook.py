@@ -5,8 +5,8 @@ import re
 import numpy as np
 import pytest
 
+from plait.data.table.schema import ColumnPlan, Schema
 from plait.display.notebook import MOST, block, grid
-from plait.table.schema import ColumnPlan, Schema
 
 EVIL = "<script>alert(1)</script>"
 

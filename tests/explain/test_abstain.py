@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from plait.abstain import confidence_of, risk_coverage, withhold
+from plait.data.targets.target import Target
 from plait.errors import ConfigError
-from plait.table.target import Target
 
 
 def test_a_curve_by_hand():

@@ -7,12 +7,12 @@ import pytest
 
 import plait
 import plait.explain.robustness as module
+from plait.data.features import settings_for
+from plait.data.store import PreparedColumn
 from plait.errors import TableError
 from plait.explain.curves import effective_robustness, relative_robustness
 from plait.explain.degrade import degradations, degrade
 from plait.explain.robustness import robustness
-from plait.features import settings_for
-from plait.store import PreparedColumn
 
 
 def flat(values, present=None):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import plait
+from plait.data.features import settings_for
 from plait.explain.sanity import (
     FIELDS,
     Deletion,
@@ -17,7 +18,6 @@ from plait.explain.sanity import (
     randomisation_check,
 )
 from plait.explain.within import attribute
-from plait.features import settings_for
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ import torch
 from torch import nn
 
 import plait
+from plait.data.features import Features, settings_for
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.encoders.base import Encoder
 from plait.explain.path import Inputs, answer_score, answered, kind_of
 from plait.explain.within import attribute, integrated, kinds_of, pooled
-from plait.features import Features, settings_for
 from plait.fusion import build_fusion
 from plait.heads import build_head
 from plait.loader import collate
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.tokens import ColumnBatch, Tokens
 
 SIZE = Target("size", "regression", mean=5.0, scale=2.0)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from plait.data.store import PreparedColumn
 from plait.errors import ConfigError
 from plait.heads.decoders import DECODERS, build_decoder, decoder_class
 from plait.heads.image_decoder import ImageDecoder
@@ -14,7 +15,6 @@ from plait.heads.signal_decoder import SignalDecoder, Steps
 from plait.heads.tabular_decoder import CategoryDecoder, MomentDecoder, NumberDecoder
 from plait.heads.text_decoder import END, SCORED, TextDecoder, _some
 from plait.heads.video_decoder import VideoDecoder
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Fused
 
 ROWS, WIDTH, SIZE = 6, 16, {"width": 16, "depth": 1, "base": 4}

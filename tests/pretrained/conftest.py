@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from checkpoints_image_text import save_image, save_text
 
-from plait.media import Media
-from plait.modalities.base import Settings
+from plait.data.media import Media
+from plait.data.modalities.base import Settings
 
 
 @pytest.fixture

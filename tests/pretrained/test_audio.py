@@ -15,16 +15,16 @@ import soxr
 import torch
 from torch import Tensor, nn
 
+from plait.data.media import Media
+from plait.data.modalities.audio import AudioModality
+from plait.data.modalities.audio_recipe import Mel, features, from_mels, to_mels
+from plait.data.modalities.base import Prepared, Settings, State
+from plait.data.store import PreparedColumn
 from plait.errors import CheckpointError
-from plait.media import Media
-from plait.modalities.audio import AudioModality
-from plait.modalities.audio_recipe import Mel, features, from_mels, to_mels
-from plait.modalities.base import Prepared, Settings, State
 from plait.pretrained.audio import AUDIO, KINDS
 from plait.pretrained.audio_models import AudioBackbone
 from plait.pretrained.audio_settings import audio_state
 from plait.pretrained.configure import silence
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch
 
 transformers = pytest.importorskip("transformers")

@@ -12,9 +12,9 @@ import torch
 from checkpoints_image_text import CORPUS, IMAGES, TEXTS
 from PIL import Image
 
-from plait.media import Media
-from plait.modalities.base import Settings, State
-from plait.modalities.registry import MODALITIES
+from plait.data.media import Media
+from plait.data.modalities.base import Settings, State
+from plait.data.modalities.registry import MODALITIES
 from plait.pretrained.base import Backbone
 from plait.pretrained.registry import FAMILIES
 from plait.tokens import ColumnBatch, Tokens

@@ -15,10 +15,10 @@ import transformers
 from checkpoints_image_text import IMAGES, SQUARE, change, config_for, model_of, save_image
 from PIL import Image
 
+from plait.data.modalities.base import Settings, State
+from plait.data.modalities.image import ImageModality
+from plait.data.modalities.image_recipe import check_recipe, execute
 from plait.errors import CheckpointError
-from plait.modalities.base import Settings, State
-from plait.modalities.image import ImageModality
-from plait.modalities.image_recipe import check_recipe, execute
 from plait.pretrained import configure
 from plait.pretrained.configure import silence
 from plait.pretrained.image import make

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from plait.data.media import Media
+from plait.data.modalities.base import Settings
+from plait.data.modalities.registry import MODALITIES
 from plait.errors import CheckpointError, MissingExtra
-from plait.media import Media
-from plait.modalities.base import Settings
-from plait.modalities.registry import MODALITIES
 from plait.pretrained import packaged
 from plait.pretrained.base import Backbone
 from plait.pretrained.efficientnet import EFFICIENTNET

@@ -13,10 +13,10 @@ import transformers
 from checkpoints_image_text import CORPUS, ODD, TEXTS, change, save_text
 from tokenizers import Tokenizer
 
+from plait.data.media import Limits
+from plait.data.modalities.base import Prepared, Settings, State
+from plait.data.modalities.text import TextModality, measure_longer
 from plait.errors import CheckpointError
-from plait.media import Limits
-from plait.modalities.base import Prepared, Settings, State
-from plait.modalities.text import TextModality, measure_longer
 from plait.pretrained import text_settings
 from plait.pretrained.configure import silence
 from plait.pretrained.text import make

@@ -11,10 +11,10 @@ import torch
 from clips import encode, square
 from safetensors.torch import load_file, save_file
 
+from plait.data.media import Media
+from plait.data.modalities.base import Settings
+from plait.data.modalities.video import VideoModality
 from plait.errors import CheckpointError
-from plait.media import Media
-from plait.modalities.base import Settings
-from plait.modalities.video import VideoModality
 from plait.pretrained.video import VIDEO, VideoBackbone
 from plait.tokens import ColumnBatch
 

@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from plait.diagnose.origin import Gone, Origin
+from plait.data.origin import Gone, Origin
+from plait.data.table.source import open_table
 from plait.report import data, map, mistakes, summary
 from plait.report.cloud import OTHERS, Spot, cloud
 from plait.report.context import Context, Limits
-from plait.table.source import open_table
 
 EVIL = '<script>alert("x")</script>&\u202e'
 
@@ -309,7 +309,7 @@ def test_unreadable_cells_are_listed_by_the_users_rows(kinds):
 
 
 def test_what_fitting_could_not_read_is_listed(kinds, monkeypatch):
-    from plait.table.quarantine import Entry, Quarantine
+    from plait.data.table.quarantine import Entry, Quarantine
 
     model, rows = kinds
     monkeypatch.setattr(model, "quarantine", Quarantine([Entry(3, "price", "is <odd>")]))

@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 
+from plait.data.features import Features
+from plait.data.media import Media
+from plait.data.modalities import registry
+from plait.data.modalities.base import Settings
+from plait.data.table.source import open_table
 from plait.display.markup import (
     Html,
     bullets,
@@ -22,14 +27,9 @@ from plait.display.markup import (
 )
 from plait.display.page import document
 from plait.display.section import Section, metric_words
-from plait.features import Features
-from plait.media import Media
-from plait.modalities import registry
-from plait.modalities.base import Settings
 from plait.report import album as album_module
 from plait.report.album import Album
 from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
-from plait.table.source import open_table
 
 
 def test_text_is_escaped_wherever_it_enters():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import plait
-from plait.modalities.base import Prepared
+from plait.data.modalities.base import Prepared
 from plait.report import album as album_module
 from plait.report import contributions, promises, training, trust, within
 from plait.report.context import Context

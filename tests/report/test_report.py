@@ -325,7 +325,7 @@ def test_the_command_tells_json(run, plain_run, maker, tmp_path):
 
 
 def test_prepared_rows_are_the_same_rows(fitted, braid):
-    from plait.features import settings_for
+    from plait.data.features import settings_for
     from plait.report.context import some_rows
 
     model, table = fitted[0], plait.open_table(braid / "test.csv")

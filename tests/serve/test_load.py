@@ -125,7 +125,7 @@ def test_a_client_that_leaves_is_dropped_from_the_queue(start, app, monkeypatch)
 
 def slow_photos(monkeypatch, go):
     """Photos take until ``go``; what was begun is in the list."""
-    import plait.modalities.image
+    import plait.data.modalities.image
 
     held = []
 
@@ -134,7 +134,7 @@ def slow_photos(monkeypatch, go):
         go.wait(10)
         raise CellError("is slow")
 
-    monkeypatch.setattr(plait.modalities.image, "load", slow)
+    monkeypatch.setattr(plait.data.modalities.image, "load", slow)
     return held
 
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 
+from plait.data.targets.target import Target
 from plait.runtime import Runtime
 from plait.serve.body import Gone, Held, read_body
 from plait.serve.engine import Engine, Job, Result, _deliver, joined
@@ -16,7 +17,6 @@ from plait.serve.metrics import Metrics
 from plait.serve.options import Options
 from plait.serve.problem import shorten
 from plait.serve.replies import answers, explanations
-from plait.table.target import Target
 
 
 @pytest.fixture(scope="module")

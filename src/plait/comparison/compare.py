@@ -20,6 +20,9 @@ from plait.comparison.rows import REFERENCE, Row, aggregate
 from plait.comparison.run import Job, constant
 from plait.comparison.screen import table as screen_table
 from plait.config import Config, configure
+from plait.data.table.answers import write_table
+from plait.data.table.source import open_table
+from plait.data.targets.target import Target
 from plait.devices import choose_device, cores
 from plait.display.bars import Bars
 from plait.errors import ConfigError, unknown
@@ -29,9 +32,6 @@ from plait.metrics import PRIMARY
 from plait.optim import DEFAULT_LR
 from plait.progress import Reporter, Silent
 from plait.run_folder import check_folder, claim
-from plait.table.answers import write_table
-from plait.table.source import open_table
-from plait.table.target import Target
 
 ALL = "all"
 RESAMPLES = {"binary": 10_000, "multiclass": 10_000, "regression": 10_000, "multilabel": 2_000}

@@ -18,15 +18,15 @@ import numpy as np
 from plait import golden
 from plait.blueprint import Blueprint
 from plait.config import Config
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.modalities import registry
+from plait.data.store import PreparedColumn, Store
+from plait.data.table.schema import Schema
+from plait.data.table.source import Table
+from plait.data.targets.target import Target
 from plait.errors import StoreError, TableError
-from plait.features import Features, PreparedTable, settings_for
 from plait.groundwork import encode, frozen_of, lay
-from plait.modalities import registry
 from plait.progress import Reporter
-from plait.store import PreparedColumn, Store
-from plait.table.schema import Schema
-from plait.table.source import Table
-from plait.table.target import Target
 from plait.task import understand
 
 FOLDER = "prepared"

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from plait.comparison.stats import bootstrap, holm, interval, p_value
+from plait.data.targets.target import Target
 from plait.evaluate import natural
 from plait.metrics import PRIMARY
-from plait.table.target import Target
 
 NAN = float("nan")
 REFERENCE = "concat"

@@ -28,19 +28,19 @@ from plait.backbones import frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint, check_fit
 from plait.comparison.data import Ready, load
 from plait.config import Config
+from plait.data.features import PreparedTable
+from plait.data.store import PreparedColumn
+from plait.data.table.arrow_tables import ArrowTable
+from plait.data.table.quarantine import Quarantine
 from plait.devices import torch_threads
 from plait.errors import PlaitError
 from plait.evaluate import natural
-from plait.features import PreparedTable
 from plait.fitting import train_model
 from plait.loader import collate, row_bytes
 from plait.metrics import METRICS, PRIMARY
 from plait.model import Model
 from plait.predict import Predictor
 from plait.progress import Stage
-from plait.store import PreparedColumn
-from plait.table.arrow_tables import ArrowTable
-from plait.table.quarantine import Quarantine
 from plait.task import Data
 from plait.tokens import ColumnBatch, Tokens
 

@@ -12,11 +12,14 @@ from plait.compress.result import Compressed, measured
 from plait.compress.slices import inherit
 from plait.compress.smaller import learnt, narrower, without
 from plait.config import Config, configure
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.store import Store
+from plait.data.table.source import Table, open_table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.bars import Bars
 from plait.errors import CompressError, ConfigError, unknown
 from plait.evaluate import ALL, infer
-from plait.features import Features, PreparedTable, settings_for
 from plait.frozen import Frozen
 from plait.groundwork import encode
 from plait.lesson import Lesson
@@ -26,9 +29,6 @@ from plait.pipeline import finish
 from plait.predict import Predictor, load
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.run_folder import check_folder, claim
-from plait.store import Store
-from plait.table.source import Table, open_table
-from plait.table.target import Target
 from plait.task import Data, goal, understand
 
 WAYS = ("prune", "distil", "both")

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from plait.assemble import build
 from plait.blueprint import Blueprint
+from plait.data.features import Features
+from plait.data.targets.target import Target
 from plait.errors import CompressError
-from plait.features import Features
 from plait.model import Model
-from plait.table.target import Target
 
 STEP = 4
 """Widths are a multiple of this: that of the heads of every attention."""

@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from plait.data.store import PreparedColumn
+from plait.data.table.source import Table
+from plait.data.targets.target import Target
 from plait.diagnose.mistakes import confusion
 from plait.diagnose.slices import slices
 from plait.evaluate import natural
@@ -16,9 +19,6 @@ from plait.explain.shapley import EXACT, Game
 from plait.explain.subsets import score_subsets
 from plait.metrics import METRICS, PRIMARY
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.source import Table
-from plait.table.target import Target
 
 ROWS = 500
 """Held-out rows that are looked at, evenly spaced where there are more."""

@@ -9,21 +9,21 @@ from jaxtyping import Int64, UInt64
 
 from plait.blueprint import Blueprint
 from plait.config import Config
+from plait.data.features import Features, settings_for
+from plait.data.modalities import registry
+from plait.data.origin import Gone, Origin
+from plait.data.store import Store
+from plait.data.table.schema import Schema
+from plait.data.table.source import Table
+from plait.data.targets.target import Target
 from plait.diagnose import copies, drift
 from plait.diagnose.columns import MOST, Column, describe, read
 from plait.diagnose.copies import Copies, Near
 from plait.diagnose.drift import Drift
-from plait.diagnose.origin import Gone, Origin
 from plait.diagnose.prints import NOTHING, Prints, row_hashes
 from plait.diagnose.vectors import Vectors, vectors
-from plait.features import Features, settings_for
 from plait.frozen import Frozen
-from plait.modalities import registry
 from plait.model import Model
-from plait.store import Store
-from plait.table.schema import Schema
-from plait.table.source import Table
-from plait.table.target import Target
 
 COMPARED = 2000
 """Training rows whose vectors are compared at most, by default."""

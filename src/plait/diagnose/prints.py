@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt64
 
+from plait.data.modalities import registry
+from plait.data.modalities.base import Settings, State, is_missing
+from plait.data.modalities.categorical import to_category
+from plait.data.modalities.datetime import EPOCH, to_moment
+from plait.data.modalities.numeric import to_number
+from plait.data.modalities.signal import is_inline
+from plait.data.table.source import Table
+from plait.data.targets.target import as_number
 from plait.errors import CellError
-from plait.modalities import registry
-from plait.modalities.base import Settings, State, is_missing
-from plait.modalities.categorical import to_category
-from plait.modalities.moment import EPOCH, to_moment
-from plait.modalities.numeric import to_number
-from plait.modalities.signal import is_inline
-from plait.table.source import Table
-from plait.table.target import as_number
 
 BUDGET = 2 * 2**30
 """Bytes of media read at most for one table."""

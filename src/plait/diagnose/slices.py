@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from plait.data.table.columns import LOOKED_AT, count, example
+from plait.data.table.source import Table
+from plait.data.targets.target import as_number
 from plait.diagnose.chance import LEVEL, adjusted, larger, too_many
-from plait.table.columns import LOOKED_AT, count, example
-from plait.table.source import Table
-from plait.table.target import as_number
 
 SMALLEST = 10
 """Rows in a slice at least, and in the rest."""

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 
+from plait.data.store import PreparedColumn
 from plait.evaluate import BATCH
 from plait.loader import collate
 from plait.model import Model
-from plait.store import PreparedColumn
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float
 
 from plait.answers import decode
 from plait.config import Config
+from plait.data.features import PreparedTable
+from plait.data.table.source import Table, open_table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
 from plait.evaluate import natural
@@ -17,12 +20,9 @@ from plait.explain.plain import plain
 from plait.explain.score import row_scores, unit
 from plait.explain.shapley import ORDERS, Game
 from plait.explain.subsets import score_subsets
-from plait.features import PreparedTable
 from plait.metrics import HIGHER_IS_BETTER, METRICS
 from plait.model import Model
 from plait.progress import Reporter, Silent
-from plait.table.source import Table, open_table
-from plait.table.target import Target
 
 MOST = 5000
 """Rows at most that metrics are shared out over; evenly spaced where a table has more."""

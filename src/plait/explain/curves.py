@@ -9,14 +9,14 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.evaluate import BATCH, natural
 from plait.explain.degrade import degradations, degrade
 from plait.loader import collate
 from plait.metrics import METRICS, PRIMARY, Metrics
 from plait.model import Model
 from plait.progress import Reporter
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.tokens import Tokens
 
 Truths = Mapping[str, tuple[np.ndarray, np.ndarray]]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from plait.store import PreparedColumn
+from plait.data.store import PreparedColumn
 
 Cell = np.ndarray
 Worsen = Callable[[Cell, float, float, np.random.Generator], Cell]

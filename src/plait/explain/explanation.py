@@ -12,6 +12,11 @@ from tokenizers import Tokenizer, decoders
 
 from plait.answers import Answers
 from plait.config import Config
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.store import PreparedColumn
+from plait.data.table.quarantine import Entry, Quarantine
+from plait.data.table.source import Table, open_table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
 from plait.errors import TableError
@@ -19,13 +24,8 @@ from plait.explain.contributions import Contributions
 from plait.explain.held import Held
 from plait.explain.plain import plain
 from plait.explain.within import STEPS, Within, attribute, joined
-from plait.features import Features, PreparedTable, settings_for
 from plait.model import Model
 from plait.progress import Reporter, Silent
-from plait.store import PreparedColumn
-from plait.table.quarantine import Entry, Quarantine
-from plait.table.source import Table, open_table
-from plait.table.target import Target
 
 Words = list[list[str] | None]
 

@@ -14,9 +14,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.runtime import Runtime
-from plait.store import PreparedColumn
-from plait.table.target import Target
 
 GRID = 8
 """Squares along each side of a picture."""

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from plait.modalities.base import State
+from plait.data.modalities.base import State
+from plait.data.targets.target import Target
 from plait.model import Model
-from plait.table.target import Target
 from plait.tokens import ColumnBatch, Tokens
 
 Kind = Literal["pixels", "spectrum", "signal", "tokens", "field"]

@@ -8,6 +8,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from plait.config import Config
+from plait.data.features import Features, settings_for
+from plait.data.store import PreparedColumn
+from plait.data.table.source import Table, open_table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.errors import TableError
 from plait.explain.curves import (
@@ -19,14 +23,10 @@ from plait.explain.curves import (
 from plait.explain.plain import plain
 from plait.explain.shapley import EXACT
 from plait.explain.subsets import score_subsets
-from plait.features import Features, settings_for
 from plait.frozen import Frozen
 from plait.metrics import Metrics
 from plait.model import Model
 from plait.progress import Reporter, Silent
-from plait.store import PreparedColumn
-from plait.table.source import Table, open_table
-from plait.table.target import Target
 
 MOST = 2000
 """Rows at most that are degraded; evenly spaced where a table has more."""

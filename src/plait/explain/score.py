@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from plait.table.target import Target
+from plait.data.targets.target import Target
 
 
 def row_scores(

@@ -9,14 +9,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers import Answers
+from plait.data.table.source import open_table
+from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
 from plait.explain.conformal import METHODS, covered, members, threshold, wilson
 from plait.explain.held import Held
 from plait.explain.plain import plain
 from plait.progress import Reporter
-from plait.table.source import open_table
-from plait.table.target import Target
 
 
 @dataclass(frozen=True)

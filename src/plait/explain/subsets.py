@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from plait.data.store import PreparedColumn
 from plait.evaluate import BATCH
 from plait.loader import collate, row_bytes
 from plait.model import Model
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Tokens
 
 COPIES = 64 * 2**20

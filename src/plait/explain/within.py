@@ -10,13 +10,13 @@ from jaxtyping import Float, Int64, Shaped
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
+from plait.data.features import Features
+from plait.data.store import PreparedColumn
+from plait.data.targets.target import Target
 from plait.explain.path import Inputs, Kind, answer_score, answered, kind_of
 from plait.explain.plain import plain
-from plait.features import Features
 from plait.loader import collate
 from plait.model import Model
-from plait.store import PreparedColumn
-from plait.table.target import Target
 from plait.tokens import ColumnBatch
 
 STEPS = 32

@@ -24,6 +24,7 @@ from torch import Tensor
 from plait import golden
 from plait.bundle import holds_bundle
 from plait.card import model_card
+from plait.data.store import PreparedColumn
 from plait.errors import BundleError, ConfigError, ExportError
 from plait.export.check import check_golden, check_random
 from plait.export.convert import check_extra, stamped, to_onnx
@@ -46,7 +47,6 @@ from plait.runtime.graphs import (
     fusion_outputs,
 )
 from plait.sealed import EXPORTED
-from plait.store import PreparedColumn
 
 MAX_DROP = 0.01
 """Of the metric, that int8 may cost: one point."""

@@ -7,15 +7,15 @@ from itertools import combinations
 
 import numpy as np
 
+from plait.data.features import PreparedTable
+from plait.data.store import PreparedColumn
+from plait.data.table.quarantine import Quarantine
 from plait.errors import ExportError, PlaitWarning
 from plait.evaluate import infer
 from plait.export.convert import reason
-from plait.features import PreparedTable
 from plait.golden import TOLERANCE
 from plait.predict import Predictor
 from plait.runtime import Runtime
-from plait.store import PreparedColumn
-from plait.table.quarantine import Quarantine
 
 MANY = 4
 """Streams from which on not every pattern of missing ones is tried, but a sample."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from plait import golden
 from plait.answering import Answerer
+from plait.data.table.source import open_table
 from plait.errors import ExportError, TableError
 from plait.evaluate import natural
 from plait.export.convert import check_extra, stamped
@@ -30,7 +31,6 @@ from plait.metrics import METRICS, PRIMARY
 from plait.runtime import Runtime
 from plait.runtime.graphs import Stream
 from plait.sealed import EXPORTED
-from plait.table.source import open_table
 
 OPERATIONS = ["Conv", "Gather", "Gemm", "MatMul"]
 CALIBRATED = 256

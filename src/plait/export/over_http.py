@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from plait.client import Client
+from plait.data.targets.target import Target
 from plait.errors import ConfigError, ExportError, PlaitWarning
 from plait.export.check import patterns
 from plait.golden import TOLERANCE
 from plait.predict import Predictor
-from plait.table.target import Target
 
 SECONDS = 60.0
 """Time that a request of the check gets."""

@@ -7,13 +7,13 @@ from torch import nn
 
 from plait.blueprint import Blueprint
 from plait.config import Config
+from plait.data.features import Features
+from plait.data.media import Limits, Media
+from plait.data.modalities import registry
+from plait.data.modalities.base import Settings
+from plait.data.store import PreparedColumn
 from plait.encoders.tabular import TabularTokens
-from plait.features import Features
-from plait.media import Limits, Media
-from plait.modalities import registry
-from plait.modalities.base import Settings
 from plait.model import Model
-from plait.store import PreparedColumn
 
 LONGEST = 33
 """Steps of a random ragged cell at most, unless its column has shorter ones only."""

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from plait.data.store import PreparedColumn
 from plait.errors import ExportError
 from plait.export.check import gaps, onnxruntime_told
 from plait.golden import TOLERANCE
 from plait.runtime import Runtime
 from plait.runtime.graphs import FUSION, Stream
-from plait.store import PreparedColumn
 
 SINGLE = "model.onnx"
 """Inputs ``s0_values_0``, ``s0_mask_0``, ...: stream, then column, as graphs.json lists them. Outputs

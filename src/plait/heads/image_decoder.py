@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from plait.data.modalities.base import Prepared
+from plait.data.store import PreparedColumn
 from plait.heads.reconstruct import Decoder, State, sampled, whole
-from plait.modalities.base import Prepared
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Fused
 
 GRID = 4

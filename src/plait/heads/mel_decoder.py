@@ -1,4 +1,4 @@
-"""Rebuilding sounds: log-mel frames, which `plait.modalities.listen` turns into samples."""
+"""Rebuilding sounds: log-mel frames, which `plait.data.modalities.griffin_lim` turns into samples."""
 
 from collections.abc import Mapping
 from typing import ClassVar

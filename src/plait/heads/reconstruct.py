@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.modalities.base import Prepared
-from plait.store import PreparedColumn
+from plait.data.modalities.base import Prepared
+from plait.data.store import PreparedColumn
 from plait.tokens import ColumnBatch, Fused
 
 State = dict[str, Any]
@@ -66,7 +66,7 @@ class Decoder(nn.Module):
 
     @abstractmethod
     def cell(self, output: Any) -> Prepared:
-        """The rebuilt cells, as ``prepare`` would give them; see `plait.modalities.restore`."""
+        """The rebuilt cells, as ``prepare`` would give them; see `plait.data.modalities.restore`."""
 
     @abstractmethod
     def figures(self, output: Any, column: ColumnBatch) -> dict[str, Float[Tensor, " batch"]]:

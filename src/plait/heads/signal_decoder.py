@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plait.data.modalities.base import Prepared
+from plait.data.store import PreparedColumn
 from plait.heads.reconstruct import Decoder, State, ragged, sampled
-from plait.modalities.base import Prepared
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, Fused
 
 GRID = 6

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plait.data.modalities.base import Prepared
 from plait.heads.reconstruct import Decoder, State, whole
-from plait.modalities.base import Prepared
 from plait.tokens import ColumnBatch, Fused
 
 SECONDS_A_DAY = 86400.0
@@ -117,7 +117,7 @@ class CategoryDecoder(_Linear):
 class MomentDecoder(_Linear):
     """A date as its features: the position in time, and where in the year, month, week and day it falls.
 
-    Twice the mean Huber loss over the features. `plait.modalities.restore` takes the day whose features
+    Twice the mean Huber loss over the features. `plait.data.modalities.restore` takes the day whose features
     lie nearest.
     """
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plait.data.modalities.base import Prepared
 from plait.heads.reconstruct import Decoder, State, ragged
-from plait.modalities.base import Prepared
 from plait.tokens import ColumnBatch, Fused
 
 SCORED = 8

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from plait.data.modalities.base import Prepared
+from plait.data.store import PreparedColumn
 from plait.heads.image_decoder import ImageDecoder
 from plait.heads.reconstruct import Decoder, State, sampled, whole
-from plait.modalities.base import Prepared
-from plait.store import PreparedColumn
 from plait.tokens import ColumnBatch, fold_frames, unfold_frames
 
 SURVEYED = 64

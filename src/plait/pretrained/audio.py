@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError, MissingExtra
-from plait.modalities.base import State
 from plait.pretrained.audio_models import AudioBackbone, Clap, Patches, Wave, Whisper
 from plait.pretrained.audio_settings import audio_state
 from plait.pretrained.base import Family

@@ -14,8 +14,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from plait.modalities.audio_recipe import Mel
-from plait.modalities.base import State
+from plait.data.modalities.audio_recipe import Mel
+from plait.data.modalities.base import State
 from plait.pretrained.base import Backbone
 from plait.tokens import ColumnBatch, Tokens
 

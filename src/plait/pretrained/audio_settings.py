@@ -5,10 +5,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from plait.data.modalities.audio import LONGEST, RATES
+from plait.data.modalities.audio_recipe import Mel
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError
-from plait.modalities.audio import LONGEST, RATES
-from plait.modalities.audio_recipe import Mel
-from plait.modalities.base import State
 from plait.pretrained.contents import read_json, read_json_if_there
 
 PLACES = ("preprocessor_config.json", "processor_config.json")
@@ -29,7 +29,7 @@ _KALDI_FLOOR = 1.192092955078125e-07
 
 
 def audio_state(folder: Path) -> State:
-    """A checkpoint's processor settings as a state for `plait.modalities.audio.AudioModality`.
+    """A checkpoint's processor settings as a state for `plait.data.modalities.audio.AudioModality`.
 
     What transformers' own extractor would have given is what the state says, with two differences. Of a
     clip longer than the model takes, the beginning is kept; CLAP's extractor takes a random part of it,

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from plait.data.modalities.base import State
 from plait.devices import channels_last
-from plait.modalities.base import State
 from plait.tokens import ColumnBatch, Tokens
 
 

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError
-from plait.modalities.base import State
 from plait.pretrained.base import Backbone, Family
 from plait.pretrained.swift import Swift, swift
 from plait.tokens import ColumnBatch, Tokens

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError
-from plait.modalities.base import State
 from plait.pretrained.base import Backbone, Family
 from plait.pretrained.configure import config_of, tower_of
 from plait.pretrained.image_settings import image_state

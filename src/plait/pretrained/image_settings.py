@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from plait.data.modalities.base import State
+from plait.data.modalities.image_recipe import FILTERS, check_recipe
 from plait.errors import CheckpointError, unknown
-from plait.modalities.base import State
-from plait.modalities.image_recipe import FILTERS, check_recipe
 from plait.pretrained.contents import read_json_if_there
 
 _HALF = [0.5, 0.5, 0.5]
@@ -51,7 +51,7 @@ def image_state(folder: Path) -> State:
 
     Read from ``preprocessor_config.json`` or ``processor_config.json`` (and, for a timm model, from
     ``config.json``). Agrees with the checkpoint's own processor, as transformers has it without
-    torchvision, to float precision; see `plait.modalities.image_recipe` for what differs on purpose.
+    torchvision, to float precision; see `plait.data.modalities.image_recipe` for what differs on purpose.
     DINOv3's processor resizes numbers that it does not round to bytes afterwards; plait rounds, so
     each pixel agrees to one part in 255.
 

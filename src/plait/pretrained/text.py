@@ -8,8 +8,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError
-from plait.modalities.base import State
 from plait.pretrained.base import Backbone, Family
 from plait.pretrained.configure import ENCODERS, config_of, tower_of
 from plait.pretrained.text_settings import highest_id, text_state

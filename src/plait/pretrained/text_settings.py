@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError
-from plait.modalities.base import State
 from plait.pretrained.configure import PAIRED, config_of, silence
 from plait.pretrained.contents import read_json_if_there
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plait.data.modalities.base import State
 from plait.errors import CheckpointError
-from plait.modalities.base import State
 from plait.pretrained.base import Backbone, Family
 from plait.pretrained.configure import silence
 from plait.tokens import ColumnBatch, Tokens
@@ -23,7 +23,7 @@ _FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "
 
 
 def video_state(folder: Path) -> State:
-    """The state of `plait.modalities.video` that prepares clips as the checkpoint's processor does.
+    """The state of `plait.data.modalities.video` that prepares clips as the checkpoint's processor does.
 
     Frames are resized by the shorter side (or to a fixed size), cut from the middle, and kept as bytes;
     scaling is left to the backbone: ``(scale x - mean) / std``, an offset being part of the mean.

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from plait.data.features import Features
+from plait.data.media import label
+from plait.data.modalities import audio, image
+from plait.data.modalities.base import Prepared, Settings, is_missing
+from plait.data.table.source import Table
 from plait.display.markup import Html, join, named, shortened, tag
 from plait.display.section import Language, spoken
 from plait.errors import CellError
-from plait.features import Features
-from plait.media import label
-from plait.modalities import audio, image
-from plait.modalities.base import Prepared, Settings, is_missing
 from plait.report.heat import over_signal
-from plait.table.source import Table
 
 BYTES = 9_000_000
 """Characters of pictures and sounds that a page holds at most; the rest of it is far smaller."""

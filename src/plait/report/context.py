@@ -14,22 +14,22 @@ from jaxtyping import Bool, Float, Int64
 from plait.answers import Answers, decode
 from plait.blueprint import Blueprint
 from plait.config import Config
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.store import PreparedColumn
+from plait.data.table.quarantine import Quarantine
+from plait.data.table.schema import Schema
+from plait.data.table.source import Table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.section import Language, metric_words, spoken
 from plait.evaluate import ALL, Result, infer, measure, subsets
 from plait.explain.contributions import Contributions, contributions
 from plait.explain.held import Held
-from plait.features import Features, PreparedTable, settings_for
 from plait.frozen import Frozen
 from plait.loader import collate
 from plait.model import Model
 from plait.progress import Reporter, Silent
 from plait.report.album import Album
-from plait.store import PreparedColumn
-from plait.table.quarantine import Quarantine
-from plait.table.schema import Schema
-from plait.table.source import Table
-from plait.table.target import Target
 
 
 @runtime_checkable

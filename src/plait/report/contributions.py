@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Html,
     bullets,
@@ -31,7 +32,6 @@ from plait.explain.contributions import (
 )
 from plait.metrics import HIGHER_IS_BETTER, PRIMARY
 from plait.report.context import Context
-from plait.table.target import Target
 
 WIDTH = 400
 

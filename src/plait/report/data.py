@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from plait.data.modalities import registry
+from plait.data.modalities.datetime import EPOCH
+from plait.data.origin import Gone, recall
+from plait.data.table.quarantine import Entry
 from plait.diagnose.columns import Column, Distribution
 from plait.diagnose.look import COMPARED, Look, look
-from plait.diagnose.origin import Gone, recall
 from plait.diagnose.prints import LENGTH, SIZE, TIME
 from plait.diagnose.vectors import vectors
 from plait.display.markup import (
@@ -26,12 +29,9 @@ from plait.display.markup import (
 )
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
-from plait.modalities import registry
-from plait.modalities.moment import EPOCH
 from plait.report.context import Context
 from plait.report.leaks import LISTED, copies
 from plait.report.moved import drifted
-from plait.table.quarantine import Entry
 
 COLUMNS = 40
 """Columns drawn at most; all are in the table."""

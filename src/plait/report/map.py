@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Int64
 
+from plait.data.targets.target import Target
 from plait.diagnose.plane import TSNE, Plane, flatten
 from plait.display.markup import (
     Html,
@@ -22,7 +23,6 @@ from plait.display.markup import (
 from plait.display.section import Section
 from plait.report.cloud import OTHERS, Spot, cloud
 from plait.report.context import Context
-from plait.table.target import Target
 
 ROWS = 1000
 """Rows on the map at most, evenly spaced."""

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Int64
 
+from plait.data.targets.target import Target
 from plait.diagnose.mistakes import (
     PerClass,
     confusion,
@@ -33,7 +34,6 @@ from plait.display.section import Section
 from plait.report.context import Context
 from plait.report.residuals import card, numbers
 from plait.report.slices import worst_slices
-from plait.table.target import Target
 
 CLASSES = 20
 """Classes up to which the whole confusion matrix is drawn."""

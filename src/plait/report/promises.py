@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from plait.abstain import RiskCoverage, confidence_of, risk_coverage
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
@@ -22,7 +23,6 @@ from plait.errors import ConfigError
 from plait.evaluate import natural
 from plait.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.report.context import Context
-from plait.table.target import Target
 
 COVERAGES = (0.8, 0.9, 0.95)
 WIDTH = 400

@@ -9,12 +9,14 @@ from uuid import uuid4
 import numpy as np
 from jaxtyping import Int64
 
+from plait.data.features import PreparedTable
+from plait.data.table.quarantine import Entry, Quarantine
+from plait.data.table.source import Table, open_table
 from plait.display.markup import Html, counted, join, named
 from plait.display.page import document
 from plait.display.section import LANGUAGES, Language, Section
 from plait.errors import ConfigError, TableError, unknown
 from plait.explain.explanation import only
-from plait.features import PreparedTable
 from plait.progress import Reporter, Silent
 from plait.report import (
     contributions,
@@ -29,8 +31,6 @@ from plait.report import (
 )
 from plait.report.context import BRIEF, Context, Fitted, Limits, some_rows
 from plait.report.row import row_sections
-from plait.table.quarantine import Entry, Quarantine
-from plait.table.source import Table, open_table
 
 FILE = "report.html"
 """What the report of a fit is called, in the run's folder."""

@@ -3,13 +3,13 @@
 import numpy as np
 from jaxtyping import Int64
 
+from plait.data.targets.target import Target
 from plait.diagnose.mistakes import residuals
 from plait.display.markup import Html, cards, figure, join, plots, signed, tag
 from plait.evaluate import natural
 from plait.report.cloud import Spot, cloud
 from plait.report.context import Context
 from plait.report.contributions import cells
-from plait.table.target import Target
 
 SHOWN = 6
 """Rows whose cells are shown."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
@@ -26,7 +27,6 @@ from plait.explain.curves import Curve, degraded_curves
 from plait.explain.robustness import every_subset
 from plait.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
 from plait.report.context import Context, some_rows
-from plait.table.target import Target
 
 WIDTH = 400
 MOST = 16

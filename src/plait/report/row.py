@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
@@ -21,7 +22,6 @@ from plait.explain.contributions import REDUNDANCY, SYNERGY
 from plait.report.context import Context
 from plait.report.contributions import cells, share_levels, told_answer
 from plait.report.within import maps
-from plait.table.target import Target
 
 RUNNERS = 3
 """Classes that are shown beside the answered one."""

@@ -1,11 +1,11 @@
 """Parts of the table on which the model does worse than on the rest."""
 
+from plait.data.targets.target import Target
 from plait.diagnose.brief import errors
 from plait.diagnose.mistakes import MOST
 from plait.diagnose.slices import SMALLEST, Slice, Slices, slices
 from plait.display.markup import Html, join, named, number, percent, table, tag
 from plait.report.context import Context
-from plait.table.target import Target
 
 
 def worst_slices(context: Context, target: Target) -> Html:

@@ -1,5 +1,7 @@
 """The first part: how good the model is, on what, made of what."""
 
+from plait.data.modalities.base import is_missing
+from plait.data.targets.target import Target, class_name, label_parts, short
 from plait.display.markup import (
     Html,
     bullets,
@@ -18,9 +20,7 @@ from plait.display.markup import (
 from plait.display.section import KIND_WORDS, Language, Section, spoken
 from plait.evaluate import Result
 from plait.metrics import HIGHER_IS_BETTER
-from plait.modalities.base import is_missing
 from plait.report.context import Context
-from plait.table.target import Target, class_name, label_parts, short
 
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""

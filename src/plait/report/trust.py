@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
@@ -25,7 +26,6 @@ from plait.explain.calibration import FEWEST, Reliability, reliability
 from plait.metrics import METRICS
 from plait.report.context import Context
 from plait.report.promises import promises, right_answers, risks
-from plait.table.target import Target
 
 WIDTH = 400
 UNUSUAL = 95.0

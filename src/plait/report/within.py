@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from plait.data.features import PreparedTable
+from plait.data.table.quarantine import Quarantine
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
@@ -28,12 +31,9 @@ from plait.explain.sanity import (
     randomisation_check,
 )
 from plait.explain.within import Within, attribute
-from plait.features import PreparedTable
 from plait.report.context import Context, some_rows
 from plait.report.contributions import told_answer
 from plait.report.heat import over_picture, over_signal, over_spectrum, over_words
-from plait.table.quarantine import Quarantine
-from plait.table.target import Target
 
 JUDGED = 5
 """Rows that the check by deletion takes to be judged by."""

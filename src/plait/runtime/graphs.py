@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from plait.data.store import PreparedColumn
 from plait.errors import BundleError, MissingExtra
 from plait.runtime.contained import is_contained
 from plait.runtime.memory import Memory
-from plait.store import PreparedColumn
 
 FUSION = "fusion.onnx"
 STAMP = "plait.model"

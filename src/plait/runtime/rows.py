@@ -2,14 +2,14 @@
 
 Making a table costs more than answering one row. What would come out of it is known without it where a
 column's cells are of one plain type, and only such rows are taken here; all others go through
-`plait.table`, so an answer never hangs on the way.
+`plait.data.table`, so an answer never hangs on the way.
 """
 
 import datetime
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from plait.modalities.base import is_missing
+from plait.data.modalities.base import is_missing
 
 FEW = 16
 """Rows from which on a table is made: it costs the same for many, and then it is the quicker way."""

@@ -11,21 +11,21 @@ from plait import golden
 from plait.answering import Answerer, chunks, note, warn
 from plait.answers import Answers
 from plait.config import Config, within_caps
+from plait.data.features import Features, PreparedTable
+from plait.data.media import Limits, Media
+from plait.data.modalities import registry
+from plait.data.modalities.base import Settings
+from plait.data.store import PreparedColumn
+from plait.data.table.quarantine import Quarantine
+from plait.data.table.schema import Schema
+from plait.data.table.source import open_table
+from plait.data.targets.target import Target
 from plait.devices import compute_threads, cores
 from plait.errors import BundleError, ConfigError, PlaitError, unknown
-from plait.features import Features, PreparedTable
-from plait.media import Limits, Media
-from plait.modalities import registry
-from plait.modalities.base import Settings
 from plait.progress import Reporter, Silent
 from plait.runtime.graphs import Graphs, Stream
 from plait.runtime.rows import plain_columns
 from plait.sealed import EXPORTED, document
-from plait.store import PreparedColumn
-from plait.table.quarantine import Quarantine
-from plait.table.schema import Schema
-from plait.table.source import open_table
-from plait.table.target import Target
 
 INT8_TOLERANCE = 0.02
 """Between golden answers in int8 of two machines: processors add up whole numbers in several ways."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from plait.data.modalities.signal import is_inline
 from plait.errors import suggest
-from plait.modalities.signal import is_inline
 from plait.serve.problem import Problem, shorten, wrong
 
 MEDIA = frozenset({"image", "audio", "video", "signal"})

@@ -2,7 +2,7 @@
 
 A request's cells are decoded on a thread of its own, so a file that is slow to decode delays nobody
 else. What is decoded waits a few milliseconds for other requests and is answered with them, in one run
-of the graphs. Cells that are sure to be decoded in no time (`plait.modalities.base.Modality.is_light`)
+of the graphs. Cells that are sure to be decoded in no time (`plait.data.modalities.base.Modality.is_light`)
 spare the thread: they are decoded together with those of other requests, just before that run.
 """
 
@@ -17,16 +17,16 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from plait.data.features import PreparedTable
+from plait.data.modalities import registry
+from plait.data.modalities.decode import FEW
+from plait.data.store import PreparedColumn
+from plait.data.table.quarantine import Entry
 from plait.explain.shapley import Game
-from plait.features import PreparedTable
-from plait.modalities import registry
-from plait.modalities.decode import FEW
 from plait.runtime import Runtime
 from plait.serve.cells import Cells
 from plait.serve.metrics import Metrics
 from plait.serve.options import Options
-from plait.store import PreparedColumn
-from plait.table.quarantine import Entry
 
 Kind = Literal["predict", "embed", "explain"]
 T = TypeVar("T")

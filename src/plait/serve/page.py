@@ -14,10 +14,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from plait.data.media import is_url
 from plait.errors import MissingExtra
 from plait.explain.occlusion import occluded
 from plait.explain.shapley import EXACT
-from plait.media import is_url
 from plait.serve import replies
 from plait.serve.body import Gone
 from plait.serve.cells import Cells

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from plait.answers import decode
+from plait.data.targets.target import Target
 from plait.explain.shapley import Game
 from plait.serve.engine import Result
-from plait.table.target import Target
 
 
 def answers(targets: Sequence[Target], result: Result) -> list[dict[str, Any]]:

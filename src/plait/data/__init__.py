@@ -1,0 +1,1 @@
+"""A table's cells as arrays; no torch."""

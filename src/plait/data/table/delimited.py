@@ -1,0 +1,117 @@
+"""CSV and TSV, block by block, every column as text: what the text means is for the schema to say."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from plait.data.table.arrow import reason
+from plait.data.table.header import ABSENT, SCAN, Header, not_utf8, ragged, unclosed
+from plait.errors import TableError
+
+BLOCK = 4 * 2**20
+"""Bytes read at a time. A row that is longer makes the block longer, up to `_LONGEST`."""
+
+_LONGEST = 2**30
+
+
+def read_batches(path: Path, header: Header, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
+    """The rows of a file as batches of text; empty cells are missing.
+
+    Raises:
+        TableError: naming the row that has too few or too many cells, the byte that is not UTF-8, or
+            the quote that is never closed.
+    """
+    done = 0
+    ragged = _Ragged(path)
+    while True:
+        try:
+            for batch in _open(path, header, block, done, ragged):
+                yield batch
+                done += batch.num_rows
+            return
+        except pa.ArrowInvalid as error:
+            message = reason(error)
+            if "straddling" in message and block < _LONGEST:
+                block *= 8
+                continue
+            raise ragged.error or _explained(path, message, done) from None
+
+
+def _open(
+    path: Path, header: Header, block: int, skip: int, ragged: "_Ragged"
+) -> Iterator[pa.RecordBatch]:
+    """Batches after the first ``skip`` rows, renamed as the header was."""
+    reader = pacsv.open_csv(
+        str(path),
+        read_options=pacsv.ReadOptions(block_size=block, use_threads=False),
+        parse_options=pacsv.ParseOptions(
+            delimiter=header.delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=ragged,
+            # In a table of one column an empty line is a row whose cell is missing.
+            ignore_empty_lines=len(header.raw) > 1,
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types={name: pa.large_string() for name in header.raw},
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,  # "NA" in quotes is the text, so it can be said
+            null_values=["", *ABSENT],
+        ),
+    )
+    last = None
+    for batch in reader:
+        if skip >= batch.num_rows:
+            skip -= batch.num_rows
+            continue
+        last = batch.slice(skip).rename_columns(list(header.names))
+        skip = 0
+        yield last
+    if last is not None:
+        _check_last_quote(path, last)
+
+
+class _Ragged:
+    """Stops at the first row whose number of cells is not that of the header, and remembers it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: TableError | None = None
+
+    def __call__(self, row: pacsv.InvalidRow) -> str:
+        number = None if row.number is None else row.number - 2
+        self.error = ragged(self.path, number, row.actual_columns, row.expected_columns, row.text)
+        return "error"
+
+
+def _check_last_quote(path: Path, last: pa.RecordBatch) -> None:
+    """A quote that is never closed swallows every row after it; say so instead of losing them."""
+    if not last.num_rows:
+        return
+    cells = [str(column[-1].as_py() or "") for column in last.columns]
+    if not any("\n" in cell for cell in cells):
+        return
+    quotes = 0
+    with path.open("rb") as file:
+        while part := file.read(SCAN):
+            quotes += part.count(b'"')
+    if quotes % 2:
+        start = next(cell for cell in cells if "\n" in cell).split("\n")[0][:60]
+        raise unclosed(path, start)
+
+
+def _explained(path: Path, message: str, done: int) -> TableError:
+    """What pyarrow found, in plait's words."""
+    if "UTF8" in message:
+        return not_utf8(path)
+    if "straddling" in message:
+        return TableError(
+            f"{path}: after row {done} comes a row of more than {_LONGEST // 2**20} MiB. "
+            "A quote that is never closed does that; look for one there."
+        )
+    if "Empty CSV" in message:
+        return TableError(f"{path} is empty. A table needs a row of names and rows of cells.")
+    message = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 2}", message)
+    return TableError(f"{path} cannot be read as a table of text: {message}")

@@ -1,0 +1,340 @@
+"""Propose a modality and a role for every column, each with the reason."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from plait.config import Role
+from plait.data.modalities.base import Evidence, Settings
+from plait.data.modalities.registry import MODALITIES
+from plait.data.table import columns as column_facts
+from plait.data.table.columns import Facts, example
+from plait.data.table.source import Table
+from plait.data.targets.target import as_number
+from plait.display.notebook import block, grid
+from plait.errors import SchemaError, suggest, unknown
+
+_IGNORE_WORDS = ("ignore", "ignored")
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """What one column is for.
+
+    Attributes:
+        name: of the column.
+        role: input, target, group or ignored.
+        modality: how an input is read; None for other roles.
+        reason: why, in words to show the user.
+        quality: figures: ``missing`` and ``duplicates`` (shares from 0 to 1), ``distinct`` values among
+            the ``counted`` cells, the ``commonest`` value and its share, some ``examples``.
+    """
+
+    name: str
+    role: Role
+    modality: str | None
+    reason: str
+    quality: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Every column's plan.
+
+    Attributes:
+        columns: in the table's order.
+        rows: of the table it was proposed for.
+        repeated_rows: how many rows repeat an earlier one in every column; None when columns hold
+            bytes or arrays, which are not compared.
+        warnings: what a user should know about the data, a sentence each.
+    """
+
+    columns: tuple[ColumnPlan, ...]
+    rows: int = 0
+    repeated_rows: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Modality by name of each input column, in order."""
+        return {c.name: c.modality for c in self.columns if c.role == "input" and c.modality}
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The columns to predict."""
+        return tuple(column.name for column in self.columns if column.role == "target")
+
+    @property
+    def group(self) -> str | None:
+        """The column whose values stay on one side of a split."""
+        return next((column.name for column in self.columns if column.role == "group"), None)
+
+    def _repr_html_(self) -> str:
+        """Every column's plan, for a notebook."""
+        rows = [
+            [
+                column.name,
+                column.role,
+                column.modality,
+                f"{column.quality['missing']:.1%}" if "missing" in column.quality else None,
+                column.quality.get("examples", []),
+                column.reason,
+            ]
+            for column in self.columns
+        ]
+        head = ["column", "role", "read as", "missing", "examples", "why"]
+        return block(f"Schema of {self.rows:,} rows", grid(head, rows, 200), notes=self.warnings)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only."""
+        return {
+            **asdict(self),
+            "columns": [asdict(column) for column in self.columns],
+            "warnings": list(self.warnings),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Schema":
+        """What `to_json` gave."""
+        columns = tuple(ColumnPlan(**column) for column in data["columns"])
+        return cls(**{**data, "columns": columns, "warnings": tuple(data["warnings"])})
+
+
+def propose(
+    table: Table,
+    targets: Sequence[str],
+    settings: Settings,
+    *,
+    columns: Mapping[str, str] | None = None,
+    ignore: Iterable[str] = (),
+    group: str | None = None,
+) -> Schema:
+    """Choose a role and a modality for every column of a table.
+
+    Args:
+        table: looked at, not read whole: 300 cells a column for the modality, up to 100,000 rows for the
+            distinct values, all rows for the missing ones.
+        targets: columns to predict; none for a mere look at the data.
+        settings: opens the first media cells.
+        columns: modality by column where the user knows better; ``ignore`` leaves one out.
+        ignore: columns to leave out.
+        group: the column whose values stay on one side of the split.
+
+    Raises:
+        SchemaError: listing everything that contradicts itself or the table.
+    """
+    given = dict(columns or {})
+    left_out = {*ignore, *(name for name, word in given.items() if word in _IGNORE_WORDS)}
+    forced = {name: word for name, word in given.items() if word not in _IGNORE_WORDS}
+    _check_request(table, targets, forced, left_out, group)
+    facts = {name: column_facts.count(table, name) for name in table.columns}
+    plans = []
+    warnings: list[str] = []
+    for name in table.columns:
+        role: Role
+        if name in targets:
+            role, modality, reason = "target", None, "the column to predict"
+        elif name == group:
+            role, modality = "group", None
+            reason = "its rows stay on one side of the split; as an input it would give them away"
+        elif name in left_out:
+            role, modality, reason = "ignored", None, "as you named it"
+        else:
+            answers = {target: facts[target] for target in targets}
+            role, modality, reason = _plan(name, table, facts[name], answers, settings, forced)
+        plans.append(ColumnPlan(name, role, modality, reason, facts[name].quality()))
+        warnings += _warn(plans[-1], facts[name], {target: facts[target] for target in targets})
+    repeated = column_facts.repeated_rows(list(facts.values()))
+    if repeated:
+        warnings.append(f"{repeated} rows repeat an earlier row in every column")
+    schema = Schema(tuple(plans), table.rows, repeated, tuple(warnings))
+    _check_result(schema, facts, targets, forced)
+    return schema
+
+
+def _check_request(
+    table: Table,
+    targets: Sequence[str],
+    forced: Mapping[str, str],
+    left_out: set[str],
+    group: str | None,
+) -> None:
+    """Everything wrong with what the user asked for, in one error."""
+    known = set(table.columns)
+    problems = []
+    places = [("target", targets), ("column", forced), ("ignored column", sorted(left_out))]
+    for place, names in [*places, ("group", [group] if group is not None else [])]:
+        problems += [
+            f"{place} '{name}': {table.name} has no such column.{suggest(name, table.columns)} "
+            f"Its columns: {', '.join(table.columns)}."
+            for name in dict.fromkeys(names)
+            if name not in known
+        ]
+    for name in dict.fromkeys(targets):
+        if list(targets).count(name) > 1:
+            problems.append(
+                f"target '{name}' is named {list(targets).count(name)} times; name it once."
+            )
+        if name in left_out:
+            problems.append(f"'{name}' is both a target and ignored; choose one.")
+        if name in forced:
+            problems.append(
+                f"'{name}' is both a target and an input ({forced[name]}): a model that sees the answer "
+                "learns nothing else. Leave it out of the columns."
+            )
+        if name == group:
+            problems.append(f"'{name}' is both a target and the group; choose one.")
+    for name in sorted(left_out & {*forced, group or ""}):
+        role = "the group" if name == group else f"an input ({forced[name]})"
+        problems.append(f"'{name}' is both ignored and {role}; choose one.")
+    if group is not None and group in forced:
+        problems.append(
+            f"'{group}' is both the group and an input ({forced[group]}): what splits the rows must "
+            "not be learnt from. Choose one."
+        )
+    for name, modality in forced.items():
+        if modality not in MODALITIES:
+            problems.append(f"column '{name}': {unknown('modality', modality, MODALITIES)}")
+    _raise(problems)
+
+
+def _raise(problems: Sequence[str]) -> None:
+    if len(problems) == 1:
+        raise SchemaError(problems[0])
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        raise SchemaError(f"{len(problems)} things are wrong:\n{lines}")
+
+
+def _plan(
+    name: str,
+    table: Table,
+    facts: Facts,
+    targets: Mapping[str, Facts],
+    settings: Settings,
+    forced: Mapping[str, str],
+) -> tuple[Role, str | None, str]:
+    """Role, modality and reason of a column that is neither target nor group."""
+    if name in forced:
+        return "input", forced[name], "as you named it"
+    if not facts.sample:
+        return "ignored", None, f"all {facts.rows} cells are missing"
+    constant = facts.distinct == 1
+    if constant and not facts.missing:
+        value = example(facts.sample[0])
+        return (
+            "ignored",
+            None,
+            f"all {facts.rows} cells are '{value}': it tells no row from another",
+        )
+    best = strongest(name, facts.sample, settings)
+    if best is None:
+        kind = table.arrow().schema.field(name).type
+        return (
+            "ignored",
+            None,
+            f"no modality reads its cells ({kind}), such as {example(facts.sample[0])}",
+        )
+    modality, evidence = best
+    reason = evidence.reason
+    if modality == "numeric" and column_facts.leading_zeros(facts.sample):
+        modality, reason = "categorical", "digits with leading zeros are codes, not numbers"
+    if constant and modality == "numeric":
+        modality, reason = (
+            "categorical",
+            "a single number or missing, so that being there is what tells",
+        )
+    for target, answers in targets.items():
+        if column_facts.leak(facts, answers):
+            return (
+                "ignored",
+                None,
+                (
+                    f"it goes one to one with the target '{target}', so it seems to be the answer "
+                    f"itself. If it will be known for new rows, name it: --column {name}={modality}"
+                ),
+            )
+    why = column_facts.identifier(name, modality, facts)
+    if why is not None:
+        return "ignored", None, why
+    few = facts.distinct is not None and 2 < facts.distinct <= 50
+    if modality == "numeric" and few and column_facts.name_words(name) & {"id", "ids", "code"}:
+        modality, reason = (
+            "categorical",
+            f"{facts.distinct} numbers that come back, and the name says id",
+        )
+    return "input", modality, reason
+
+
+def strongest(
+    name: str, cells: Sequence[object], settings: Settings
+) -> tuple[str, Evidence] | None:
+    """The modality with the strongest evidence; the first registered wins a draw."""
+    best: tuple[str, Evidence] | None = None
+    for modality, part in MODALITIES.items():
+        evidence = part.matches(name, cells, settings)
+        if evidence is not None and (best is None or evidence.strength > best[1].strength):
+            best = modality, evidence
+    return best
+
+
+def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[str]:
+    """What is worth knowing about a column that is used."""
+    if plan.role == "ignored":
+        return []
+    told = []
+    share = facts.missing / facts.rows
+    if share > 0.5:
+        told.append(f"{share:.0%} of its cells are missing")
+    if plan.role == "input":
+        common = facts.commonest
+        if common is not None and common[1] >= 0.99 and facts.looked >= 20:
+            told.append(f"{common[1]:.1%} of its cells are '{example(common[0])}'")
+        if (
+            plan.modality == "categorical"
+            and facts.looked >= 20
+            and 2 * (facts.distinct or 0) > facts.looked
+        ):
+            told.append(
+                f"{facts.distinct} categories in {facts.looked} cells: most are seen once; "
+                f"as text it may tell more (--column {plan.name}=text)"
+            )
+        told += _mixed(plan, facts)
+        told += [
+            f"each of its {facts.distinct} values goes with one value of '{target}' only; if it would "
+            f"not be known for new rows, leave it out (--ignore {plan.name})"
+            for target, answers in targets.items()
+            if column_facts.gives_away(facts, answers)
+        ]
+    return [f"{plan.name}: {sentence}" for sentence in told]
+
+
+def _mixed(plan: ColumnPlan, facts: Facts) -> list[str]:
+    """A warning when some cells are numbers and others are not."""
+    if plan.modality not in ("numeric", "categorical"):
+        return []
+    odd = [cell for cell in facts.sample if as_number(cell) is None]
+    numbers = len(facts.sample) - len(odd)
+    if not odd or numbers < 0.05 * len(facts.sample):
+        return []
+    share = numbers / len(facts.sample)
+    return [f"mixed cells: {share:.0%} are numbers, others are not, such as '{example(odd[0])}'"]
+
+
+def _check_result(
+    schema: Schema, facts: Mapping[str, Facts], targets: Sequence[str], forced: Mapping[str, str]
+) -> None:
+    """Columns that were named and hold nothing, and tables with nothing to learn from."""
+    problems = [
+        f"column '{name}' is named {forced[name]}, but all {schema.rows} of its cells are missing."
+        for name in forced
+        if not facts[name].sample
+    ]
+    if targets and not schema.inputs:
+        lines = [f"{c.name}: {c.reason}" for c in schema.columns if c.role == "ignored"]
+        problems.append(
+            "no column is left to learn from. "
+            + ("Ignored: " + "; ".join(lines) + ". " if lines else "")
+            + "Name one: --column name=modality"
+        )
+    _raise(problems)

@@ -4,7 +4,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from plait import golden
+from plait.answers import golden
 from plait.config import configure
 from plait.data.features import Features
 from plait.data.media import Limits, Media

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import plait
-from plait.answers import Answers
+from plait.answers.answers import Answers
 from plait.config import configure, within_caps
 from plait.data.media import Limits
 from plait.data.modalities import audio

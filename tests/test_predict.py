@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 import plait
-import plait.answering
+import plait.answers.answerer
 import plait.predict
 from plait.errors import ConfigError, PlaitWarning, TableError, UnreadableCellsWarning
 
@@ -181,7 +181,7 @@ def test_rows_are_answered_in_runs(known, monkeypatch):
     wrong = frame.copy()
     wrong["price"] = wrong["price"].astype(object)
     wrong.loc[17, "price"] = "cheap"
-    monkeypatch.setattr(plait.answering, "ROWS", 5)
+    monkeypatch.setattr(plait.answers.answerer, "ROWS", 5)
     np.testing.assert_allclose(model.predict_proba(frame), chances, atol=1e-5)
     np.testing.assert_allclose(model.embed(frame), vectors, atol=1e-4)
     assert [entry.row for entry in model.answer(wrong).quarantine.entries] == [17]

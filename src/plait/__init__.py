@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait import align
-    from plait.answers import Answers
+    from plait.answers.answers import Answers
     from plait.client import Client
     from plait.comparison.compare import Comparison, compare
     from plait.data.table.source import open_table
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Answers": "plait.answers",
+    "Answers": "plait.answers.answers",
     "Client": "plait.client",
     "Comparison": "plait.comparison.compare",
     "Evaluation": "plait.evaluate",

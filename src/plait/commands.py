@@ -248,7 +248,7 @@ def predict(
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """
-    from plait.abstain import check_threshold, withhold
+    from plait.answers.abstain import check_threshold, withhold
     from plait.data.table.answers import check_output, write_table
 
     check_threshold(abstain_below)

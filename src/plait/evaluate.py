@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.answers.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import unknown
 from plait.loader import collate, row_bytes
-from plait.metrics import METRICS, PRIMARY, Metrics, bootstrap
 from plait.model import Model
 
 ALL = "all"

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from plait import golden
+from plait.answers import golden
 from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.bundle import TRAINING
 from plait.config import Config, configure

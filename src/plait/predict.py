@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from plait import golden
-from plait.answering import Answerer, chunks, note, warn
-from plait.answers import Answers
+from plait.answers import golden
+from plait.answers.answerer import Answerer, chunks, note, warn
+from plait.answers.answers import Answers
 from plait.assemble import build
 from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint

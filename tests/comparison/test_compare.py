@@ -9,6 +9,7 @@ import pytest
 
 import plait
 from plait import cli
+from plait.answers.metrics import METRICS, PRIMARY
 from plait.comparison import compare as module
 from plait.comparison import data, run
 from plait.comparison.compare import Comparison, compare
@@ -16,7 +17,6 @@ from plait.comparison.run import Job
 from plait.data.table.source import open_table
 from plait.errors import ConfigError, TableError, TrainError
 from plait.fusion.registry import FUSIONS
-from plait.metrics import METRICS, PRIMARY
 from plait.progress import Silent
 
 QUICK = {"preset": "fast", "epochs": 1, "batch_size": 16, "columns": {"note": "text"}}

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
+from plait.answers.metrics import METRICS
+from plait.answers.statistics import draws
 from plait.comparison.rows import aggregate
-from plait.comparison.stats import draws
 from plait.data.targets.target import Target
-from plait.metrics import METRICS
 
 TARGET = Target("label", "multiclass", ("a", "b", "c"))
 ROWS = 60

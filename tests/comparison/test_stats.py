@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from plait.comparison import stats
-from plait.metrics import METRICS, PRIMARY
+from plait.answers import statistics as stats
+from plait.answers.metrics import METRICS, PRIMARY
 
 ROWS, MODELS = 40, 3
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
+from plait.answers.chance import adjusted
 from plait.diagnose import drift
-from plait.diagnose.chance import adjusted
 
 
 def test_categories(rng):

@@ -5,9 +5,9 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from plait.answers.chance import adjusted, larger, too_many
 from plait.data.table import columns as table_columns
 from plait.data.table.source import open_table
-from plait.diagnose.chance import adjusted, larger, too_many
 from plait.diagnose.slices import SMALLEST, slices
 
 

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from plait.abstain import confidence_of, risk_coverage, withhold
+from plait.answers.abstain import confidence_of, risk_coverage, withhold
 from plait.data.targets.target import Target
 from plait.errors import ConfigError
 

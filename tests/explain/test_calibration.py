@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import plait
+from plait.answers.metrics import calibration_error, classification
 from plait.explain.calibration import (
     COLDEST,
     FEWEST,
@@ -17,7 +18,6 @@ from plait.explain.calibration import (
     reliability,
 )
 from plait.heads import build_head
-from plait.metrics import calibration_error, classification
 
 
 def drawn(rng, rows, temperature, classes=4):

@@ -68,7 +68,7 @@ def test_it_is_json(told):
 def test_rows_of_several_runs_are_joined(several, braid, monkeypatch):
     model, _ = several
     whole = model.explain(braid / "test.csv", steps=2)
-    monkeypatch.setattr("plait.answering.ROWS", 10)
+    monkeypatch.setattr("plait.answers.answerer.ROWS", 10)
     parts = model.explain(braid / "test.csv", steps=2)
     assert len(parts) == 24 and len(parts.words["note"]) == 24
     np.testing.assert_allclose(whole.within["label"].score, parts.within["label"].score, atol=1e-5)

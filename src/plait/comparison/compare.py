@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table as Screen
 
 import plait
+from plait.answers.metrics import PRIMARY
 from plait.blueprint import check_choices
 from plait.comparison import about, data
 from plait.comparison.jobs import run_all, time_rows
@@ -28,7 +29,6 @@ from plait.display.bars import Bars
 from plait.errors import ConfigError, unknown
 from plait.fitting import length
 from plait.fusion.registry import FUSIONS
-from plait.metrics import PRIMARY
 from plait.optim import DEFAULT_LR
 from plait.progress import Reporter, Silent
 from plait.run_folder import check_folder, claim

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from plait import golden
+from plait.answers import golden
 from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for

@@ -23,6 +23,7 @@ import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from plait.answers.metrics import METRICS, PRIMARY
 from plait.assemble import build
 from plait.backbones import frozen_encoders, revive_frozen
 from plait.blueprint import Blueprint, check_fit
@@ -37,7 +38,6 @@ from plait.errors import PlaitError
 from plait.evaluate import natural
 from plait.fitting import train_model
 from plait.loader import collate, row_bytes
-from plait.metrics import METRICS, PRIMARY
 from plait.model import Model
 from plait.predict import Predictor
 from plait.progress import Stage

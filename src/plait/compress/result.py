@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from plait.answers.metrics import PRIMARY
 from plait.compress.smaller import learnt
 from plait.errors import CompressError
-from plait.metrics import PRIMARY
 from plait.predict import Predictor
 from plait.progress import Reporter
 from plait.task import Data

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from plait.answers.metrics import METRICS, PRIMARY
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
@@ -17,7 +18,6 @@ from plait.explain.plain import plain
 from plait.explain.score import row_scores
 from plait.explain.shapley import EXACT, Game
 from plait.explain.subsets import score_subsets
-from plait.metrics import METRICS, PRIMARY
 from plait.model import Model
 
 ROWS = 500

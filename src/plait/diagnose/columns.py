@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, UInt64
 
+from plait.answers.chance import adjusted
 from plait.data.modalities.base import Settings, State
 from plait.data.table.columns import example
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.diagnose import drift
-from plait.diagnose.chance import adjusted
 from plait.diagnose.drift import Drift
 from plait.diagnose.prints import NOTHING, Prints, prints
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from plait.answers import decode
+from plait.answers.answers import decode
+from plait.answers.metrics import HIGHER_IS_BETTER, METRICS
 from plait.config import Config
 from plait.data.features import PreparedTable
 from plait.data.table.source import Table, open_table
@@ -20,7 +21,6 @@ from plait.explain.plain import plain
 from plait.explain.score import row_scores, unit
 from plait.explain.shapley import ORDERS, Game
 from plait.explain.subsets import score_subsets
-from plait.metrics import HIGHER_IS_BETTER, METRICS
 from plait.model import Model
 from plait.progress import Reporter, Silent
 

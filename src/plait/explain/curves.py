@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
+from plait.answers.metrics import METRICS, PRIMARY, Metrics
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.evaluate import BATCH, natural
 from plait.explain.degrade import degradations, degrade
 from plait.loader import collate
-from plait.metrics import METRICS, PRIMARY, Metrics
 from plait.model import Model
 from plait.progress import Reporter
 from plait.tokens import Tokens

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from tokenizers import Tokenizer, decoders
 
-from plait.answers import Answers
+from plait.answers.answers import Answers
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import PreparedColumn

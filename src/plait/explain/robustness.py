@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from plait.answers.metrics import Metrics
 from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.store import PreparedColumn
@@ -24,7 +25,6 @@ from plait.explain.plain import plain
 from plait.explain.shapley import EXACT
 from plait.explain.subsets import score_subsets
 from plait.frozen import Frozen
-from plait.metrics import Metrics
 from plait.model import Model
 from plait.progress import Reporter, Silent
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float
 
-from plait.answers import Answers
+from plait.answers.answers import Answers
 from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid

@@ -21,7 +21,7 @@ from uuid import uuid4
 import torch
 from torch import Tensor
 
-from plait import golden
+from plait.answers import golden
 from plait.bundle import holds_bundle
 from plait.card import model_card
 from plait.data.store import PreparedColumn

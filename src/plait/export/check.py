@@ -7,13 +7,13 @@ from itertools import combinations
 
 import numpy as np
 
+from plait.answers.golden import TOLERANCE
 from plait.data.features import PreparedTable
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Quarantine
 from plait.errors import ExportError, PlaitWarning
 from plait.evaluate import infer
 from plait.export.convert import reason
-from plait.golden import TOLERANCE
 from plait.predict import Predictor
 from plait.runtime import Runtime
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from plait.answers.golden import TOLERANCE
 from plait.client import Client
 from plait.data.targets.target import Target
 from plait.errors import ConfigError, ExportError, PlaitWarning
 from plait.export.check import patterns
-from plait.golden import TOLERANCE
 from plait.predict import Predictor
 
 SECONDS = 60.0

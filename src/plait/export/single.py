@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from plait.answers.golden import TOLERANCE
 from plait.data.store import PreparedColumn
 from plait.errors import ExportError
 from plait.export.check import gaps, onnxruntime_told
-from plait.golden import TOLERANCE
 from plait.runtime import Runtime
 from plait.runtime.graphs import FUSION, Stream
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
 
-from plait.answers import Answers, decode
+from plait.answers.answers import Answers, decode
 from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for

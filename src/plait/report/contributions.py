@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from plait.answers.metrics import HIGHER_IS_BETTER, PRIMARY
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Html,
@@ -30,7 +31,6 @@ from plait.explain.contributions import (
     MetricShares,
     TargetShares,
 )
-from plait.metrics import HIGHER_IS_BETTER, PRIMARY
 from plait.report.context import Context
 
 WIDTH = 400

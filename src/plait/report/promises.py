@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from plait.abstain import RiskCoverage, confidence_of, risk_coverage
+from plait.answers.abstain import RiskCoverage, confidence_of, risk_coverage
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,

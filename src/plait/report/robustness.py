@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from plait.answers.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -25,7 +26,6 @@ from plait.display.plots import Series, lines
 from plait.display.section import Section
 from plait.explain.curves import Curve, degraded_curves
 from plait.explain.robustness import every_subset
-from plait.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
 from plait.report.context import Context, some_rows
 
 WIDTH = 400

@@ -1,5 +1,6 @@
 """The first part: how good the model is, on what, made of what."""
 
+from plait.answers.metrics import HIGHER_IS_BETTER
 from plait.data.modalities.base import is_missing
 from plait.data.targets.target import Target, class_name, label_parts, short
 from plait.display.markup import (
@@ -19,7 +20,6 @@ from plait.display.markup import (
 )
 from plait.display.section import KIND_WORDS, Language, Section, spoken
 from plait.evaluate import Result
-from plait.metrics import HIGHER_IS_BETTER
 from plait.report.context import Context
 
 SHOWN = 4

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from plait.answers.metrics import METRICS
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -23,7 +24,6 @@ from plait.display.markup import (
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
 from plait.explain.calibration import FEWEST, Reliability, reliability
-from plait.metrics import METRICS
 from plait.report.context import Context
 from plait.report.promises import promises, right_answers, risks
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from plait import golden
-from plait.answering import Answerer, chunks, note, warn
-from plait.answers import Answers
+from plait.answers import golden
+from plait.answers.answerer import Answerer, chunks, note, warn
+from plait.answers.answers import Answers
 from plait.config import Config, within_caps
 from plait.data.features import Features, PreparedTable
 from plait.data.media import Limits, Media

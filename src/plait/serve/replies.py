@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers import decode
+from plait.answers.answers import decode
 from plait.data.targets.target import Target
 from plait.explain.shapley import Game
 from plait.serve.engine import Result

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from plait.answers import Answers
+from plait.answers.answers import Answers
 from plait.data.media import Media, label
 from plait.data.modalities.signal import is_inline
 from plait.data.table.source import Table

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from plait.metrics import auroc
+from plait.answers.metrics import auroc
 
 LEVEL = 0.05
 """The share of false findings among all findings that is accepted."""

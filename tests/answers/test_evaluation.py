@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from plait.answers.metrics import classification, regression
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.encoders.base import Encoder
@@ -24,7 +25,6 @@ from plait.evaluate import (
 )
 from plait.fusion import build_fusion
 from plait.heads import build_head
-from plait.metrics import classification, regression
 from plait.model import Model
 from plait.tokens import Tokens
 

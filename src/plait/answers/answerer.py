@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from plait import golden
-from plait.abstain import withhold
-from plait.answers import Answers
+from plait.answers import golden
+from plait.answers.abstain import withhold
+from plait.answers.answers import Answers
+from plait.answers.golden import TOLERANCE
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.modalities.base import Problem
@@ -23,7 +24,6 @@ from plait.errors import (
     TableError,
     UnreadableCellsWarning,
 )
-from plait.golden import TOLERANCE
 from plait.progress import Reporter
 
 ROWS = 1024

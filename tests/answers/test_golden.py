@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import plait
-from plait import golden
+from plait.answers import golden
 from plait.data.media import Media
 from plait.errors import BundleError
 

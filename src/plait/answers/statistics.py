@@ -94,7 +94,7 @@ RESAMPLED: dict[str, Resampled] = {
     "multilabel": mean_average_precision,
     "regression": r2,
 }
-"""Kind of target → its primary metric (`plait.metrics.PRIMARY`) under many resamples."""
+"""Kind of target → its primary metric (`plait.answers.metrics.PRIMARY`) under many resamples."""
 
 
 def bootstrap(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float
 
-from plait.answers import Answers
+from plait.answers.answers import Answers
 from plait.data.targets.target import Target
 from plait.errors import ConfigError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as theirs
 
-from plait.metrics import (
+from plait.answers.metrics import (
     HIGHER_IS_BETTER,
     METRICS,
     PRIMARY,

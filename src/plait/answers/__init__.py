@@ -1,0 +1,1 @@
+"""What models say, and how good it is; no torch."""

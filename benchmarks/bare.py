@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from plait.data.store import PreparedColumn
-from plait.model import Model
-from plait.tokens import ColumnBatch
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch
 
 Vary = Callable[[dict[str, ColumnBatch]], dict[str, ColumnBatch]]
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from plait.data.store import PreparedColumn
 from plait.data.token_store import CHUNK
-from plait.frozen import BATCH
+from plait.model.frozen import BATCH
 
 Encoder = Callable[[np.ndarray, np.ndarray], Tensor]
 """Values and mask of a batch to its tokens."""

@@ -11,9 +11,9 @@ from benchmarks.ready import some
 from benchmarks.single_row import fitted
 from plait.data.features import settings_for
 from plait.devices import torch_threads
-from plait.evaluate import infer
 from plait.explain.shapley import Game
 from plait.explain.subsets import score_subsets
+from plait.model.infer import infer
 
 
 def measure(bench: Bench) -> list[Line]:

@@ -16,9 +16,9 @@ from benchmarks.context import Bench
 from benchmarks.functional import REFERENCES, Reference
 from benchmarks.lines import Line, at_most
 from plait.devices import torch_threads
-from plait.fusion import FUSIONS, build_fusion
-from plait.fusion.base import Fusion
-from plait.tokens import Tokens
+from plait.model.fusion import FUSIONS, build_fusion
+from plait.model.fusion.base import Fusion
+from plait.model.tokens import Tokens
 
 BATCH, STREAMS, TOKENS, WIDTH = 64, 4, 16, 64
 TOLERANCE = 1e-4

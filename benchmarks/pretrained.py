@@ -28,12 +28,12 @@ from plait.data.features import PreparedTable
 from plait.data.store import Store
 from plait.data.table.quarantine import Quarantine
 from plait.devices import compute_threads, cores, torch_threads
-from plait.encoders.pretrained import standardised
-from plait.frozen import Frozen, FrozenEncoder, capped
-from plait.loader import Batch, Loader
-from plait.pretrained.packaged import PACKAGED, installed
+from plait.model.encoders.pretrained import standardised
+from plait.model.frozen import Frozen, FrozenEncoder, capped
+from plait.model.loader import Batch, Loader
+from plait.model.pretrained.packaged import PACKAGED, installed
+from plait.model.tokens import ColumnBatch
 from plait.progress import Silent
-from plait.tokens import ColumnBatch
 from plait.train import Trainer
 
 ENCODERS = {"image": "pip:efficientnet-lite0", "text": "pip:all-minilm-l6-v2"}

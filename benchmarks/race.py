@@ -89,7 +89,7 @@ def _measure(told: dict[str, Any], target: Any, features: Any) -> Measure:
     from plait.config import configure
     from plait.data.features import settings_for
     from plait.data.table.source import open_table
-    from plait.evaluate import ALL, infer
+    from plait.model.infer import ALL, infer
 
     table = open_table(told["test"], root=told["root"])
     prepared = features.prepare(table, settings_for(table, configure()))

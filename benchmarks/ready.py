@@ -7,20 +7,20 @@ import numpy as np
 import torch
 
 from benchmarks.data import Source
-from plait.assemble import build
-from plait.augment import augment
-from plait.blueprint import Blueprint, draw
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
 from plait.data.table.source import Table, open_table
-from plait.frozen import Frozen
 from plait.groundwork import frozen_of, lay
-from plait.loader import Loader
-from plait.model import Model
+from plait.model.assemble import build
+from plait.model.augment import augment
+from plait.model.blueprint import Blueprint, draw
+from plait.model.frozen import Frozen
+from plait.model.loader import Loader
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch
 from plait.progress import Silent
 from plait.task import Data, understand
-from plait.tokens import ColumnBatch
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from benchmarks.lines import Line, at_most
 from benchmarks.ready import some
 from plait.data.features import settings_for
 from plait.data.table.source import open_table
-from plait.loader import collate
+from plait.model.loader import collate
 from plait.pipeline import fit
 from plait.predict import Predictor, load
 

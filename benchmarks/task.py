@@ -88,7 +88,7 @@ def measured(table: Ready, model: Any, source: Source, rows: int | None) -> dict
     """A bare model's figures on the test table, with all streams and without each."""
     from plait.answers.metrics import classification
     from plait.data.features import settings_for
-    from plait.evaluate import infer, subsets
+    from plait.model.infer import infer, subsets
 
     test = some(source.test, source.folder, rows)
     prepared = table.features.prepare(test, settings_for(test, table.config))

@@ -10,7 +10,7 @@ from benchmarks.context import Bench
 from benchmarks.lines import Line, at_least
 from benchmarks.ready import Ready, ready
 from plait.devices import compute_threads, torch_threads
-from plait.model import Model
+from plait.model.model import Model
 from plait.optim import DEFAULT_LR
 from plait.progress import Silent
 from plait.train import Trainer

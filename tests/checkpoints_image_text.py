@@ -8,7 +8,7 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from plait.pretrained.configure import silence
+from plait.model.pretrained.configure import silence
 
 TINY = {
     "hidden_size": 32,

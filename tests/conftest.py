@@ -245,13 +245,13 @@ class Maker:
     @staticmethod
     def fit(source: Any, target: Any, **options: Any) -> Any:
         """A quick fit: the fast preset, one epoch, and few bootstrap resamples."""
-        import plait.evaluate
+        import plait.model.infer
         import plait.pipeline
 
-        whole = plait.evaluate.bootstrap
+        whole = plait.model.infer.bootstrap
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                plait.evaluate,
+                plait.model.infer,
                 "bootstrap",
                 lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
             )
@@ -269,11 +269,11 @@ def maker() -> Maker:
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals from three resamples, for tests that evaluate and do not look at the intervals."""
-    import plait.evaluate
+    import plait.model.infer
 
-    whole = plait.evaluate.bootstrap
+    whole = plait.model.infer.bootstrap
     monkeypatch.setattr(
-        plait.evaluate,
+        plait.model.infer,
         "bootstrap",
         lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
     )

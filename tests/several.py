@@ -8,12 +8,12 @@ import torch
 from plait.config import configure
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.encoders.registry import build_tabular
-from plait.evaluate import infer, validation_score
-from plait.fusion import build_fusion
-from plait.heads import build_head
-from plait.loader import Loader
-from plait.model import Model
+from plait.model.encoders.registry import build_tabular
+from plait.model.fusion import build_fusion
+from plait.model.heads import build_head
+from plait.model.infer import infer, validation_score
+from plait.model.loader import Loader
+from plait.model.model import Model
 from plait.train import Trainer
 
 ROWS, WIDTH = 40, 8

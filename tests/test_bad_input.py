@@ -20,7 +20,7 @@ from plait.errors import (
     UnreadableCellsWarning,
     UnreadableColumnError,
 )
-from plait.fusion import FUSIONS
+from plait.model.fusion import FUSIONS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 

@@ -35,8 +35,8 @@ from plait.balance.modulation import (
 )
 from plait.config import configure
 from plait.errors import ConfigError
-from plait.heads import Classify, MultiLabel, Regress
-from plait.loader import Loader
+from plait.model.heads import Classify, MultiLabel, Regress
+from plait.model.loader import Loader
 from plait.optim import build_optimizer
 
 METHODS = ["blending", "ogm-ge", "agm"]

@@ -28,13 +28,13 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path, capsys
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     pytest.importorskip("espeakng_loader", reason='needs pip install "plait[demo]"')
-    import plait.evaluate
+    import plait.model.infer
 
-    whole = plait.evaluate.bootstrap
+    whole = plait.model.infer.bootstrap
     folder = tmp_path_factory.mktemp("demo") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            plait.evaluate,
+            plait.model.infer,
             "bootstrap",
             lambda *args, **named: whole(*args, **{**named, "resamples": 2}),
         )

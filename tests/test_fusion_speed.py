@@ -14,8 +14,8 @@ from benchmarks.context import Bench  # noqa: E402
 from benchmarks.data import Finder  # noqa: E402
 from benchmarks.functional import REFERENCES  # noqa: E402
 from benchmarks.runs import Runs  # noqa: E402
-from plait.fusion import FUSIONS, build_fusion  # noqa: E402
-from plait.tokens import Tokens  # noqa: E402
+from plait.model.fusion import FUSIONS, build_fusion  # noqa: E402
+from plait.model.tokens import Tokens  # noqa: E402
 
 
 def bench(tmp_path: Path, said: list[str]) -> Bench:

@@ -15,10 +15,10 @@ import torch
 
 import plait
 from plait.config import configure
-from plait.encoders.registry import ENCODERS
 from plait.errors import ConfigError, PlaitWarning, SchemaError
 from plait.fitting import length
-from plait.fusion.registry import FUSIONS
+from plait.model.encoders.registry import ENCODERS
+from plait.model.fusion.registry import FUSIONS
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from plait import assemble
-from plait.align import LDA, CrossAlign, SpatialTransformer
 from plait.assignments import others
-from plait.blueprint import draw, without_effect
 from plait.comparison.screen import left_out
 from plait.config import configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
 from plait.errors import AlignError, ConfigError
-from plait.fusion import FUSIONS, Bottleneck, Concat, build_fusion
+from plait.model import assemble
+from plait.model.align import LDA, CrossAlign, SpatialTransformer
+from plait.model.blueprint import draw, without_effect
+from plait.model.fusion import FUSIONS, Bottleneck, Concat, build_fusion
+from plait.model.tokens import Tokens, check_stream
 from plait.progress import Silent
 from plait.task import understand
-from plait.tokens import Tokens, check_stream
 
 BIG = 100_000_000
 

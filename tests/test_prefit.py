@@ -8,9 +8,9 @@ import torch
 
 import plait
 from plait.config import configure
-from plait.encoders.aligned import Clocked, Straightened
-from plait.encoders.projected import Projected
 from plait.errors import ConfigError
+from plait.model.encoders.aligned import Clocked, Straightened
+from plait.model.encoders.projected import Projected
 from plait.predict import load
 from plait.prefit import MOST_ROWS, fit_encoders
 from plait.progress import Silent
@@ -138,7 +138,7 @@ def test_columns_that_share_an_encoder_are_fitted_together(maker, tmp_path):
 def test_many_rows_are_drawn_from(maker):
     """No more than a share of the rows is read, the same for the same seed."""
     from plait.data.store import PreparedColumn
-    from plait.model import Model
+    from plait.model.model import Model
 
     class Small(Projected):
         seen = None
@@ -268,7 +268,7 @@ def test_all_of_it_at_once(maker, media):
 
 
 def test_bundles_from_before_have_neither(plain_run):
-    from plait.blueprint import Blueprint
+    from plait.model.blueprint import Blueprint
 
     data = plain_run[0].blueprint.to_json()
     assert (data.pop("align"), data.pop("clock")) == ({}, None)
@@ -320,11 +320,11 @@ def test_a_clock_has_bounds(clock):
 
 
 def test_the_face_has_align():
-    assert plait.align.__name__ == "plait.align"
+    assert plait.model.align.__name__ == "plait.model.align"
     assert "align" in dir(plait)
-    assert set(plait.align.__all__) <= set(dir(plait.align))
-    for name in plait.align.__all__:
-        assert getattr(plait.align, name).__module__.startswith("plait.align.")
+    assert set(plait.model.align.__all__) <= set(dir(plait.model.align))
+    for name in plait.model.align.__all__:
+        assert getattr(plait.model.align, name).__module__.startswith("plait.model.align.")
     with pytest.raises(AttributeError) as caught:
-        _ = plait.align.PCB
-    assert str(caught.value) == "module 'plait.align' has no attribute 'PCB'"
+        _ = plait.model.align.PCB
+    assert str(caught.value) == "module 'plait.model.align' has no attribute 'PCB'"

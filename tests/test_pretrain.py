@@ -10,11 +10,11 @@ import torch
 from rich.console import Console
 
 import plait
-from plait.blueprint import Blueprint
 from plait.data.features import settings_for
 from plait.errors import ConfigError
-from plait.loader import collate
-from plait.model import AUXILIARY, FOLLOW
+from plait.model.blueprint import Blueprint
+from plait.model.loader import collate
+from plait.model.model import AUXILIARY, FOLLOW
 from plait.pretrain import Autoencoder, held_out_loss, rows_to_rebuild
 from plait.rebuild import measure_rebuilt
 from plait.show import show_evaluation

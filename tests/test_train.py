@@ -15,13 +15,13 @@ import plait
 from plait.config import configure
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.encoders.registry import build_encoder, build_tabular
 from plait.errors import TrainError
-from plait.evaluate import infer, validation_score
-from plait.fusion import build_fusion
-from plait.heads import build_head
-from plait.loader import Loader
-from plait.model import Model
+from plait.model.encoders.registry import build_encoder, build_tabular
+from plait.model.fusion import build_fusion
+from plait.model.heads import build_head
+from plait.model.infer import infer, validation_score
+from plait.model.loader import Loader
+from plait.model.model import Model
 from plait.train import BAD_STEPS, Trainer
 
 ROWS, WIDTH = 48, 8
@@ -94,7 +94,7 @@ def make_model(image=True, dropout=0.1, modality_dropout=0.2, alone=0.3, width=W
 
 
 def noise(columns):
-    """Augmentation that draws from torch's generator, as `plait.augment` does."""
+    """Augmentation that draws from torch's generator, as `plait.model.augment` does."""
     size = columns["size"]
     return columns | {
         "size": type(size)(size.values + 0.1 * torch.randn_like(size.values), size.mask)

@@ -7,7 +7,7 @@
     answers = model.predict("new.csv")
     model = plait.load("runs/a")
 
-``plait.align`` holds what brings streams together in time, space and feature space, for use alone.
+``plait.model.align`` holds what brings streams together in time, space and feature space, for use alone.
 
 Importing plait imports neither torch nor anything else that is slow; the first use does.
 """
@@ -16,12 +16,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plait import align
     from plait.answers.answers import Answers
     from plait.client import Client
     from plait.comparison.compare import Comparison, compare
     from plait.data.table.source import open_table
-    from plait.evaluate import Evaluation
+    from plait.model import align
+    from plait.model.infer import Evaluation
     from plait.pipeline import fit
     from plait.predict import Predictor, load
 
@@ -43,7 +43,7 @@ _HOMES = {
     "Answers": "plait.answers.answers",
     "Client": "plait.client",
     "Comparison": "plait.comparison.compare",
-    "Evaluation": "plait.evaluate",
+    "Evaluation": "plait.model.infer",
     "Predictor": "plait.predict",
     "compare": "plait.comparison.compare",
     "fit": "plait.pipeline",

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from plait.blueprint import Blueprint
 from plait.data.features import Features
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
+from plait.model.blueprint import Blueprint
 
 
 def model_card(
@@ -15,7 +15,7 @@ def model_card(
     """Markdown: what the model answers, from what, how well, measured on what, and its limits.
 
     Args:
-        metrics: `plait.evaluate.Evaluation.to_json` of the validation rows; may be empty.
+        metrics: `plait.model.infer.Evaluation.to_json` of the validation rows; may be empty.
     """
     named = ", ".join(f"{_cell(t.name)} ({t.kind})" for t in targets)
     parts = [

@@ -14,8 +14,8 @@ def encoders(as_json: AsJson = False) -> None:
 
     Example: [bold]plait encoders[/bold]
     """
-    from plait.encoders.registry import ENCODERS
-    from plait.pretrained.listing import cached, packaged
+    from plait.model.encoders.registry import ENCODERS
+    from plait.model.pretrained.listing import cached, packaged
     from plait.show import grid, show_entries
 
     own = {modality: list(names) for modality, names in ENCODERS.items()}

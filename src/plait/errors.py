@@ -38,7 +38,7 @@ class StoreError(PlaitError):
 
 
 class AlignError(PlaitError, ValueError):
-    """What was passed to plait.align is not of the shape or kind it needs."""
+    """What was passed to plait.model.align is not of the shape or kind it needs."""
 
 
 class CheckpointError(PlaitError):

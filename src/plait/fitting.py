@@ -8,21 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from plait.assemble import build
-from plait.augment import augment
-from plait.blueprint import Blueprint
 from plait.bundle import TRAINING
 from plait.checkpoint import holds_state
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
 from plait.errors import TrainError
-from plait.evaluate import ALL, infer, validation_score
 from plait.lesson import Lesson
-from plait.loader import Loader
-from plait.model import Model, Trainable
+from plait.model.assemble import build
+from plait.model.augment import augment
+from plait.model.blueprint import Blueprint
+from plait.model.infer import ALL, infer, validation_score
+from plait.model.loader import Loader
+from plait.model.model import Model, Trainable
+from plait.model.pretrained.base import Backbone
 from plait.prefit import fit_encoders
 from plait.pretrain import pretrain, rows_to_rebuild
-from plait.pretrained.base import Backbone
 from plait.progress import Reporter
 from plait.run_folder import PRETRAINING, check_same, tensorboard
 from plait.task import Data, goal

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plait.backbones import choose, frozen_encoders, open_all
-from plait.blueprint import Blueprint, check_choices, draw
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
 from plait.data.modalities.base import Settings
@@ -12,8 +10,10 @@ from plait.data.store import Store
 from plait.data.table.source import Table
 from plait.devices import choose_device
 from plait.errors import ConfigError
-from plait.frozen import Frozen
-from plait.pretrained.base import Backbone
+from plait.model.backbones import choose, frozen_encoders, open_all
+from plait.model.blueprint import Blueprint, check_choices, draw
+from plait.model.frozen import Frozen
+from plait.model.pretrained.base import Backbone
 from plait.progress import Reporter
 from plait.task import Data
 

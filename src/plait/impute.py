@@ -20,13 +20,13 @@ from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import Table, open_table
 from plait.devices import compute_threads, torch_threads
 from plait.errors import CellError, ConfigError
-from plait.evaluate import BATCH
 from plait.filled import Filled
-from plait.heads.reconstruct import Decoder
-from plait.loader import collate
-from plait.model import Model
+from plait.model.decoders.base import Decoder
+from plait.model.infer import BATCH
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import Fused
 from plait.progress import Reporter, Silent
-from plait.tokens import Fused
 
 
 @runtime_checkable

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from plait.data.targets.target import Target
-from plait.model import AUXILIARY, Model, Trainable
-from plait.tokens import ColumnBatch
+from plait.model.model import AUXILIARY, Model, Trainable
+from plait.model.tokens import ColumnBatch
 
 TAUGHT = "taught/"
 """Before the name of a target whose values are a teacher's answers."""

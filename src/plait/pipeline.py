@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from plait.answers import golden
-from plait.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.bundle import TRAINING
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
@@ -19,18 +18,19 @@ from plait.diagnose import board
 from plait.diagnose.brief import brief
 from plait.display.bars import Bars
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
-from plait.evaluate import Evaluation, infer, measure, subsets
 from plait.explain.held import Held, learn
 from plait.fitting import train_model
-from plait.frozen import Frozen
-from plait.fusion.registry import FUSIONS
 from plait.groundwork import encode, frozen_of, lay
 from plait.lesson import Lesson
-from plait.model import Model
+from plait.model.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
+from plait.model.frozen import Frozen
+from plait.model.fusion.registry import FUSIONS
+from plait.model.infer import Evaluation, infer, measure, subsets
+from plait.model.model import Model
+from plait.model.pretrained.base import Backbone
 from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
 from plait.prefit import check_classes
-from plait.pretrained.base import Backbone
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
 from plait.report.report import FILE, report_held_out

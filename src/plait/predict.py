@@ -11,9 +11,6 @@ import torch
 from plait.answers import golden
 from plait.answers.answerer import Answerer, chunks, note, warn
 from plait.answers.answers import Answers
-from plait.assemble import build
-from plait.backbones import bundle_weights, frozen_encoders, revive_frozen
-from plait.blueprint import Blueprint
 from plait.bundle import Contents, load_bundle, save_bundle
 from plait.card import model_card, model_html
 from plait.config import Config, within_caps
@@ -23,7 +20,6 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
-from plait.encoders.base import load_learnt
 from plait.errors import (
     BundleError,
     CheckpointError,
@@ -33,15 +29,19 @@ from plait.errors import (
     TableError,
     unknown,
 )
-from plait.evaluate import ALL, Evaluation, infer, measure, subsets
 from plait.explain.contributions import contributions
 from plait.explain.explanation import explain
 from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
 from plait.explain.sets import predict_set
-from plait.frozen import Frozen
 from plait.impute import impute
-from plait.loader import collate
-from plait.model import Model
+from plait.model.assemble import build
+from plait.model.backbones import bundle_weights, frozen_encoders, revive_frozen
+from plait.model.blueprint import Blueprint
+from plait.model.encoders.base import load_learnt
+from plait.model.frozen import Frozen
+from plait.model.infer import ALL, Evaluation, infer, measure, subsets
+from plait.model.loader import collate
+from plait.model.model import Model
 from plait.progress import Reporter, Silent
 from plait.report.report import report
 

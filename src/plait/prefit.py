@@ -7,12 +7,12 @@ from jaxtyping import Int64, Shaped
 
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.encoders.base import Fitted
-from plait.encoders.registry import NEED_CLASSES
 from plait.errors import AlignError, ConfigError
-from plait.loader import collate
-from plait.model import Model
-from plait.tokens import ColumnBatch
+from plait.model.encoders.base import Fitted
+from plait.model.encoders.registry import NEED_CLASSES
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch
 
 MOST_ROWS = 2048
 """Rows an encoder is fitted to at most, drawn at random from the training rows."""

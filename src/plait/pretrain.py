@@ -10,12 +10,12 @@ from torch import Tensor
 
 from plait.config import Config
 from plait.data.store import PreparedColumn
-from plait.evaluate import BATCH
-from plait.loader import Batch, Loader, collate
-from plait.masking import hide
-from plait.model import AUXILIARY, Model, Trainable, drop_streams
+from plait.model.infer import BATCH
+from plait.model.loader import Batch, Loader, collate
+from plait.model.masking import hide
+from plait.model.model import AUXILIARY, Model, Trainable, drop_streams
+from plait.model.tokens import ColumnBatch
 from plait.progress import Reporter
-from plait.tokens import ColumnBatch
 from plait.train import Log, Trainer
 
 HIDDEN = 0.5
@@ -26,7 +26,7 @@ class Autoencoder(Trainable):
     """The model seen as an autoencoder: its losses are those of rebuilding, and no target counts.
 
     Plain (Hinton & Salakhutdinov 2006): a row's cells, encoded and fused, have to come out again;
-    modality dropout acts as the model has it. Masked: parts of every cell are hidden (`plait.masking`),
+    modality dropout acts as the model has it. Masked: parts of every cell are hidden (`plait.model.masking`),
     each present stream is hidden with chance .5, and the whole cells have to come out, so that what is
     hidden is learnt from the other streams. What a fusion wants to be trained on besides
     (``Fused.losses``) is added.

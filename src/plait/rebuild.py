@@ -9,10 +9,10 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from plait.data.store import PreparedColumn
-from plait.evaluate import BATCH
-from plait.loader import collate
-from plait.model import Model
-from plait.tokens import ColumnBatch, Tokens, cells_in
+from plait.model.infer import BATCH
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch, Tokens, cells_in
 
 SEEN, HIDDEN, USUAL = "seen", "hidden", "usual"
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from plait.config import Config
 from plait.errors import suggest
-from plait.heads.regress import Regress
-from plait.heads.rules import known_rows
-from plait.model import Model, Trainable
+from plait.model.heads.regress import Regress
+from plait.model.heads.rules import known_rows
+from plait.model.model import Model, Trainable
 
 RATE = 0.025
 """How fast learned weights move: a step of Adam (Kingma & Ba 2015) at the rate of Chen et al. 2018."""

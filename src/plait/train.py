@@ -15,15 +15,15 @@ from plait.balance import build_balance, watched
 from plait.checkpoint import load_state, save_state
 from plait.config import Config
 from plait.devices import choose_device, is_out_of_memory
-from plait.encoders.base import Encoder, learnt_state, load_learnt
 from plait.errors import TrainError
-from plait.heads.rules import known_rows
-from plait.loader import Batch, Loader
-from plait.model import Trainable
+from plait.model.encoders.base import Encoder, learnt_state, load_learnt
+from plait.model.heads.rules import known_rows
+from plait.model.loader import Batch, Loader
+from plait.model.model import Trainable
+from plait.model.tokens import ColumnBatch
 from plait.optim import AveragedWeights, build_optimizer, schedule
 from plait.progress import Reporter
 from plait.tasks import Tasks
-from plait.tokens import ColumnBatch
 
 BAD_STEPS = 10
 """So many steps in a row without a finite loss end the training."""

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from plait.data.store import PreparedColumn
-from plait.loader import collate
-from plait.model import Model
-from plait.tokens import Tokens
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import Tokens
 
 STEPS = 60
 MOST = 512

@@ -10,9 +10,11 @@ import torch
 from plait.answers.metrics import classification, regression
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.encoders.base import Encoder
 from plait.errors import PlaitError
-from plait.evaluate import (
+from plait.model.encoders.base import Encoder
+from plait.model.fusion import build_fusion
+from plait.model.heads import build_head
+from plait.model.infer import (
     ALL,
     BATCH,
     Evaluation,
@@ -23,10 +25,8 @@ from plait.evaluate import (
     subsets,
     validation_score,
 )
-from plait.fusion import build_fusion
-from plait.heads import build_head
-from plait.model import Model
-from plait.tokens import Tokens
+from plait.model.model import Model
+from plait.model.tokens import Tokens
 
 ROWS = 2 * BATCH + 3
 KIND = Target("kind", "multiclass", ("a", "b", "c"))

@@ -16,7 +16,7 @@ from plait.comparison.compare import Comparison, compare
 from plait.comparison.run import Job
 from plait.data.table.source import open_table
 from plait.errors import ConfigError, TableError, TrainError
-from plait.fusion.registry import FUSIONS
+from plait.model.fusion.registry import FUSIONS
 from plait.progress import Silent
 
 QUICK = {"preset": "fast", "epochs": 1, "batch_size": 16, "columns": {"note": "text"}}

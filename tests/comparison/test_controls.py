@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from plait.assemble import build
-from plait.augment import augment
-from plait.blueprint import Blueprint, draw
 from plait.comparison.run import Job, config_for, flops, plan_for
 from plait.config import Config, configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
-from plait.fusion.registry import FUSIONS
-from plait.loader import Loader, collate
+from plait.model.assemble import build
+from plait.model.augment import augment
+from plait.model.blueprint import Blueprint, draw
+from plait.model.fusion.registry import FUSIONS
+from plait.model.loader import Loader, collate
 from plait.progress import Silent
 from plait.task import Data, goal, understand
 from plait.train import Trainer

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from plait.blocks import Attention, FeedForward, TransformerBlock
 from plait.compress.slices import inherit
-from plait.encoders.registry import build_encoder
-from plait.tokens import ColumnBatch
+from plait.model.blocks import Attention, FeedForward, TransformerBlock
+from plait.model.encoders.registry import build_encoder
+from plait.model.tokens import ColumnBatch
 
 WIDTH = 16
 

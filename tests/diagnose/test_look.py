@@ -41,7 +41,7 @@ def test_vectors_are_the_fused_ones_and_the_mean_of_the_tokens(fitted, braid):
     np.testing.assert_array_equal(found.present["photo"], ~missing)
     assert (found.streams["photo"][missing] == 0).all()
     assert found.all_streams.shape == (24, sum(one.shape[1] for one in found.streams.values()))
-    from plait.loader import collate
+    from plait.model.loader import collate
 
     with torch.no_grad():
         tokens = model.model.encode(collate(prepared(model, table).columns, np.array([5])))["note"]

@@ -17,7 +17,7 @@ from plait.explain.calibration import (
     probabilities,
     reliability,
 )
-from plait.heads import build_head
+from plait.model.heads import build_head
 
 
 def drawn(rng, rows, temperature, classes=4):

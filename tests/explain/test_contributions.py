@@ -11,10 +11,10 @@ import plait
 import plait.explain.contributions as module
 from plait.answers.metrics import METRICS
 from plait.data.features import settings_for
-from plait.evaluate import infer, natural
 from plait.explain.contributions import INDEPENDENT, REDUNDANCY, SYNERGY, UNKNOWN, reading
 from plait.explain.shapley import Game
 from plait.explain.subsets import score_subsets
+from plait.model.infer import infer, natural
 
 TARGETS = ("label", "score", "tags")
 

@@ -11,14 +11,14 @@ import plait
 from plait.data.features import Features, settings_for
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.encoders.base import Encoder
 from plait.explain.path import Inputs, answer_score, answered, kind_of
 from plait.explain.within import attribute, integrated, kinds_of, pooled
-from plait.fusion import build_fusion
-from plait.heads import build_head
-from plait.loader import collate
-from plait.model import Model
-from plait.tokens import ColumnBatch, Tokens
+from plait.model.encoders.base import Encoder
+from plait.model.fusion import build_fusion
+from plait.model.heads import build_head
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch, Tokens
 
 SIZE = Target("size", "regression", mean=5.0, scale=2.0)
 
@@ -61,7 +61,7 @@ class Add(nn.Module):
     width, widths, voting = 4, {"one": 4, "two": 4}, False
 
     def forward(self, tokens):
-        from plait.tokens import Fused
+        from plait.model.tokens import Fused
 
         return Fused(sum(t.values[:, 0] * t.present[:, None] for t in tokens.values()))
 

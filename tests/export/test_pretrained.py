@@ -6,9 +6,9 @@ import torch
 from checkpoints_image_text import save_text
 
 from plait.export.parts import capped_always
-from plait.frozen import capped
+from plait.model.frozen import capped
+from plait.model.tokens import Tokens
 from plait.runtime import Runtime
-from plait.tokens import Tokens
 
 
 def test_a_frozen_encoder_with_its_cap(maker, unwatched_export, tmp_path):

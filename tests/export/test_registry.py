@@ -10,14 +10,14 @@ import onnxruntime
 import pytest
 import torch
 
-from plait.encoders.registry import ENCODERS, TABULAR, build_encoder, build_tabular
 from plait.errors import ExportError
 from plait.export.app import ELSE_ENCODER, ELSE_FUSION, fusion_example
 from plait.export.convert import to_onnx
 from plait.export.parts import EncoderPart, FusionPart
-from plait.fusion import FUSIONS, build_fusion
-from plait.fusion.registry import fusion_options
-from plait.heads import build_head
+from plait.model.encoders.registry import ENCODERS, TABULAR, build_encoder, build_tabular
+from plait.model.fusion import FUSIONS, build_fusion
+from plait.model.fusion.registry import fusion_options
+from plait.model.heads import build_head
 from plait.runtime.contained import is_contained
 from plait.runtime.graphs import ENCODER_OUTPUTS, encoder_inputs, fusion_inputs
 

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from plait.heads.base import Head
-from plait.model import Model
-from plait.tokens import Fused, Tokens
+from plait.model.heads.base import Head
+from plait.model.model import Model
+from plait.model.tokens import Fused, Tokens
 
 
 class Balance:

@@ -7,8 +7,8 @@ from plait.balance.blending import Blending
 from plait.balance.modulation import Agm, OgmGe
 from plait.config import Config
 from plait.errors import ConfigError
-from plait.loader import Loader
-from plait.model import Model, Trainable
+from plait.model.loader import Loader
+from plait.model.model import Model, Trainable
 
 
 def balance_problems(config: Config, streams: Sequence[str], *, voting: bool) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from plait.errors import unknown
-from plait.model import Model
+from plait.model.model import Model
 
 
 def stream_rates(

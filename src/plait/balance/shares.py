@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from plait.balance.base import Balance
-from plait.model import Model, Trainable
+from plait.model.model import Model, Trainable
 
 EVERY = 4
 """Updates from one look at the gradients to the next."""

@@ -13,7 +13,6 @@ from rich.table import Table as Screen
 
 import plait
 from plait.answers.metrics import PRIMARY
-from plait.blueprint import check_choices
 from plait.comparison import about, data
 from plait.comparison.jobs import run_all, time_rows
 from plait.comparison.page import render
@@ -28,7 +27,8 @@ from plait.devices import choose_device, cores
 from plait.display.bars import Bars
 from plait.errors import ConfigError, unknown
 from plait.fitting import length
-from plait.fusion.registry import FUSIONS
+from plait.model.blueprint import check_choices
+from plait.model.fusion.registry import FUSIONS
 from plait.optim import DEFAULT_LR
 from plait.progress import Reporter, Silent
 from plait.run_folder import check_folder, claim

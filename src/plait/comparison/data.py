@@ -16,7 +16,6 @@ from uuid import uuid4
 import numpy as np
 
 from plait.answers import golden
-from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.modalities import registry
@@ -26,6 +25,7 @@ from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.errors import StoreError, TableError
 from plait.groundwork import encode, frozen_of, lay
+from plait.model.blueprint import Blueprint
 from plait.progress import Reporter
 from plait.task import understand
 

@@ -24,9 +24,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from plait.answers.metrics import METRICS, PRIMARY
-from plait.assemble import build
-from plait.backbones import frozen_encoders, revive_frozen
-from plait.blueprint import Blueprint, check_fit
 from plait.comparison.data import Ready, load
 from plait.config import Config
 from plait.data.features import PreparedTable
@@ -35,14 +32,17 @@ from plait.data.table.arrow_tables import ArrowTable
 from plait.data.table.quarantine import Quarantine
 from plait.devices import torch_threads
 from plait.errors import PlaitError
-from plait.evaluate import natural
 from plait.fitting import train_model
-from plait.loader import collate, row_bytes
-from plait.model import Model
+from plait.model.assemble import build
+from plait.model.backbones import frozen_encoders, revive_frozen
+from plait.model.blueprint import Blueprint, check_fit
+from plait.model.infer import natural
+from plait.model.loader import collate, row_bytes
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch, Tokens
 from plait.predict import Predictor
 from plait.progress import Stage
 from plait.task import Data
-from plait.tokens import ColumnBatch, Tokens
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""

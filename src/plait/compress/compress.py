@@ -19,12 +19,12 @@ from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.bars import Bars
 from plait.errors import CompressError, ConfigError, unknown
-from plait.evaluate import ALL, infer
-from plait.frozen import Frozen
 from plait.groundwork import encode
 from plait.lesson import Lesson
-from plait.loader import Loader
-from plait.model import Model
+from plait.model.frozen import Frozen
+from plait.model.infer import ALL, infer
+from plait.model.loader import Loader
+from plait.model.model import Model
 from plait.pipeline import finish
 from plait.predict import Predictor, load
 from plait.progress import Reporter, Silent, Stopwatch

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from plait.blocks import Attention
+from plait.model.blocks import Attention
 
 _INNER = (
     (re.compile(r"(.*blocks\.\d+)\.(first\.(weight|bias)|first_norm\..*)"), 0),

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from plait.assemble import build
-from plait.blueprint import Blueprint
 from plait.data.features import Features
 from plait.data.targets.target import Target
 from plait.errors import CompressError
-from plait.model import Model
+from plait.model.assemble import build
+from plait.model.blueprint import Blueprint
+from plait.model.model import Model
 
 STEP = 4
 """Widths are a multiple of this: that of the heads of every attention."""

@@ -12,13 +12,13 @@ from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.diagnose.mistakes import confusion
 from plait.diagnose.slices import slices
-from plait.evaluate import natural
 from plait.explain.calibration import Calibration, reliability
 from plait.explain.plain import plain
 from plait.explain.score import row_scores
 from plait.explain.shapley import EXACT, Game
 from plait.explain.subsets import score_subsets
-from plait.model import Model
+from plait.model.infer import natural
+from plait.model.model import Model
 
 ROWS = 500
 """Held-out rows that are looked at, evenly spaced where there are more."""

@@ -7,7 +7,6 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.modalities import registry
@@ -22,8 +21,9 @@ from plait.diagnose.copies import Copies, Near
 from plait.diagnose.drift import Drift
 from plait.diagnose.prints import NOTHING, Prints, row_hashes
 from plait.diagnose.vectors import Vectors, vectors
-from plait.frozen import Frozen
-from plait.model import Model
+from plait.model.blueprint import Blueprint
+from plait.model.frozen import Frozen
+from plait.model.model import Model
 
 COMPARED = 2000
 """Training rows whose vectors are compared at most, by default."""

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from plait.data.store import PreparedColumn
-from plait.evaluate import BATCH
-from plait.loader import collate
-from plait.model import Model
+from plait.model.infer import BATCH
+from plait.model.loader import collate
+from plait.model.model import Model
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
-from plait.evaluate import natural
 from plait.explain.plain import plain
 from plait.explain.score import row_scores, unit
 from plait.explain.shapley import ORDERS, Game
 from plait.explain.subsets import score_subsets
-from plait.model import Model
+from plait.model.infer import natural
+from plait.model.model import Model
 from plait.progress import Reporter, Silent
 
 MOST = 5000

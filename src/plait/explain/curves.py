@@ -12,12 +12,12 @@ from torch import Tensor
 from plait.answers.metrics import METRICS, PRIMARY, Metrics
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.evaluate import BATCH, natural
 from plait.explain.degrade import degradations, degrade
-from plait.loader import collate
-from plait.model import Model
+from plait.model.infer import BATCH, natural
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import Tokens
 from plait.progress import Reporter
-from plait.tokens import Tokens
 
 Truths = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Target → encoded answers, and which are known."""

@@ -24,7 +24,7 @@ from plait.explain.contributions import Contributions
 from plait.explain.held import Held
 from plait.explain.plain import plain
 from plait.explain.within import STEPS, Within, attribute, joined
-from plait.model import Model
+from plait.model.model import Model
 from plait.progress import Reporter, Silent
 
 Words = list[list[str] | None]

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.evaluate import BATCH, natural
 from plait.explain.calibration import Calibration, calibrate
 from plait.explain.conformal import METHODS, held_scores
 from plait.explain.outlier import Neighbourhood
-from plait.loader import collate
-from plait.model import Model
+from plait.model.infer import BATCH, natural
+from plait.model.loader import collate
+from plait.model.model import Model
 
 DOCUMENT = "held_out.json"
 ARRAYS = "held_out.safetensors"

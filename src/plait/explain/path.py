@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from plait.data.modalities.base import State
 from plait.data.targets.target import Target
-from plait.model import Model
-from plait.tokens import ColumnBatch, Tokens
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch, Tokens
 
 Kind = Literal["pixels", "spectrum", "signal", "tokens", "field"]
 """What is marked: a pixel, a band at a step, a lead at a step, a step or word, a whole cell."""

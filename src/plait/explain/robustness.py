@@ -24,8 +24,8 @@ from plait.explain.curves import (
 from plait.explain.plain import plain
 from plait.explain.shapley import EXACT
 from plait.explain.subsets import score_subsets
-from plait.frozen import Frozen
-from plait.model import Model
+from plait.model.frozen import Frozen
+from plait.model.model import Model
 from plait.progress import Reporter, Silent
 
 MOST = 2000

@@ -13,12 +13,12 @@ from torch import Tensor
 from plait.data.features import Features
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.encoders.registry import TABULAR_MODALITIES
 from plait.explain.path import Inputs, Kind, answer_score, answered
 from plait.explain.plain import plain
 from plait.explain.within import BATCH, STEPS, attribute, integrated, kinds_of, pooled, read_by
-from plait.loader import collate
-from plait.model import Model
+from plait.model.encoders.registry import TABULAR_MODALITIES
+from plait.model.loader import collate
+from plait.model.model import Model
 
 FIELDS = "fields"
 """The group of all tabular columns, of which one field is deleted as a word is from a text."""

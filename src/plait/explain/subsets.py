@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from plait.data.store import PreparedColumn
-from plait.evaluate import BATCH
-from plait.loader import collate, row_bytes
-from plait.model import Model
-from plait.tokens import ColumnBatch, Tokens
+from plait.model.infer import BATCH
+from plait.model.loader import collate, row_bytes
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch, Tokens
 
 COPIES = 64 * 2**20
 """Bytes of tokens at most that are copied so that several subsets are fused at once."""

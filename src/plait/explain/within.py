@@ -15,9 +15,9 @@ from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.explain.path import Inputs, Kind, answer_score, answered, kind_of
 from plait.explain.plain import plain
-from plait.loader import collate
-from plait.model import Model
-from plait.tokens import ColumnBatch
+from plait.model.loader import collate
+from plait.model.model import Model
+from plait.model.tokens import ColumnBatch
 
 STEPS = 32
 """Points of the path at which the gradient is taken."""

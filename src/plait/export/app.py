@@ -33,7 +33,7 @@ from plait.export.over_http import check_http
 from plait.export.parts import EncoderPart, FusionPart
 from plait.export.samples import id_counts, random_columns
 from plait.export.single import SINGLE, check_single, single_graph
-from plait.loader import collate
+from plait.model.loader import collate
 from plait.predict import Predictor
 from plait.progress import Reporter, Silent
 from plait.runtime import Runtime

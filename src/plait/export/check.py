@@ -12,8 +12,8 @@ from plait.data.features import PreparedTable
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Quarantine
 from plait.errors import ExportError, PlaitWarning
-from plait.evaluate import infer
 from plait.export.convert import reason
+from plait.model.infer import infer
 from plait.predict import Predictor
 from plait.runtime import Runtime
 

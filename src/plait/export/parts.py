@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from plait.align.streams import part_means
-from plait.encoders.base import Encoder
-from plait.encoders.pretrained import standardised
-from plait.frozen import FrozenEncoder
-from plait.fusion.base import Fusion
-from plait.heads.base import Head
-from plait.tokens import ColumnBatch, Tokens
+from plait.model.align.streams import part_means
+from plait.model.encoders.base import Encoder
+from plait.model.encoders.pretrained import standardised
+from plait.model.frozen import FrozenEncoder
+from plait.model.fusion.base import Fusion
+from plait.model.heads.base import Head
+from plait.model.tokens import ColumnBatch, Tokens
 
 
 class EncoderPart(nn.Module):
@@ -48,7 +48,7 @@ class EncoderPart(nn.Module):
 
 
 def capped_always(tokens: Tokens, most: int) -> Tokens:
-    """`plait.frozen.capped` without looking at the values, which no graph can.
+    """`plait.model.frozen.capped` without looking at the values, which no graph can.
 
     Where the number of tokens is known when the graph is made and small enough, nothing is done. Else
     there are ``most`` of them, those that a shorter sample does not have being masked; the runtime cuts

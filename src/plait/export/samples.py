@@ -5,15 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.data.features import Features
 from plait.data.media import Limits, Media
 from plait.data.modalities import registry
 from plait.data.modalities.base import Settings
 from plait.data.store import PreparedColumn
-from plait.encoders.tabular import TabularTokens
-from plait.model import Model
+from plait.model.blueprint import Blueprint
+from plait.model.encoders.tabular import TabularTokens
+from plait.model.model import Model
 
 LONGEST = 33
 """Steps of a random ragged cell at most, unless its column has shorter ones only."""

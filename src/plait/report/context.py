@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from plait.answers.answers import Answers, decode
-from plait.blueprint import Blueprint
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import PreparedColumn
@@ -22,12 +21,13 @@ from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.section import Language, metric_words, spoken
-from plait.evaluate import ALL, Result, infer, measure, subsets
 from plait.explain.contributions import Contributions, contributions
 from plait.explain.held import Held
-from plait.frozen import Frozen
-from plait.loader import collate
-from plait.model import Model
+from plait.model.blueprint import Blueprint
+from plait.model.frozen import Frozen
+from plait.model.infer import ALL, Result, infer, measure, subsets
+from plait.model.loader import collate
+from plait.model.model import Model
 from plait.progress import Reporter, Silent
 from plait.report.album import Album
 
@@ -168,7 +168,7 @@ class Context:
 
     @cached_property
     def by_subset(self) -> dict[str, dict[str, np.ndarray]]:
-        """Subset (`plait.evaluate.subsets`) → target → scores ``[rows, outputs]``."""
+        """Subset (`plait.model.infer.subsets`) → target → scores ``[rows, outputs]``."""
         shown = subsets(list(self.model.model.streams))
         with self.threads():
             return infer(self.model.model, self.prepared.columns, self.every, shown=shown)

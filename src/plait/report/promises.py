@@ -20,8 +20,8 @@ from plait.display.markup import (
 )
 from plait.display.plots import Series, lines
 from plait.errors import ConfigError
-from plait.evaluate import natural
 from plait.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
+from plait.model.infer import natural
 from plait.report.context import Context
 
 COVERAGES = (0.8, 0.9, 0.95)

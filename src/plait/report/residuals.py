@@ -6,7 +6,7 @@ from jaxtyping import Int64
 from plait.data.targets.target import Target
 from plait.diagnose.mistakes import residuals
 from plait.display.markup import Html, cards, figure, join, plots, signed, tag
-from plait.evaluate import natural
+from plait.model.infer import natural
 from plait.report.cloud import Spot, cloud
 from plait.report.context import Context
 from plait.report.contributions import cells

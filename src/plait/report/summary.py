@@ -19,7 +19,7 @@ from plait.display.markup import (
     tiles,
 )
 from plait.display.section import KIND_WORDS, Language, Section, spoken
-from plait.evaluate import Result
+from plait.model.infer import Result
 from plait.report.context import Context
 
 SHOWN = 4

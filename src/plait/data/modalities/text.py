@@ -143,7 +143,7 @@ def measure_longer(cells: Iterable[object], state: State, settings: Settings) ->
 
     Args:
         cells: training cells; up to 50,000 of them are looked at, missing and broken ones are not.
-        state: one with ``special``, as `plait.pretrained.text.text_state` gives it.
+        state: one with ``special``, as `plait.model.pretrained.text.text_state` gives it.
         settings: caps and threads.
     """
     texts: list[str] = []

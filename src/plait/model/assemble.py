@@ -1,0 +1,212 @@
+"""From a blueprint to a model with fresh weights, part by part from seeds of their own."""
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from plait.config import Config
+from plait.data.features import Features
+from plait.data.targets.target import Target
+from plait.devices import channels_last
+from plait.errors import ConfigError
+from plait.model.backbones import encoder_of
+from plait.model.blueprint import Blueprint
+from plait.model.decoders.base import Decoder
+from plait.model.decoders.registry import build_decoder
+from plait.model.encoders.aligned import Clocked, straighten
+from plait.model.encoders.base import Encoder
+from plait.model.encoders.registry import (
+    TABULAR,
+    build_encoder,
+    build_tabular,
+    sized,
+)
+from plait.model.fusion.registry import build_fusion
+from plait.model.heads.base import Head
+from plait.model.heads.registry import build_head
+from plait.model.model import Model
+from plait.model.pretrained.base import Backbone
+
+
+def build(
+    plan: Blueprint,
+    features: Features,
+    targets: list[Target],
+    *,
+    config: Config | None = None,
+    encoded: Mapping[str, np.ndarray] | None = None,
+    backbones: Mapping[str, Backbone] | None = None,
+) -> Model:
+    """The model of a blueprint, with fresh weights but for what is pretrained.
+
+    Every part starts from a seed of its own, so that encoders and heads start alike whatever the fusion.
+
+    Args:
+        config: the losses' options and the seed; None for a model that only answers, whose weights come
+            from torch's global generator as it stands.
+        encoded: training targets, for class weights.
+        backbones: column → the pretrained encoder to tune, where it is at hand.
+
+    Raises:
+        CheckpointError: a pretrained encoder that is to be tuned is not there any more.
+        ConfigError: an option does not fit the fusion, or the model does not fit into memory.
+    """
+    try:
+        return _built(plan, features, targets, config, encoded, backbones or {})
+    except (MemoryError, RuntimeError) as error:
+        # torch says it in a RuntimeError, by its allocator or when the bytes exceed what it can count.
+        told = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(
+            w in told for w in ("memory", "overflow")
+        ):
+            raise
+        sizes = [f"width={plan.width}", f"preset={plan.preset}"]
+        sizes += [f"fusion_options {key}={value}" for key, value in plan.fusion_options.items()]
+        raise ConfigError(
+            [
+                f"the model with fusion '{plan.fusion}' does not fit into this machine's memory. What "
+                f"sizes it: {', '.join(sizes)}. Choose smaller ones."
+            ]
+        ) from None
+
+
+def _built(
+    plan: Blueprint,
+    features: Features,
+    targets: list[Target],
+    config: Config | None,
+    encoded: Mapping[str, np.ndarray] | None,
+    backbones: Mapping[str, Backbone],
+) -> Model:
+    encoders: dict[str, Encoder] = {}
+    for stream in plan.streams:
+        owner = plan.shared[stream]
+        if owner in encoders:
+            encoders[stream] = encoders[owner]
+            continue
+        _reseed(config, "encoder", owner)
+        encoders[stream] = _encoder(plan, stream, features, backbones, config is None)
+    _reseed(config, "fusion")
+    fusion = build_fusion(
+        plan.fusion,
+        dict.fromkeys(plan.streams, plan.width),
+        width=plan.width,
+        dropout=plan.dropout,
+        options=plan.fusion_options,
+    )
+    heads = {target.name: _head(plan, target, fusion.stacks, config, encoded) for target in targets}
+    _reseed(config, "voices")  # which the model makes itself
+    model = Model(
+        streams=plan.streams,
+        encoders=encoders,
+        fusion=fusion,
+        heads=heads,
+        modality_dropout=plan.modality_dropout,
+        alone=plan.alone,
+        decoders=_decoders(plan, features),
+        reconstruct=plan.reconstruct,
+    )
+    channels_last(model.encoders)
+    return model
+
+
+def _head(
+    plan: Blueprint,
+    target: Target,
+    votes: int,
+    config: Config | None,
+    encoded: Mapping[str, np.ndarray] | None,
+) -> Head:
+    _reseed(config, "head", target.name)
+    return build_head(
+        target.kind,
+        width=plan.width,
+        outputs=max(1, len(target.classes)),
+        dropout=plan.dropout,
+        votes=votes,
+        weights=_class_weights(target, config, encoded),
+        smoothing=config.label_smoothing if config else 0.0,
+        regression_loss=config.regression_loss if config else "huber",
+    )
+
+
+def _reseed(config: Config | None, *part: str) -> None:
+    """Start a part from a seed that hangs on the run's seed and the part's name alone."""
+    if config is not None:
+        name = "/".join([str(config.seed), *part])
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()))
+
+
+def _encoder(
+    plan: Blueprint,
+    stream: str,
+    features: Features,
+    backbones: Mapping[str, Backbone],
+    empty: bool,
+) -> Encoder:
+    """A stream's encoder, with what is to be aligned before and after it."""
+    width, preset, dropout = plan.width, plan.preset, plan.dropout
+    columns = plan.streams[stream]
+    if stream == TABULAR:
+        parts = [(features.modalities[name], features.states[name]) for name in columns]
+        encoder: Encoder = build_tabular(
+            parts, width=width, preset=preset, dropout=dropout, scale=plan.scale
+        )
+    elif stream in plan.pretrained:
+        column = columns[0]
+        encoder = encoder_of(
+            *(plan.records[stream], backbones.get(column), features.states[column]),
+            width=width,
+            dropout=dropout,
+            empty=empty,
+        )
+    else:
+        modality, state = features.modalities[columns[0]], features.states[columns[0]]
+        encoder = build_encoder(
+            *(modality, plan.encoders[stream], state),
+            width=width,
+            preset=preset,
+            dropout=dropout,
+            scale=plan.scale,
+        )
+        if stream in plan.align:
+            encoder = straighten(modality, plan.align[stream], encoder, state["channels"])
+    return encoder if plan.clock is None else Clocked(encoder, count=plan.clock)
+
+
+def _decoders(plan: Blueprint, features: Features) -> dict[str, Decoder]:
+    return {
+        name: build_decoder(
+            features.modalities[name],
+            features.states[name],
+            typical,
+            width=plan.width,
+            size=sized(plan.preset, plan.width, plan.scale),
+            dropout=plan.dropout,
+        )
+        for name, typical in plan.decoders.items()
+    }
+
+
+def _class_weights(
+    target: Target, config: Config | None, encoded: Mapping[str, np.ndarray] | None
+) -> torch.Tensor | None:
+    """Loss weights by class frequency, mean 1 over rows; None when classes weigh alike."""
+    if config is None or encoded is None or target.kind == "regression":
+        return None
+    many = target.kind == "multilabel"
+    choice = {"auto": "none" if many else "sqrt"}.get(config.class_weights, config.class_weights)
+    if choice == "none":
+        return None
+    values = encoded[target.name]
+    power = 0.5 if choice == "sqrt" else 1.0
+    if many:
+        share = np.nanmean(values, axis=0).clip(1e-3, 1 - 1e-3)
+        weight = ((1 - share) / share) ** power
+    else:
+        count = np.bincount(values[values >= 0], minlength=len(target.classes)).clip(min=1)
+        weight = (1 / count) ** power
+        weight *= count.sum() / (count * weight).sum()
+    return torch.tensor(weight, dtype=torch.float32)

@@ -1,0 +1,1 @@
+"""From the fused vector back to cells."""

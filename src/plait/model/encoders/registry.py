@@ -1,0 +1,227 @@
+"""Which encoders there are, by modality and name, and how a preset sizes them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from plait.errors import ConfigError, unknown
+from plait.model.encoders.audio import LogMelCNN
+from plait.model.encoders.base import Encoder
+from plait.model.encoders.image import PlainCNN, ResidualCNN, ViT
+from plait.model.encoders.projected import Projected
+from plait.model.encoders.recurrent import Recurrent
+from plait.model.encoders.signal import SignalCNN, SignalPatches
+from plait.model.encoders.tabular import Feature, TabularTokens
+from plait.model.encoders.text import TextTransformer
+from plait.model.encoders.video import FactorisedCNN, FrameCNN
+
+State = dict[str, Any]
+Size = dict[str, int]
+
+SIZES: dict[str, Size] = {
+    "fast": {"width": 64, "depth": 1, "base": 12},
+    "balanced": {"width": 64, "depth": 1, "base": 16},
+    "best": {"width": 128, "depth": 3, "base": 32},
+}
+"""What a preset means: token width, transformer blocks, channels of the first convolution."""
+
+HEADS = 4
+"""Of each attention in an encoder."""
+
+TABULAR = "tabular"
+"""The stream that all numeric, categorical and datetime columns form together."""
+
+TABULAR_MODALITIES = ("numeric", "categorical", "datetime")
+
+Build = Callable[[State, int, Size, float], Encoder]
+
+
+def _image(kind: type[ResidualCNN]) -> Build:
+    return lambda state, width, size, dropout: kind(
+        channels=state["channels"],
+        size=state["size"],
+        width=width,
+        base=3 * size["base"] // 2,
+        dropout=dropout,
+    )
+
+
+def _vit(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return ViT(
+        channels=state["channels"],
+        size=state["size"],
+        width=width,
+        depth=2 * size["depth"],
+        heads=size["heads"],
+        dropout=dropout,
+    )
+
+
+def _video(kind: type[FrameCNN] | type[FactorisedCNN]) -> Build:
+    return lambda state, width, size, dropout: kind(
+        frames=state["frames"],
+        channels=state["channels"],
+        size=state["size"],
+        width=width,
+        depth=size["depth"],
+        base=size["base"],
+        dropout=dropout,
+    )
+
+
+def _log_mel_cnn(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return LogMelCNN(mels=state["mels"], width=width, base=size["base"], dropout=dropout)
+
+
+def _text_transformer(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return TextTransformer(
+        vocabulary=state["vocabulary"],
+        max_tokens=state["max_tokens"],
+        width=width,
+        depth=size["depth"],
+        heads=size["heads"],
+        dropout=dropout,
+    )
+
+
+def _recurrent(kind: str, modality: str) -> Build:
+    inputs = {"audio": "mels", "text": "vocabulary", "signal": "leads"}[modality]
+    stride = {"audio": 2, "text": 1, "signal": 8}[modality]
+    return lambda state, width, size, dropout: Recurrent(
+        inputs=state[inputs],
+        width=width,
+        kind="lstm" if kind == "lstm" else "gru",
+        ids=modality == "text",
+        stride=stride,
+        normalise=modality == "audio",
+        dropout=dropout,
+    )
+
+
+def _signal_cnn(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return SignalCNN(leads=state["leads"], width=width, base=size["base"], dropout=dropout)
+
+
+def _signal_patches(state: State, width: int, size: Size, dropout: float) -> Encoder:
+    return SignalPatches(
+        leads=state["leads"],
+        width=width,
+        depth=size["depth"],
+        heads=size["heads"],
+        dropout=dropout,
+    )
+
+
+def _projected(kind: str, modality: str) -> Build:
+    channels = {"image": "channels", "audio": "mels", "signal": "leads"}[modality]
+    # A mel spectrogram has many bands; a signal has few leads, and its form is in its time.
+    return lambda state, width, size, dropout: Projected(
+        kind=kind,
+        channels=state[channels],
+        size=state["size"] if modality == "image" else None,
+        segments=8 if modality == "audio" else 32,
+        standardise=modality == "audio",
+        width=width,
+        dropout=dropout,
+    )
+
+
+ENCODERS: dict[str, dict[str, Build]] = {
+    "image": {
+        "resnet": _image(ResidualCNN),
+        "cnn": _image(PlainCNN),
+        "vit": _vit,
+        "pca": _projected("pca", "image"),
+        "lda": _projected("lda", "image"),
+    },
+    "video": {"cnn": _video(FrameCNN), "r2plus1d": _video(FactorisedCNN)},
+    "audio": {
+        "cnn": _log_mel_cnn,
+        "gru": _recurrent("gru", "audio"),
+        "lstm": _recurrent("lstm", "audio"),
+        "pca": _projected("pca", "audio"),
+        "lda": _projected("lda", "audio"),
+    },
+    "text": {
+        "transformer": _text_transformer,
+        "gru": _recurrent("gru", "text"),
+        "lstm": _recurrent("lstm", "text"),
+    },
+    "signal": {
+        "cnn": _signal_cnn,
+        "patch": _signal_patches,
+        "gru": _recurrent("gru", "signal"),
+        "lstm": _recurrent("lstm", "signal"),
+        "pca": _projected("pca", "signal"),
+        "lda": _projected("lda", "signal"),
+    },
+}
+"""Modality → name → builder. The first name of a modality is its default."""
+
+
+NEED_CLASSES = frozenset({"lda"})
+"""Encoders that are fitted to the classes of the first target."""
+
+
+def default_encoder(modality: str) -> str:
+    """The encoder used when the user names none."""
+    return next(iter(ENCODERS[modality]))
+
+
+def check_encoder(modality: str, name: str) -> None:
+    """Raise ConfigError when the modality has no encoder of that name."""
+    if name not in ENCODERS[modality]:
+        raise ConfigError([f"encoders: {unknown(f'{modality} encoder', name, ENCODERS[modality])}"])
+
+
+def build_encoder(
+    modality: str,
+    name: str,
+    state: State,
+    *,
+    width: int,
+    preset: str,
+    dropout: float,
+    scale: float = 1.0,
+) -> Encoder:
+    """The encoder for one media column, sized by the preset and by what `fit` saw of the column."""
+    check_encoder(modality, name)
+    return ENCODERS[modality][name](state, width, sized(preset, width, scale), dropout)
+
+
+def sized(preset: str, width: int, scale: float = 1.0) -> Size:
+    """What the preset means at a scale: fewer channels and heads, and as many blocks.
+
+    A head is no wider than it was.
+    """
+    size, heads = SIZES[preset], HEADS
+    if scale < 1:
+        most = round(width / scale) / HEADS
+        heads = next(
+            count for count in range(1, width + 1) if width % count == 0 and width / count <= most
+        )
+    return {**size, "base": max(4, round(size["base"] * scale)), "heads": heads}
+
+
+def build_tabular(
+    states: list[tuple[str, State]],
+    *,
+    width: int,
+    preset: str,
+    dropout: float,
+    scale: float = 1.0,
+) -> TabularTokens:
+    """The encoder for all tabular columns, given each one's modality and state in order."""
+    features = [_feature(modality, state) for modality, state in states]
+    size = sized(preset, width, scale)
+    depth = max(1, size["depth"] // 2)
+    return TabularTokens(
+        features=features, width=width, depth=depth, heads=size["heads"], dropout=dropout
+    )
+
+
+def _feature(modality: str, state: State) -> Feature:
+    if modality == "categorical":
+        return Feature("category", len(state["values"]) + 1)
+    if modality == "datetime":
+        return Feature("numbers", 9 if state["times"] else 7)
+    return Feature("numbers", 1)

@@ -1,0 +1,228 @@
+"""Pretrained encoders that do not learn: run once a cell, between preparing and training.
+
+A frozen encoder is preprocessing. Its tokens take the place of the column for everything that comes
+after, so that training touches only fusion and heads; in use the same code
+runs on the rows that are asked about. They are standardised first, so that half precision holds those of
+any checkpoint.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from plait.data.features import PreparedTable
+from plait.data.modalities.base import Problem, State
+from plait.data.store import PreparedColumn, Store
+from plait.data.token_store import encoded_column
+from plait.devices import cores, is_out_of_memory, torch_threads
+from plait.model.align.streams import resample_tokens
+from plait.model.augment import augment
+from plait.model.encoders.pretrained import standardised
+from plait.model.loader import collate
+from plait.model.pretrained.base import Backbone
+from plait.model.tokens import CELLS, ColumnBatch, Tokens
+from plait.progress import Reporter, Silent
+
+BATCH = 32
+"""Cells a step of a frozen encoder."""
+
+_NOT_FINITE = "its pretrained encoder gave values that are not finite"
+
+
+@dataclass(frozen=True)
+class FrozenEncoder:
+    """One column's frozen encoder.
+
+    Attributes:
+        modality, state: of the column.
+        recipe: what tells its tokens from those of another encoder: the checkpoint's digest, the state.
+        most: tokens of a cell at most; more are averaged with their neighbours.
+        views: versions of each training cell, the first as it is, the others augmented.
+        embedded: whether a bundle is to hold its weights.
+    """
+
+    backbone: Backbone
+    modality: str
+    state: State
+    recipe: Mapping[str, Any]
+    most: int
+    views: int = 1
+    embedded: bool = False
+
+
+class Frozen:
+    """The frozen encoders of a model, by column."""
+
+    def __init__(self, encoders: Mapping[str, FrozenEncoder], *, keep_cells: bool = False) -> None:
+        """``keep_cells``: keep the cells too, under a name of their own, for decoders to rebuild."""
+        self.encoders = dict(encoders)
+        self.keep_cells = keep_cells
+        for encoder in self.encoders.values():
+            encoder.backbone.settle()
+
+    def encode(
+        self,
+        prepared: PreparedTable,
+        *,
+        store: Store | None = None,
+        reporter: Reporter | None = None,
+        device: str = "cpu",
+    ) -> PreparedTable:
+        """The table with tokens for every column that has a frozen encoder.
+
+        Args:
+            store: keeps the tokens, and the augmented views; without one there are none of those.
+
+        Raises:
+            StoreError: the store cannot be written.
+        """
+        if not self.encoders:
+            return prepared
+        columns = dict(prepared.columns)
+        for name, encoder in self.encoders.items():
+            raw = columns[name]
+            found = _encode(name, encoder, raw, store, reporter or Silent(), torch.device(device))
+            columns[name] = found
+            if self.keep_cells:
+                columns[name + CELLS] = raw
+            prepared.quarantine.add(name, _lost(raw, found))
+        return replace(prepared, columns=columns)
+
+
+def _encode(
+    name: str,
+    encoder: FrozenEncoder,
+    raw: PreparedColumn,
+    store: Store | None,
+    reporter: Reporter,
+    device: torch.device,
+) -> PreparedColumn:
+    backbone = encoder.backbone.to(device)
+    cells = replace(raw, index=None)
+
+    def tokens(numbers: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
+        return _tokens(backbone, encoder, cells, numbers, view, device)
+
+    if store is None:
+        return encoded_column(None, raw, encoder.recipe, tokens, backbone.hidden)
+    with reporter.stage(f"encode {name}", len(raw.present), "cells") as stage:
+        return encoded_column(
+            store,
+            raw,
+            encoder.recipe,
+            tokens,
+            backbone.hidden,
+            views=encoder.views,
+            advance=stage.advance,
+            waiting=lambda: reporter.note(f"another process is encoding {name}; waiting for it"),
+        )
+
+
+def _tokens(
+    backbone: Backbone,
+    encoder: FrozenEncoder,
+    cells: PreparedColumn,
+    numbers: np.ndarray,
+    view: int,
+    device: torch.device,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tokens of some cells, in their order, and how many each has."""
+    there = numbers[cells.present[numbers]]
+    if cells.lengths is not None:  # those of like length together, to spare padding
+        there = there[np.argsort(cells.lengths[there], kind="stable")]
+    groups = [there[start : start + BATCH] for start in range(0, len(there), BATCH)]
+    batches = (_batch(encoder, cells, some, view) for some in groups)
+    counts = np.zeros(len(numbers), np.int64)
+    parts: dict[int, np.ndarray] = {}
+    for some, found in zip(groups, _run(backbone, batches, len(groups), device), strict=True):
+        values, mask = capped(found, encoder.most)
+        half = standardised(values.float()).to(torch.float16).cpu().numpy()
+        for row, (number, real) in enumerate(zip(some, mask.cpu().numpy(), strict=True)):
+            own = half[row, real]
+            if np.isfinite(own).all():
+                parts[int(number)] = own
+                counts[number - numbers[0]] = len(own)
+    ordered = [parts[number] for number in numbers.tolist() if number in parts]
+    nothing = np.zeros((0, backbone.hidden), np.float16)
+    return np.concatenate([nothing, *ordered]), counts
+
+
+def _run(
+    backbone: Backbone, batches: Iterable[ColumnBatch], count: int, device: torch.device
+) -> Iterator[Tokens]:
+    """The tokens of each batch, in order.
+
+    On a processor every core takes a batch of its own, with one thread: batches never wait for each
+    other, and come out the same on a busy machine as on an idle one.
+    """
+
+    @torch.no_grad()
+    def run(batch: ColumnBatch) -> Tokens:
+        return _in_halves(backbone, ColumnBatch(*(part.to(device) for part in batch)))
+
+    if device.type != "cpu" or count < 2:
+        yield from map(run, batches)
+        return
+    # A new thread would start with as many threads of its own as there are cores.
+    one = partial(torch.set_num_threads, 1)
+    with torch_threads(1), ThreadPoolExecutor(cores(), initializer=one) as pool:
+        yield from pool.map(run, batches)
+
+
+def _in_halves(backbone: Backbone, batch: ColumnBatch) -> Tokens:
+    """The tokens of a batch, from half of it at a time where memory runs out."""
+    try:
+        return backbone(batch)
+    except (MemoryError, RuntimeError) as error:
+        rows = len(batch.mask)
+        if rows == 1 or not is_out_of_memory(error):
+            raise
+    parts = [
+        _in_halves(backbone, ColumnBatch(batch.values[half], batch.mask[half]))
+        for half in (slice(rows // 2), slice(rows // 2, None))
+    ]
+    most = max(part.values.shape[1] for part in parts)
+    return Tokens(*(torch.cat([_padded(part[i], most) for part in parts]) for i in (0, 1)))
+
+
+def _padded(values: Tensor, most: int) -> Tensor:
+    """More zeros along the second axis."""
+    more = values.new_zeros((len(values), most - values.shape[1], *values.shape[2:]))
+    return torch.cat([values, more], dim=1)
+
+
+def _batch(
+    encoder: FrozenEncoder, cells: PreparedColumn, some: np.ndarray, view: int
+) -> ColumnBatch:
+    """Some cells; for a view other than the first, augmented by a seed of their own."""
+    batch = collate({"": cells}, some)
+    if view:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1_000_003 * view + int(some[0]))
+            batch = augment(batch, modalities={"": encoder.modality}, states={"": encoder.state})
+    return batch[""]
+
+
+def capped(tokens: Tokens, most: int) -> Tokens:
+    """At most ``most`` tokens a sample; of longer ones neighbours are averaged."""
+    counts = tokens.mask.sum(dim=1)
+    if tokens.mask.shape[1] <= most or int(counts.max()) <= most:
+        return tokens
+    short = resample_tokens(tokens, most)
+    long = (counts > most)[:, None]
+    # Real tokens stand first in those that are short enough; they are kept as they are.
+    mask = torch.where(long, short.mask, tokens.mask[:, :most])
+    values = torch.where(long.unsqueeze(-1), short.values, tokens.values[:, :most])
+    return Tokens(values, mask)
+
+
+def _lost(raw: PreparedColumn, found: PreparedColumn) -> list[Problem]:
+    """Rows whose cell was readable and whose tokens were not finite."""
+    rows = np.flatnonzero(raw.rows_present & ~found.rows_present)
+    return [Problem(row, _NOT_FINITE) for row in rows.tolist()]

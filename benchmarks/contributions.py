@@ -11,8 +11,8 @@ from benchmarks.ready import some
 from benchmarks.single_row import fitted
 from plait.data.features import settings_for
 from plait.devices import torch_threads
-from plait.explain.shapley import Game
-from plait.explain.subsets import score_subsets
+from plait.insight.explain.shapley import Game
+from plait.insight.explain.subsets import score_subsets
 from plait.model.infer import infer
 
 

@@ -8,7 +8,7 @@ from benchmarks.lines import Line, at_least, at_most, not_run
 from benchmarks.ready import some
 from plait.data.features import settings_for
 from plait.devices import compute_threads, torch_threads
-from plait.explain.sanity import deletion_check
+from plait.insight.explain.sanity import deletion_check
 from plait.pipeline import fit
 from plait.predict import Predictor, load
 

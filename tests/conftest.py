@@ -125,8 +125,8 @@ def seeded() -> Iterator[int]:
 
 @pytest.fixture(autouse=True)
 def brief_reports() -> None:
-    """The report at the end of a fit looks at next to nothing; tests/report looks at reports."""
-    if module := sys.modules.get("plait.report.report"):
+    """The report at the end of a fit looks at next to nothing; tests/insight/report looks at reports."""
+    if module := sys.modules.get("plait.insight.report.report"):
         module.BRIEF = module.Limits(
             rows=8, degraded=2, levels=(0.0, 1.0), checked=0, examples=1, steps=1, resamples=3
         )

@@ -230,7 +230,7 @@ def test_list_names_every_measurement() -> None:
 @pytest.fixture
 def few_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports that look at next to nothing."""
-    from plait.report import report as module
+    from plait.insight.report import report as module
 
     few = module.Limits(
         rows=8, degraded=2, levels=(0.0, 1.0), checked=0, examples=1, steps=1, resamples=3

@@ -94,7 +94,7 @@ def short(monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
     """
     import plait.fitting
     from plait.comparison import jobs
-    from plait.report import report
+    from plait.insight.report import report
 
     few = report.Limits(
         rows=8, degraded=2, levels=(0.0, 1.0), checked=2, examples=1, steps=1, resamples=3

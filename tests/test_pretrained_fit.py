@@ -363,7 +363,7 @@ def test_answers_that_rest_on_frozen_encoders_are_explained(place):
     assert "".join(pieces).split() == ["a", "red", "bird", "sings"]  # without the marks around it
     assert len(pieces) == len(found.within["label"].maps["note"][0])
     assert len(model.predict_set(rows, coverage=0.8).targets["label"].sets) == ROWS
-    from plait.explain.robustness import robustness
+    from plait.insight.explain.robustness import robustness
 
     found = robustness(model, rows, levels=(0.0, 1.0))
     assert "photo" in json.dumps(found.to_json())

@@ -92,7 +92,7 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _found(figures: Mapping[str, Any]) -> list[str]:
-    """What each stream adds, calibration and the worst slices, as `plait.diagnose.brief` found them."""
+    """What each stream adds, calibration and the worst slices, as `plait.insight.diagnose.brief` found them."""
     parts = []
     for name, told in figures.items():
         lines = [*_added(told.get("contributions")), *_calibrated(told), _worst(told)]

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from plait.data.targets.target import Target
-    from plait.explain.explanation import Explanation
-    from plait.explain.within import Within
+    from plait.insight.explain.explanation import Explanation
+    from plait.insight.explain.within import Within
 
 SHADES = " ░▒▓█"
 LEVELS = "▁▂▃▄▅▆▇█"
@@ -43,8 +43,8 @@ def explain(
 
     Example: [bold]plait explain runs/a new.csv --row 17[/bold]
     """
+    from plait.insight.report.report import check_language, check_path
     from plait.predict import load
-    from plait.report.report import check_language, check_path
 
     check_language(language)
     if html is not None:
@@ -155,7 +155,7 @@ def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
 
 def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> None:
     """The text, what speaks for the answer in green, against it in red; then the strongest."""
-    from plait.explain.explanation import whole
+    from plait.insight.explain.explanation import whole
 
     words, values = whole(words, values)
     most = max(float(abs(values).max(initial=0)), 1e-12)

@@ -50,9 +50,9 @@ def report(
     from dataclasses import replace
     from pathlib import Path
 
+    from plait.insight.report.context import Limits
+    from plait.insight.report.report import FILE, check_language, check_path
     from plait.predict import load
-    from plait.report.context import Limits
-    from plait.report.report import FILE, check_language, check_path
 
     check_language(language)
     if output is not None:

@@ -14,13 +14,14 @@ from plait.data.origin import remember
 from plait.data.store import Store
 from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
-from plait.diagnose import board
-from plait.diagnose.brief import brief
 from plait.display.bars import Bars
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
-from plait.explain.held import Held, learn
 from plait.fitting import train_model
 from plait.groundwork import encode, frozen_of, lay
+from plait.insight.diagnose import board
+from plait.insight.diagnose.brief import brief
+from plait.insight.explain.held_out import Held, learn
+from plait.insight.report.report import FILE, report_held_out
 from plait.lesson import Lesson
 from plait.model.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.model.frozen import Frozen
@@ -33,7 +34,6 @@ from plait.predict import Predictor
 from plait.prefit import check_classes
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
-from plait.report.report import FILE, report_held_out
 from plait.run_folder import check_folder, claim
 from plait.task import Data, understand
 

@@ -29,11 +29,12 @@ from plait.errors import (
     TableError,
     unknown,
 )
-from plait.explain.contributions import contributions
-from plait.explain.explanation import explain
-from plait.explain.held import ARRAYS, DOCUMENT, Held, apply_temperatures
-from plait.explain.sets import predict_set
 from plait.impute import impute
+from plait.insight.explain.contributions import contributions
+from plait.insight.explain.explanation import explain
+from plait.insight.explain.held_out import ARRAYS, DOCUMENT, Held, apply_temperatures
+from plait.insight.explain.sets import predict_set
+from plait.insight.report.report import report
 from plait.model.assemble import build
 from plait.model.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint
@@ -43,7 +44,6 @@ from plait.model.infer import ALL, Evaluation, infer, measure, subsets
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.progress import Reporter, Silent
-from plait.report.report import report
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from plait.errors import MissingExtra
-from plait.explain.occlusion import occluded
+from plait.insight.explain.occlusion import occluded
 from plait.serve.body import Gone
 from plait.serve.page import _cell, mount, without_addresses
 from plait.serve.problem import Problem

@@ -1,4 +1,4 @@
-"""What `plait.diagnose.brief` found, as scalars and pictures in a run's TensorBoard log."""
+"""What `plait.insight.diagnose.brief` found, as scalars and pictures in a run's TensorBoard log."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -22,7 +22,7 @@ from plait.data.modalities import registry
 from plait.data.modalities.decode import FEW
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Entry
-from plait.explain.shapley import Game
+from plait.insight.explain.shapley import Game
 from plait.runtime import Runtime
 from plait.serve.cells import Cells
 from plait.serve.metrics import Metrics

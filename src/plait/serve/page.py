@@ -16,8 +16,8 @@ from typing import Any
 
 from plait.data.media import is_url
 from plait.errors import MissingExtra
-from plait.explain.occlusion import occluded
-from plait.explain.shapley import EXACT
+from plait.insight.explain.occlusion import occluded
+from plait.insight.explain.shapley import EXACT
 from plait.serve import replies
 from plait.serve.body import Gone
 from plait.serve.cells import Cells

@@ -8,7 +8,7 @@ import numpy as np
 
 from plait.answers.answers import decode
 from plait.data.targets.target import Target
-from plait.explain.shapley import Game
+from plait.insight.explain.shapley import Game
 from plait.serve.engine import Result
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from plait.errors import unknown
-from plait.explain.shapley import EXACT
+from plait.insight.explain.shapley import EXACT
 from plait.runtime.runtime import NO_VECTOR
 from plait.serve import replies
 from plait.serve.body import Gone, Held, Receive, parse_form, parse_json, read_body

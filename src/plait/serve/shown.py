@@ -7,8 +7,15 @@ from typing import Any
 import numpy as np
 
 from plait.display.markup import Html, join, named, tag
-from plait.explain.occlusion import Marked
-from plait.report.heat import AGAINST, FOR, over_picture, over_signal, over_spectrum, over_words
+from plait.insight.explain.occlusion import Marked
+from plait.insight.report.heat import (
+    AGAINST,
+    FOR,
+    over_picture,
+    over_signal,
+    over_spectrum,
+    over_words,
+)
 
 SIDE = 224
 """Pixels a picture is wide or high."""

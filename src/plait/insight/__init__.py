@@ -1,0 +1,1 @@
+"""What a model does, rests on, and fails at."""

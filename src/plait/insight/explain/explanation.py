@@ -1,0 +1,290 @@
+"""Rows' answers, what each rests on, and how unusual the rows are."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float
+from tokenizers import Tokenizer, decoders
+
+from plait.answers.answers import Answers
+from plait.config import Config
+from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.store import PreparedColumn
+from plait.data.table.quarantine import Entry, Quarantine
+from plait.data.table.source import Table, open_table
+from plait.data.targets.target import Target
+from plait.devices import compute_threads, torch_threads
+from plait.display.notebook import block, grid
+from plait.errors import TableError
+from plait.insight.explain.contributions import Contributions
+from plait.insight.explain.held_out import Held
+from plait.insight.explain.plain import plain
+from plait.insight.explain.within import STEPS, Within, attribute, joined
+from plait.model.model import Model
+from plait.progress import Reporter, Silent
+
+Words = list[list[str] | None]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What some rows' answers rest on.
+
+    Attributes:
+        answers: values, scores and what went wrong on the way.
+        contributions: what each stream adds to each answer.
+        within: target → what mattered inside each column.
+        words: text column → each row's pieces, as many as its maps have steps.
+        unusual: how far each row lies from those the model knows, as a percentile of the validation
+            rows (`plait.insight.explain.outlier`); None for a bundle that keeps none.
+    """
+
+    answers: Answers
+    contributions: Contributions
+    within: dict[str, Within]
+    words: dict[str, Words]
+    unusual: Float[np.ndarray, " rows"] | None
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
+    def _repr_html_(self) -> str:
+        """The answers, and what each stream adds to each, for a notebook."""
+        parts, streams = [], self.contributions.streams
+        for name, shares in self.contributions.targets.items():
+            unusual = [None] * len(self) if self.unusual is None else self.unusual.tolist()
+            rows = [
+                [row, answer, float(shares.fused[row]), *shares.values[row].tolist(), unusual[row]]
+                for row, answer in enumerate(shares.answers)
+            ]
+            head = ["row", name, "score", *(f"adds: {stream}" for stream in streams)]
+            parts.append(grid([*head, "more unusual than, % of known rows"], rows))
+        title = f"{len(self):,} explained answers"
+        return block(title, *parts, notes=self.answers.notes())
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; NaN as null."""
+        answers = {
+            "values": self.answers.values,
+            "scores": self.answers.scores,
+            "notes": self.answers.notes(),
+        }
+        told = {name: one.to_json() for name, one in self.within.items()}
+        return {
+            "answers": plain(answers),
+            "contributions": self.contributions.to_json(),
+            "within": told,
+            "words": plain(self.words),
+            "unusual": plain(self.unusual),
+        }
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What an explanation needs of a `plait.predict.Predictor`."""
+
+    config: Config
+    features: Features
+    model: Model
+    targets: list[Target]
+    held: Held
+
+    def answer(self, source: Any) -> Answers: ...
+
+    def contributions(self, source: Any, *, metrics: bool) -> Contributions: ...
+
+    def _chunks(
+        self, table: Table, reporter: Reporter
+    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
+
+    def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray: ...
+
+
+def explain(
+    self: _Fitted,
+    source: Any,
+    *,
+    root: Path | str | None = None,
+    row: int | None = None,
+    steps: int = STEPS,
+) -> Explanation:
+    """Answers, contributions of the streams, maps within each column, and how unusual each row is.
+
+    Args:
+        source: anything `plait.fit` takes; the target may be absent.
+        root: the folder media paths are relative to; default: the table's own.
+        row: the only row to explain, counted from 0; None: all.
+        steps: of the integrated gradients; see `plait.insight.explain.within`.
+
+    Raises:
+        TableError: the table has no such row.
+
+    Cost: ``steps`` times forward and backward a row and target; a few dozen rows a second.
+    """
+    table = open_table(source, root=root, empty=True)
+    if row is not None:
+        table = only(table, row)
+    maps: dict[str, list[Within]] = {target.name: [] for target in self.targets}
+    words: dict[str, Words] = {}
+    vectors = []
+    with torch_threads(self.config.threads or compute_threads()):
+        for start, rows, prepared in self._chunks(table, Silent()):
+            every = np.arange(rows)
+            for target in self.targets:
+                given = (self.model, prepared.columns, every, target, self.features)
+                maps[target.name].append(attribute(*given, steps=steps))
+            part = table.slice(start, start + rows)
+            for name, pieces in spelt(self.features, self.config, part, prepared).items():
+                words.setdefault(name, []).extend(pieces)
+            vectors.append(self._vectors(prepared, rows))
+    where = self.held.outlier
+    return Explanation(
+        answers=_numbered(self.answer(table), row or 0),
+        contributions=self.contributions(table, metrics=False),
+        within={name: joined(parts) for name, parts in maps.items()},
+        words=words,
+        unusual=None if where is None else where.percentile(np.concatenate(vectors)),
+    )
+
+
+def _numbered(answers: Answers, first: int) -> Answers:
+    """The answers, unreadable cells under the rows of a table in which these begin at ``first``."""
+    cells = Quarantine(
+        Entry(first + one.row, one.column, one.reason) for one in answers.quarantine.entries
+    )
+    cells.shortened = answers.quarantine.shortened
+    return replace(answers, quarantine=cells)
+
+
+def only(table: Table, row: int) -> Table:
+    """The table of one of its rows.
+
+    Raises:
+        TableError: there is no such row.
+    """
+    if not 0 <= row < table.rows:
+        raise TableError(
+            f"row={row}: {table.name} has {table.rows} rows, counted from 0 to {table.rows - 1}."
+            if table.rows
+            else f"{table.name} has no rows; there is nothing to explain."
+        )
+    return table.slice(row, row + 1)
+
+
+def spelt(
+    features: Features, config: Config, part: Table, prepared: PreparedTable
+) -> dict[str, Words]:
+    """Text column → each row's pieces, as many as its maps have steps.
+
+    Args:
+        part: the rows that were prepared.
+    """
+    return _words(features, _texts(features, config, part, prepared))
+
+
+def _texts(
+    features: Features, config: Config, part: Table, prepared: PreparedTable
+) -> dict[str, PreparedColumn]:
+    """The texts' subwords; where a frozen encoder's tokens took their place, prepared once more.
+
+    Left out where an encoder has fewer tokens than a text has subwords, or more.
+    """
+    found = {
+        name: prepared.columns[name] for name, kind in features.modalities.items() if kind == "text"
+    }
+    behind = [name for name, column in found.items() if column.values.ndim > 1]
+    states = {name: features.states[name] for name in behind}
+    again = Features(dict.fromkeys(behind, "text"), states).prepare(
+        part, settings_for(part, config)
+    )
+    for name in behind:
+        raw, tokens = again.columns[name].lengths, found[name].lengths
+        if raw is not None and tokens is not None and np.array_equal(raw, tokens):
+            found[name] = again.columns[name]
+        else:
+            del found[name]
+    return found
+
+
+def _words(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[str, Words]:
+    """The pieces of every text column that a tokenizer of its own cut up."""
+    found = {}
+    for name, column in columns.items():
+        state = features.states[name].get("tokenizer")
+        if features.modalities[name] == "text" and state and column.values.ndim == 1:
+            found[name] = pieces(column, _tokenizer(state))
+    return found
+
+
+def _tokenizer(state: Any) -> Tokenizer:
+    return Tokenizer.from_str(json.dumps(state))
+
+
+def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
+    """Each cell's subwords as text, a leading space where a word begins; None for a missing cell.
+
+    Marks that a pretrained tokenizer puts around a text are empty. A character that was cut within its
+    bytes stands in the first of its pieces, and the others are `AGAIN`; see `whole`.
+    """
+    added = tokenizer.get_added_tokens_decoder()
+    marks = {one.content for one in added.values() if one.special}
+    kind = type(tokenizer.model).__name__
+    ids, mask = column.batch(np.arange(len(column)))
+    told: Words = []
+    for own, real in zip(ids, mask, strict=True):
+        tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
+        shown = ["" if token in marks else _piece(token, kind) for token in tokens]
+        _join_bytes(shown, tokens)
+        # A word's end is marked in some vocabularies; the space belongs to the next word's beginning.
+        ended = [" " if one.endswith("</w>") else "" for one in ["", *tokens[:-1]]]
+        told.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
+    return told
+
+
+AGAIN = "\u2060"
+"""A piece whose bytes belong to the piece before it."""
+
+_CUT = "\ufffd"
+
+
+def _join_bytes(shown: list[str], tokens: list[str]) -> None:
+    """Put each run of pieces that are parts of one character, or of a few, into the first of them."""
+    start = 0
+    while start < len(shown):
+        end = start + 1
+        if _CUT in shown[start]:
+            while (
+                end < len(shown) and _CUT in shown[end] and _CUT in _BYTES.decode(tokens[start:end])
+            ):
+                end += 1
+            shown[start] = _BYTES.decode(tokens[start:end])
+            shown[start + 1 : end] = [AGAIN] * (end - start - 1)
+        start = end
+
+
+def whole(
+    words: Sequence[str], marks: Float[np.ndarray, " steps"]
+) -> tuple[list[str], Float[np.ndarray, " pieces"]]:
+    """Pieces to read, and their marks: those of one character's bytes are summed."""
+    begins = [at for at, word in enumerate(words) if word != AGAIN]
+    if not begins:
+        return [], marks[:0]
+    return [words[at] for at in begins], np.add.reduceat(marks, begins)
+
+
+def _piece(token: str, kind: str) -> str:
+    """A subword as text, by the way its kind of vocabulary marks where words begin."""
+    if kind == "WordPiece":
+        return token.removeprefix("##") if token.startswith("##") else f" {token}"
+    if token.endswith("</w>"):
+        return token.removesuffix("</w>")
+    if "\u2581" in token:
+        return token.replace("\u2581", " ")
+    return _BYTES.decode([token])
+
+
+_BYTES = decoders.ByteLevel()

@@ -1,0 +1,236 @@
+"""Answers with a promise: for every row a set of classes, or an interval, that holds the truth."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from plait.answers.answers import Answers
+from plait.data.table.source import open_table
+from plait.data.targets.target import Target
+from plait.display.notebook import block, grid
+from plait.errors import ConfigError, TableError, unknown
+from plait.insight.explain.conformal import METHODS, covered, members, threshold, wilson
+from plait.insight.explain.held_out import Held
+from plait.insight.explain.plain import plain
+from plait.progress import Reporter
+
+
+@dataclass(frozen=True)
+class TargetSets:
+    """One target's sets or intervals, a row each.
+
+    Attributes:
+        method: of `plait.insight.explain.conformal`.
+        limit: the score up to which an answer is kept.
+        held_out: validation rows the limit comes from.
+        sets: the classes each row's set holds, likeliest first; None for a number.
+        low, high: the ends of each row's interval; None for classes.
+        measured: the share of rows whose answer is in the set, its 95 % interval (Wilson), and how many
+            rows had an answer; None where the table has none.
+    """
+
+    method: str
+    limit: float
+    held_out: int
+    sets: list[list[Any]] | None = None
+    low: Float[np.ndarray, " rows"] | None = None
+    high: Float[np.ndarray, " rows"] | None = None
+    measured: tuple[float, tuple[float, float], int] | None = None
+
+    @property
+    def size(self) -> float:
+        """The mean number of classes in a set, or the mean width of an interval; NaN without rows."""
+        if self.sets is not None:
+            sizes = [float(len(one)) for one in self.sets]
+            return float(np.mean(sizes)) if sizes else float("nan")
+        assert self.low is not None and self.high is not None
+        return float((self.high - self.low).mean()) if len(self.low) else float("nan")
+
+
+@dataclass(frozen=True)
+class PredictionSets:
+    """For every row, what holds its true answer with probability ``coverage``.
+
+    Attributes:
+        coverage: as asked.
+        targets: target → its sets.
+        notes: what a reader must know.
+    """
+
+    coverage: float
+    targets: dict[str, TargetSets]
+    notes: list[str] = field(default_factory=list)
+
+    def to_columns(self) -> dict[str, Sequence[Any]]:
+        """Columns for a file: the set, or the ends of the interval."""
+        columns: dict[str, Sequence[Any]] = {}
+        for name, one in self.targets.items():
+            if one.sets is not None:
+                columns[f"{name}_set"] = one.sets
+            elif one.low is not None and one.high is not None:
+                columns[f"{name}_low"] = one.low.tolist()
+                columns[f"{name}_high"] = one.high.tolist()
+        return columns
+
+    def _repr_html_(self) -> str:
+        """How large the sets are and how often they held, for a notebook."""
+        rows = []
+        for name, one in self.targets.items():
+            hit, (low, high), known = one.measured or (None, (None, None), 0)
+            rows.append([name, one.method, one.size, hit, low, high, known])
+        head = [
+            "target",
+            "method",
+            "mean size",
+            "measured coverage",
+            "95 % from",
+            "to",
+            "rows known",
+        ]
+        title = f"Prediction sets that promise {self.coverage:.0%}"
+        return block(title, grid(head, rows), notes=self.notes)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON values only; NaN as null."""
+        targets = {name: {**vars(one), "size": one.size} for name, one in self.targets.items()}
+        return dict(plain({**vars(self), "targets": targets}))
+
+
+@runtime_checkable
+class _Fitted(Protocol):
+    """What sets need of a `plait.predict.Predictor`."""
+
+    held: Held
+    targets: list[Target]
+
+    def answer(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        reporter: Reporter | None = None,
+    ) -> Answers: ...
+
+
+def predict_set(
+    self: _Fitted,
+    source: Any,
+    *,
+    coverage: float = 0.9,
+    method: str | None = None,
+    empty: bool = False,
+    root: Path | str | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> PredictionSets:
+    """For every row a set of classes, or an interval, that holds the truth as often as asked.
+
+    The promise rests on the validation rows of the fit and holds for rows of the same source; see
+    `plait.insight.explain.conformal`. Where the table holds answers, the coverage is measured.
+
+    Args:
+        source: anything `plait.fit` takes; the target may be absent.
+        coverage: between 0 and 1.
+        method: ``lac`` (default), ``aps`` or ``aps_random`` for classes; numbers have ``absolute``.
+        empty: whether a set may hold nothing. By default it holds the answered class at least, so that a
+            model that is right more often than was asked covers more than that.
+        root: the folder media paths are relative to; default: the table's own.
+        seed: of the chance in ``aps_random``.
+
+    Raises:
+        ConfigError: the coverage cannot be promised from so few validation rows; no such method.
+        TableError: the model was saved before it kept what this needs, or its only targets are labels.
+    """
+    asked = _asked(self, method)
+    chosen = {target.name: _method(target, method) for target in asked}
+    limits = {
+        name: threshold(self.held.conformal[name][which], coverage, name)
+        for name, which in chosen.items()
+    }
+    table = open_table(source, root=root, empty=True)
+    answers = self.answer(table, root=root, reporter=reporter)
+    found = {}
+    for target in asked:
+        truth = None
+        if target.name in table.columns:
+            truth = target.encode(table.cells(target.name))[:2]
+        rows = len(self.held.conformal[target.name][chosen[target.name]])
+        found[target.name] = _sets(
+            target, answers, chosen[target.name], limits[target.name], rows, truth, seed, empty
+        )
+    left = [target.name for target in self.targets if target not in asked]
+    notes = [f"'{name}' is a set of labels and gets no prediction set" for name in left]
+    return PredictionSets(coverage, found, answers.notes() + notes)
+
+
+def _asked(fitted: _Fitted, method: str | None) -> list[Target]:
+    """The targets that get sets, after checking that there are some and that they can have them."""
+    every = sorted({name for names in METHODS.values() for name in names})
+    if method is not None and method not in every:
+        raise ConfigError([f"method: {unknown('method', method, every)}"])
+    asked = [target for target in fitted.targets if METHODS[target.kind]]
+    if not asked:
+        raise TableError(
+            f"'{fitted.targets[0].name}' is a set of labels, for which there are no prediction sets; "
+            "predict_proba gives each label's probability."
+        )
+    lacking = [target.name for target in asked if target.name not in fitted.held.conformal]
+    if lacking:
+        raise TableError(
+            f"this model keeps no validation scores of {', '.join(map(repr, lacking))}, which sets are "
+            "promised from: it was saved by an older plait, or had no validation row with an answer. "
+            "Fit it again."
+        )
+    return asked
+
+
+def _method(target: Target, method: str | None) -> str:
+    """The method asked for, where the target's kind knows it, else the kind's default."""
+    known = METHODS[target.kind]
+    return method if method in known else known[0]
+
+
+def _sets(
+    target: Target,
+    answers: Answers,
+    method: str,
+    limit: float,
+    held_out: int,
+    truth: tuple[np.ndarray, Bool[np.ndarray, " rows"]] | None,
+    seed: int,
+    empty: bool,
+) -> TargetSets:
+    scores = answers.scores[target.name]
+    if target.kind == "regression":
+        low, high = scores - limit, scores + limit
+        inside = None
+        if truth is not None:
+            value = target.original(truth[0])
+            inside = (value >= low) & (value <= high)
+        return TargetSets(
+            method, limit, held_out, low=low, high=high, measured=_measured(inside, truth)
+        )
+    kept = members(method, scores, limit, seed=seed, empty=empty)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    sets = [
+        target.natural(places[which[places]].tolist())
+        for places, which in zip(order, kept, strict=True)
+    ]
+    inside = covered(kept, truth[0]) if truth is not None else None
+    return TargetSets(method, limit, held_out, sets=sets, measured=_measured(inside, truth))
+
+
+def _measured(
+    inside: Bool[np.ndarray, " rows"] | None,
+    truth: tuple[np.ndarray, Bool[np.ndarray, " rows"]] | None,
+) -> tuple[float, tuple[float, float], int] | None:
+    """Share, interval and rows; None where no answer is known."""
+    if inside is None or truth is None or not truth[1].any():
+        return None
+    known = inside[truth[1]]
+    hits, rows = int(known.sum()), len(known)
+    return hits / rows, wilson(hits, rows), rows

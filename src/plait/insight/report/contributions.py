@@ -1,0 +1,253 @@
+"""What each stream adds: to the metrics, to the answers, to a few rows."""
+
+import numpy as np
+
+from plait.answers.metrics import HIGHER_IS_BETTER, PRIMARY
+from plait.data.targets.target import Target
+from plait.display.markup import (
+    Html,
+    bullets,
+    cards,
+    details,
+    figure,
+    join,
+    levels,
+    named,
+    note,
+    number,
+    plots,
+    shortened,
+    signed,
+    table,
+    tag,
+)
+from plait.display.plots import Bar, bars
+from plait.display.section import Section
+from plait.insight.explain.contributions import (
+    INDEPENDENT,
+    REDUNDANCY,
+    SYNERGY,
+    UNKNOWN,
+    MetricShares,
+    TargetShares,
+)
+from plait.insight.report.context import Context
+
+WIDTH = 400
+
+
+def section(context: Context) -> Section | None:
+    """Shapley values and interactions; nothing for a model of one stream, which has all of it."""
+    say = context.say
+    if len(context.model.model.streams) < 2 or not len(context):
+        return None
+    parts = [_target(context, target) for target in context.model.targets]
+    lead = say(
+        "How much each stream (a modality, or all tabular columns together) adds to the answer. "
+        "Every subset of streams is tried, and what a stream adds is shared out fairly (Shapley "
+        "values): the parts sum exactly to the difference between seeing everything and nothing.",
+        "每个模态（全部表格列合为一个）对答案的贡献。尝试所有模态子集，并公平分摊（Shapley 值）："
+        "各部分之和恰好等于“全部可见”与“全部不可见”之差。",
+    )
+    told = [tag("p", lead)]
+    if context.contributions.sampled:
+        sampled = say(
+            "There are more than eight streams, so these are estimates from random orders.",
+            "模态超过八个，以下为随机顺序的估计值。",
+        )
+        told.append(note(sampled))
+    return Section(
+        "contributions", say("What each modality adds", "各模态的贡献"), join(told + parts)
+    )
+
+
+def _target(context: Context, target: Target) -> Html:
+    shares = context.contributions.targets[target.name]
+    parts: list[Html] = []
+    if len(context.model.targets) > 1:
+        parts.append(tag("h3", named(target.name)))
+    figures = [_mean(context, target)]
+    primary = shares.metrics.get(PRIMARY[target.kind])
+    if primary is not None and np.isfinite(primary.values).all():
+        figures.insert(0, _metric(context, target, primary))
+    parts.append(plots(*figures))
+    if shares.metrics:
+        parts += [_pairs(context, target), _every(context, shares)]
+    parts.append(_examples(context, target, shares))
+    return join(parts)
+
+
+def _metric(context: Context, target: Target, shares: MetricShares) -> Html:
+    """The primary metric, shared out."""
+    name = context.metric(PRIMARY[target.kind])
+    shown = [
+        Bar(shortened(stream, 24), float(value))
+        for stream, value in zip(context.contributions.streams, shares.values, strict=True)
+    ]
+    title = context.say(f"What each adds to {name}", f"对{name}的贡献")
+    caption = context.say(
+        f"From {number(shares.empty)} with nothing seen to {number(shares.fused)} with everything.",
+        f"从全部不可见时的 {number(shares.empty)} 到全部可见时的 {number(shares.fused)}。",
+    )
+    return figure(bars(shown, title=title, x_label=name, width=WIDTH), caption)
+
+
+def _mean(context: Context, target: Target) -> Html:
+    """The mean absolute contribution to rows' answers."""
+    say = context.say
+    shown = [
+        Bar(shortened(stream, 24), value)
+        for stream, value in context.contributions.importance(target.name).items()
+    ]
+    unit = target.name if target.kind == "regression" else say("probability", "概率")
+    title = say("How far each moves a single answer", "对单个答案的平均影响")
+    caption = say(
+        "Mean absolute contribution to the score of a row's answer, in either direction.",
+        "对每行答案得分贡献的绝对值的平均，不分方向。",
+    )
+    return figure(bars(shown, title=title, x_label=shortened(unit, 40), width=WIDTH), caption)
+
+
+def _pairs(context: Context, target: Target) -> Html:
+    """Which pairs of streams are more, or less, together than one by one."""
+    say, metric = context.say, PRIMARY[target.kind]
+    found = context.contributions
+    shares = found.targets[target.name].metrics[metric]
+    readings = found.metric_readings(target.name, metric)
+    told = {
+        SYNERGY: say("more together than one by one (synergy)", "合在一起大于各自之和（协同）"),
+        REDUNDANCY: say("in part tell the same (redundancy)", "部分信息重复（冗余）"),
+        INDEPENDENT: say("add up, each on its own (independent)", "各自独立贡献（独立）"),
+        UNKNOWN: say("too few orders were drawn to tell", "抽样不足，无法判断"),
+    }
+    lines = [
+        join(
+            [
+                named(one),
+                say(" and ", " 与 "),
+                named(two),
+                say(": ", "："),
+                told[word],
+                say(", ", "，"),
+                tag("strong", signed(float(value))),
+            ]
+        )
+        for ((one, two), word), value in zip(readings.items(), shares.interactions, strict=True)
+    ]
+    order = np.argsort(-np.nan_to_num(np.abs(shares.interactions)), kind="stable")
+    title = say("Pairs of streams", "成对的模态")
+    caption = say(
+        f"Interaction index on {context.metric(metric)}. A metric that cannot rise above its best "
+        "value makes two streams that each suffice look redundant.",
+        f"对{context.metric(metric)}的交互指数。指标有上限时，两个各自足够的模态会显得冗余。",
+    )
+    return join(
+        [tag("h3", title), tag("p", caption, class_="faint"), bullets(lines[at] for at in order)]
+    )
+
+
+def _every(context: Context, shares: TargetShares) -> Html:
+    """All metrics, shared out."""
+    say = context.say
+    heads = [say("metric", "指标"), say("nothing", "全部不可见")]
+    heads += [shortened(name, 24) for name in context.contributions.streams]
+    heads += [say("everything", "全部可见")]
+    rows = [
+        [
+            f"{context.metric(name)} {'↑' if HIGHER_IS_BETTER[name] else '↓'}",
+            number(one.empty),
+            *(signed(float(value)) for value in one.values),
+            number(one.fused),
+        ]
+        for name, one in shares.metrics.items()
+    ]
+    caption = say(
+        "From nothing to everything, by what each stream adds.", "从全部不可见到全部可见。"
+    )
+    return details(
+        say("Every metric, shared out", "全部指标的分摊"), table(heads, rows, caption=caption)
+    )
+
+
+def _examples(context: Context, target: Target, shares: TargetShares) -> Html:
+    """A few rows: the surest, the most divided, the least sure."""
+    say = context.say
+    chosen = _chosen(context, target, shares)
+    if not chosen:
+        return Html("")
+    title = say("Rows as examples", "示例行")
+    lead = say("Orange speaks for the answer, blue against it.", "橙色支持该答案，蓝色反对。")
+    shown = cards(_card(context, target, shares, why, row) for why, row in chosen)
+    return join([tag("h3", title), tag("p", lead, class_="faint"), shown])
+
+
+def _chosen(context: Context, target: Target, shares: TargetShares) -> list[tuple[str, int]]:
+    """Why each example was chosen, and its place."""
+    say = context.say
+    against = np.minimum(shares.values, 0).sum(axis=1)
+    places = {
+        int(np.argmax(shares.fused - shares.empty)): say("most is added", "贡献最大"),
+        int(np.argmin(against)): say("most divided", "分歧最大"),
+    }
+    if target.kind != "regression":
+        places.setdefault(int(np.argmin(shares.fused)), say("least sure", "最不确定"))
+    return [(why, place) for place, why in places.items()]
+
+
+def _card(context: Context, target: Target, shares: TargetShares, why: str, place: int) -> Html:
+    say = context.say
+    answer = told_answer(target, shares.answers[place])
+    heading = tag(
+        "h4", f"{context.named_row(place)}: ", named(answer), " ", tag("span", why, class_="chip")
+    )
+    truth = context.true_answer(target, place)
+    known = (
+        tag("p", say("true answer: ", "真实答案："), named(told_answer(target, truth)))
+        if truth is not None
+        else None
+    )
+    from_to = say(
+        f"score from {number(float(shares.empty[place]))} to {number(float(shares.fused[place]))}",
+        f"得分从 {number(float(shares.empty[place]))} 到 {number(float(shares.fused[place]))}",
+    )
+    added = share_levels(context, shares, place)
+    return join([heading, known, tag("p", from_to, class_="faint"), added, cells(context, place)])
+
+
+def share_levels(context: Context, shares: TargetShares, place: int) -> Html:
+    """What each stream of a row adds, as bars."""
+    found = context.contributions
+    return levels(
+        [
+            (
+                named(shortened(name, 24)),
+                float(value) if there else None,
+                signed(float(value)) if there else context.say("missing", "缺失"),
+            )
+            for name, value, there in zip(
+                found.streams, shares.values[place], found.present[place], strict=True
+            )
+        ]
+    )
+
+
+def cells(context: Context, place: int, most: int = 8) -> Html:
+    """A row's cells as a reader sees them, input columns first."""
+    inputs = list(context.model.features.modalities)[:most]
+    return tag(
+        "dl",
+        *(
+            join([tag("dt", named(name)), tag("dd", context.album.cell(name, place))])
+            for name in inputs
+        ),
+        class_="facts cells",
+    )
+
+
+def told_answer(target: Target, answer: object) -> str:
+    """An answer as text."""
+    if target.kind == "multilabel" and isinstance(answer, list | tuple):
+        return target.join([str(one) for one in answer]) or "∅"
+    if isinstance(answer, float):
+        return f"{answer:.4g}"
+    return shortened(str(answer), 60)

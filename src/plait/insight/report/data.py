@@ -1,0 +1,227 @@
+"""What the table holds: every column, what could not be read, copies, leaks, drift."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from plait.data.modalities import registry
+from plait.data.modalities.datetime import EPOCH
+from plait.data.origin import Gone, recall
+from plait.data.table.quarantine import Entry
+from plait.display.markup import (
+    Html,
+    bullets,
+    counted,
+    details,
+    figure,
+    join,
+    named,
+    note,
+    percent,
+    shortened,
+    table,
+    tag,
+    tidy,
+)
+from plait.display.plots import Bar, Series, bars, lines
+from plait.display.section import Section
+from plait.insight.diagnose.columns import Column, Distribution
+from plait.insight.diagnose.fingerprints import LENGTH, SIZE, TIME
+from plait.insight.diagnose.table_check import COMPARED, Look, look
+from plait.insight.diagnose.vectors import vectors
+from plait.insight.report.context import Context
+from plait.insight.report.drift import drifted
+from plait.insight.report.leakage import LISTED, copies
+
+COLUMNS = 40
+"""Columns drawn at most; all are in the table."""
+
+
+def section(context: Context) -> Section | None:
+    """Columns, unreadable cells, copies and leaks."""
+    found = _look(context)
+    say = context.say
+    parts = [
+        _missing_table(context, found.gone),
+        _columns(context, found),
+        drifted(context, found),
+        copies(context, found),
+        _quarantine(context),
+        _drawn(context, found.columns),
+    ]
+    return Section("data", say("Data", "数据"), join(parts))
+
+
+def _look(context: Context) -> Look:
+    """The table beside the one the model learnt from."""
+    origin = recall(context.run, context.train)
+    model = context.model
+    with context.threads():
+        seen = vectors(model.model, context.prepared.columns, context.every)
+        most = min(COMPARED, 2 * context.limits.rows)
+        return look(model, context.table, seen, origin, most)
+
+
+def _missing_table(context: Context, gone: Gone | None) -> Html | None:
+    """That there is nothing to compare with, and why."""
+    if gone is None:
+        return None
+    say = context.say
+    told = say(
+        f"Nothing here is compared with the training rows: {gone.why}. Name it with --train "
+        "(train=... in Python) to see leaks and drift.",
+        f"此处没有与训练数据比较：{gone.why_zh}。用 --train（Python 中为 train=...）指明训练表"
+        "即可查看泄漏与漂移。",
+    )
+    return note(told)
+
+
+# Columns.
+
+
+def _columns(context: Context, found: Look) -> Html:
+    say = context.say
+    roles = {
+        "input": say("input", "输入"), "target": say("target", "目标"),
+        "group": say("group", "分组"), "ignored": say("ignored", "忽略"), "new": say("new", "新列"),
+    }  # fmt: skip
+    heads = [
+        say("column", "列"), say("examples", "示例"), say("read as", "用作"),
+        say("missing", "缺失"), say("missing in training", "训练时缺失"),
+        say("unreadable", "无法读取"), say("different", "不同值"),
+    ]  # fmt: skip
+    rows = [
+        [
+            named(one.name),
+            named(shortened("; ".join(one.examples[:2]), 90)),
+            roles[one.role] if one.modality is None else f"{roles[one.role]}, {one.modality}",
+            percent(one.missing),
+            percent(one.missing_before),
+            f"{one.unread:,}",
+            f"{one.distinct:,}",
+        ]
+        for one in found.columns
+    ]
+    lacking = [
+        name for name in context.model.features.modalities if name in context.prepared.absent
+    ]
+    told = say(
+        f"Columns of what was looked at: {counted(found.looked_at)}.",
+        f"所查看的 {found.looked_at:,} 行的各列。",
+    )
+    why = [join([named(one.name), ": ", one.reason]) for one in found.columns if one.reason]
+    head = say("Why each column is read so", "各列判定的理由（英文）")
+    reasons = details(head, bullets(why)) if why else None
+    absent = None
+    if lacking:
+        names = ", ".join(lacking)
+        absent = note(say(f"Not in this table: {names}.", f"此表缺少的列：{names}。"), bad=True)
+    return join([table(heads, rows, caption=told, left=2), absent, reasons])
+
+
+# What could not be read.
+
+
+def _quarantine(context: Context) -> Html:
+    say = context.say
+    here = context.prepared.quarantine.entries
+    kept = context.model.quarantine.entries
+    parts = [tag("h3", say("Unreadable cells", "无法读取的单元格"))]
+    if not here and not kept:
+        told = say("Every cell could be read.", "所有单元格均可读取。")
+        return join([*parts, tag("p", told)])
+    if here:
+        renamed = [Entry(int(context.rows[one.row]), one.column, one.reason) for one in here]
+        head = say(f"In this table: {len(here)}", f"本表：{len(here)} 个")
+        parts.append(_entries(context, head, renamed))
+    if kept:
+        head = say(f"Met while fitting: {len(kept)}", f"训练时遇到：{len(kept)} 个")
+        parts.append(_entries(context, head, kept))
+    return join(parts)
+
+
+def _entries(context: Context, head: str, entries: Sequence[Entry]) -> Html:
+    say = context.say
+    heads = [say("column", "列"), say("reason", "原因"), say("row", "行")]
+    rows = [
+        [named(one.column), named(shortened(one.reason)), f"{one.row}"] for one in entries[:LISTED]
+    ]
+    told = say("They count as missing. Rows count from 0.", "它们按缺失处理。行号从 0 开始。")
+    if len(entries) > LISTED:
+        told += say(f" The first {LISTED}.", f" 仅列前 {LISTED} 个。")
+    return details(head, table(heads, rows, caption=told, left=2), open_=len(entries) <= 5)
+
+
+# Distributions.
+
+
+def _drawn(context: Context, columns: Sequence[Column]) -> Html:
+    say, parts = context.say, []
+    for one in columns[:COLUMNS]:
+        shown = _examples(context, one)
+        plot = _plot(context, one) if one.distribution is not None else None
+        if shown or plot:
+            head = tag("h4", named(one.name))
+            parts.append(tag("div", head, figure(plot) if plot else None, shown))
+    if not parts:
+        return Html("")
+    head = tag("h3", say("Column by column", "逐列分布"))
+    return join([head, tag("div", *parts, class_="plots")])
+
+
+def _examples(context: Context, one: Column) -> Html | None:
+    """Pictures and sounds to look at and listen to; other cells are in the table above."""
+    kind = context.model.features.modalities.get(one.name)
+    if kind is None or not registry.get(kind).media or not one.example_rows:
+        return None
+    shown = [context.album.cell(one.name, row) for row in one.example_rows[:2]]
+    return tag("div", *shown, class_="pair")
+
+
+def _plot(context: Context, one: Column) -> str:
+    found = one.distribution
+    assert found is not None
+    here, there = context.say("this table", "本表"), context.say("training", "训练")
+    title = _what(context, found)
+    if found.labels:
+        return _category_bars(context, found, title, here, there)
+    middles = [
+        (low + high) / 2 for low, high in zip(found.edges[:-1], found.edges[1:], strict=True)
+    ]
+    if found.what == TIME:
+        title += _span(found)
+        middles = [(one - found.edges[0]) / 86400 for one in middles]
+    if found.what == SIZE:
+        middles = [one / 1000 for one in middles]
+    drawn = [Series(here, middles, found.here)]
+    if found.before is not None:
+        drawn.append(Series(there, middles, found.before))
+    share = context.say("share of cells", "占比")
+    return lines(drawn, title=title, x_label="", y_label=share, width=420, height=230)
+
+
+def _category_bars(context: Context, found: Distribution, title: str, here: str, there: str) -> str:
+    others, shown = context.say("all others", "其余"), []
+    for place, label in enumerate(found.labels):
+        name = others if label is None else shortened(tidy(label), 28)
+        shown.append(Bar(name, found.here[place]))
+        if found.before is not None:
+            shown.append(Bar("", found.before[place], group=1))
+    groups = [here] if found.before is None else [here, there]
+    return bars(shown, title=title, x_label="", groups=groups, width=420)
+
+
+def _what(context: Context, found: Distribution) -> str:
+    say = context.say
+    return {
+        None: say("Shares of categories", "各类别占比"),
+        LENGTH: say("Characters in a cell", "每格字符数"),
+        SIZE: say("Size of the files, kB", "文件大小（kB）"),
+        TIME: say("Days", "天数"),
+    }.get(found.what, say("Values", "数值"))
+
+
+def _span(found: Distribution) -> str:
+    """The first day that is drawn."""
+    start = EPOCH.timestamp() - EPOCH.timestamp() + found.edges[0]
+    return f" ({np.datetime64(round(start), 's').astype('datetime64[D]')} = 0)"

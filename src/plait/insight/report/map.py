@@ -1,0 +1,212 @@
+"""The rows on a plane: what the model takes for alike lies close together."""
+
+from itertools import pairwise
+
+import numpy as np
+from jaxtyping import Int64
+
+from plait.data.targets.target import Target
+from plait.display.markup import (
+    Html,
+    counted,
+    figure,
+    join,
+    named,
+    note,
+    number,
+    plots,
+    shortened,
+    tag,
+    tidy,
+)
+from plait.display.section import Section
+from plait.insight.diagnose.plane import TSNE, Plane, flatten
+from plait.insight.report.context import Context
+from plait.insight.report.scatter import OTHERS, Spot, cloud
+
+ROWS = 1000
+"""Rows on the map at most, evenly spaced."""
+
+SHADES = 5
+"""Groups that a number's answers are cut into."""
+
+FAR = 0.1
+"""The share of a number's answers that counts as far off."""
+
+
+def section(context: Context) -> Section | None:
+    """The fused vectors in two dimensions, coloured by answer and by right and wrong."""
+    if len(context) < 2:
+        return None
+    places = np.unique(np.linspace(0, len(context) - 1, ROWS).astype(np.int64))
+    with context.threads():
+        plane = flatten(context.vectors[places], seed=context.seed)
+    say = context.say
+    parts = [tag("p", _lead(context, plane, len(places)))]
+    if plane.kept != plane.kept:
+        told = say(
+            "All rows have the same fused vector: the model tells none of them from another.",
+            "所有行的融合向量都相同：模型无法区分任何两行。",
+        )
+        parts.append(note(told, bad=True))
+    else:
+        parts += [_target(context, target, plane, places) for target in context.model.targets]
+    return Section("map", say("Map of the rows", "数据分布图"), join(parts))
+
+
+def _lead(context: Context, plane: Plane, rows: int) -> str:
+    say = context.say
+    if plane.method == TSNE:
+        return say(
+            f"{counted(rows)}, laid out by t-SNE of their fused vectors: rows that the model takes for "
+            "alike are neighbours. Distances between groups far apart, and the size of groups, mean "
+            "nothing. Point at a mark to see its row.",
+            f"{rows:,} 行的融合向量经 t-SNE 降到二维：模型认为相似的行彼此相邻。"
+            "相距较远的组之间的距离以及组的大小没有意义。将指针移到标记上可查看该行。",
+        )
+    return say(
+        f"{counted(rows)} on the first two principal components of their fused vectors, which hold "
+        f"{number(100 * plane.kept, 0)} % of what varies. Point at a mark to see its row.",
+        f"{rows:,} 行的融合向量在前两个主成分上的位置，这两个主成分占全部方差的 "
+        f"{number(100 * plane.kept, 0)} %。将指针移到标记上可查看该行。",
+    )
+
+
+def _target(
+    context: Context, target: Target, plane: Plane, places: Int64[np.ndarray, " shown"]
+) -> Html:
+    """One target: the map by answer, and where answers are known, by right and wrong."""
+    say, known = context.say, target in context.judged
+    groups, names = _groups(context, target, places)
+    wrong = _wrong(context, target)[places] if known else np.zeros(len(places))
+    hints = _hints(context, target, places)
+    ring = say("wrong", "答错") if target.kind != "regression" else say("far off", "偏差大")
+    by_class = cloud(
+        [
+            Spot(float(x), float(y), int(group), hint, bool(bad == 1))
+            for (x, y), group, hint, bad in zip(plane.places, groups, hints, wrong, strict=True)
+        ],
+        names,
+        title=say("By true answer", "按真实答案") if known else say("By answer", "按模型答案"),
+        ring=ring if known and (wrong == 1).any() else "",
+    )
+    shown = [figure(by_class)]
+    if known:
+        shown.append(figure(_by_right(context, target, plane, wrong, hints)))
+    head = tag("h3", named(target.name)) if len(context.model.targets) > 1 else Html("")
+    return join([head, plots(*shown)])
+
+
+def _by_right(
+    context: Context, target: Target, plane: Plane, wrong: np.ndarray, hints: list[str]
+) -> str:
+    say = context.say
+    numbers = target.kind == "regression"
+    names = [
+        say("near", "接近") if numbers else say("right", "答对"),
+        say(f"the {FAR:.0%} furthest off", f"偏差最大的 {FAR:.0%}")
+        if numbers
+        else say("wrong", "答错"),
+    ]
+    # Rows without a known answer are the grey group.
+    groups = np.where(np.isnan(wrong), OTHERS, wrong)
+    names += [""] * (OTHERS - 2) + [say("not known", "未知")]
+    spots = [
+        Spot(float(x), float(y), int(group), hint)
+        for (x, y), group, hint in zip(plane.places, groups, hints, strict=True)
+    ]
+    title = say("By right and wrong", "按对错") if not numbers else say("By error", "按误差")
+    return cloud(spots, names, title=title)
+
+
+def _wrong(context: Context, target: Target) -> np.ndarray:
+    """1 for a wrong answer, 0 for a right one, NaN where the truth is not known."""
+    values, known = context.truths[target.name]
+    scores = context.scores[target.name]
+    if target.kind == "regression":
+        error = np.abs(values - scores[:, 0])
+        bad = error >= np.quantile(error[known], 1 - FAR)
+        bad &= error > 0
+    elif target.kind == "multilabel":
+        bad = ((values > 0.5) != (scores >= 0.5)).any(axis=1)
+    else:
+        bad = scores.argmax(axis=1) != values
+    return np.where(known, bad.astype(float), np.nan)
+
+
+def _groups(
+    context: Context, target: Target, places: Int64[np.ndarray, " shown"]
+) -> tuple[Int64[np.ndarray, " shown"], list[str]]:
+    """The group of each row and the groups' names: true answers where there are some, else answers."""
+    say, known = context.say, target in context.judged
+    others = say("others", "其他")
+    if target.kind == "regression":
+        values = context.answers.values[target.name]
+        there = np.ones(len(values), bool)
+        if known:
+            encoded, there = context.truths[target.name]
+            values = target.original(encoded)
+        edges = np.unique(np.quantile(values[there], np.linspace(0, 1, SHADES + 1)))
+        cut = np.searchsorted(edges[1:-1], values, side="left")
+        ends = edges if len(edges) > 1 else np.repeat(edges, 2)
+        names = [f"{low:.3g} – {high:.3g}" for low, high in pairwise(ends)]
+        groups = np.where(there, cut, OTHERS)
+        names += [""] * (OTHERS - len(names)) + [say("not known", "未知")]
+        return groups[places], names
+    told = [_answer(context, target, place, known) for place in places.tolist()]
+    counts: dict[str, int] = {}
+    for one in told:
+        counts[one] = counts.get(one, 0) + 1
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    kept = order[:OTHERS]
+    if target.classes and target.kind != "multilabel":
+        rank = {name: place for place, name in enumerate(target.classes)}
+        kept = sorted(kept, key=lambda name: rank.get(name, len(rank)))
+    index = {name: group for group, name in enumerate(kept)}
+    names = kept + [""] * (OTHERS - len(kept)) + [others]
+    return np.array([index.get(one, OTHERS) for one in told]), names
+
+
+def _answer(context: Context, target: Target, place: int, true: bool) -> str:
+    """A row's true answer, or the model's, in words."""
+    say = context.say
+    if true:
+        values, known = context.truths[target.name]
+        if not known[place]:
+            return say("not known", "未知")
+        if target.kind == "multilabel":
+            return target.join(target.label_sets(values[place : place + 1] > 0.5)[0]) or say(
+                "no label", "无标签"
+            )
+        if target.kind == "regression":
+            return f"{target.original(values[place : place + 1])[0]:.4g}"
+        return target.classes[int(values[place])]
+    value = context.answers.values[target.name][place]
+    if target.kind == "multilabel":
+        return target.join(value) or say("no label", "无标签")
+    return f"{value:.4g}" if target.kind == "regression" else str(value)
+
+
+def _hints(context: Context, target: Target, places: Int64[np.ndarray, " shown"]) -> list[str]:
+    """What is told of each row: its number, truth, answer, and its cells in short."""
+    say, scores = context.say, context.scores[target.name]
+    names = [name for name in context.model.features.modalities if name in context.table.columns]
+    cells = {name: context.table.cells(name, places) for name in names}
+    found = []
+    for at, place in enumerate(places.tolist()):
+        told = [context.named_row(place)]
+        if target in context.judged:
+            told.append(
+                say("true ", "真实 ") + shortened(_answer(context, target, place, True), 40)
+            )
+        answer = shortened(_answer(context, target, place, False), 40)
+        if target.kind in ("binary", "multiclass"):
+            answer += f" ({scores[place].max():.0%})"
+        told.append(say("answer ", "模型 ") + answer)
+        for name in names:
+            cell = cells[name][at]
+            if isinstance(cell, str | int | float):
+                short = shortened(" ".join(str(cell).split()), 48)
+                told.append(f"{shortened(name, 20)}: {short}")
+        found.append(tidy(" · ".join(told)))
+    return found

@@ -1,0 +1,187 @@
+"""Prediction sets that keep their promise, and what answering less would spare."""
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from plait.answers.abstain import RiskCoverage, confidence_of, risk_coverage
+from plait.data.targets.target import Target
+from plait.display.markup import (
+    Child,
+    Html,
+    counted,
+    figure,
+    join,
+    note,
+    number,
+    percent,
+    plots,
+    table,
+    tag,
+)
+from plait.display.plots import Series, lines
+from plait.errors import ConfigError
+from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
+from plait.insight.report.context import Context
+from plait.model.infer import natural
+
+COVERAGES = (0.8, 0.9, 0.95)
+WIDTH = 400
+CLOSE = 0.02
+"""A measured coverage this far below the promise is marked, where chance does not explain it."""
+
+THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
+
+
+def promises(
+    context: Context,
+    target: Target,
+    truth: Shaped[np.ndarray, "rows ..."],
+    scores: Float[np.ndarray, "rows outputs"],
+) -> Html:
+    """Conformal sets or intervals: the promise, and the coverage that was measured on these rows."""
+    say = context.say
+    kept = context.model.held.conformal.get(target.name, {})
+    title = tag("h3", say("Sets that hold the truth", "包含真值的预测集"))
+    if not METHODS[target.kind] or not kept:
+        return Html("")
+    rows, short = [], False
+    for method in [name for name in METHODS[target.kind] if name in kept]:
+        for coverage in COVERAGES:
+            line, below = _measured(context, target, method, coverage, truth, scores)
+            rows.append(line)
+            short = short or below
+    heads = [
+        say("method", "方法"),
+        say("promised", "承诺"),
+        say("measured (95 %)", "实测（95 %）"),
+        say("mean width", "平均宽度")
+        if target.kind == "regression"
+        else say("classes in a set", "集合平均大小"),
+    ]
+    held = len(next(iter(kept.values())))
+    lead = say(
+        "predict_set gives each row "
+        f"{'an interval' if target.kind == 'regression' else 'a set of classes'} that holds the truth "
+        f"as often as asked, from {held:,} validation rows (split conformal prediction). It is a "
+        "promise over rows of the same source, not for one row or class, and none for rows of another "
+        "source.",
+        f"predict_set 为每行给出一个{'区间' if target.kind == 'regression' else '类别集合'}，"
+        f"以所要求的频率包含真值，依据 {held:,} 行验证数据（分裂保形预测）。"
+        "这是对同源数据整体的承诺，不针对单行或单个类别，也不适用于其他来源的数据。",
+    )
+    warning = None
+    if short:
+        warning = note(
+            say(
+                "Measured coverage is below the promise by more than chance: these rows are probably "
+                "of another source than the validation rows (new people, devices, places).",
+                "实测覆盖率显著低于承诺：这些行很可能与验证数据来源不同（新的人、设备或地点）。",
+            ),
+            bad=True,
+        )
+    caption = say(
+        f"Coverage promised and measured on {counted(len(truth))}.",
+        f"承诺与实测的覆盖率，{len(truth):,} 行。",
+    )
+    return join([title, tag("p", lead), warning, table(heads, rows, caption=caption)])
+
+
+def _measured(
+    context: Context,
+    target: Target,
+    method: str,
+    coverage: float,
+    truth: Shaped[np.ndarray, "rows ..."],
+    scores: Float[np.ndarray, "rows outputs"],
+) -> tuple[list[Child], bool]:
+    """A line of the table, and whether the coverage is too low."""
+    kept = context.model.held.conformal[target.name][method]
+    try:
+        limit = threshold(kept, coverage, target.name)
+    except ConfigError:  # too few validation rows for so much
+        told = context.say("too few validation rows", "验证行过少")
+        return [method, percent(coverage, 0), told, "–"], False
+    if method == ABSOLUTE:
+        inside = np.abs(natural(target, truth) - natural(target, scores)) <= limit
+        size = 2 * limit
+    else:
+        sets = members(method, scores, limit, seed=context.seed)
+        inside, size = covered(sets, truth), float(sets.sum(axis=1).mean())
+    share, (low, high) = float(inside.mean()), wilson(int(inside.sum()), len(inside))
+    below = share < coverage - CLOSE and high < coverage
+    shown = f"{percent(share)} ({percent(low)} – {percent(high)})"
+    measured = tag("strong", shown, class_="bad") if below else shown
+    return [method, percent(coverage, 0), measured, number(size, 2)], below
+
+
+def risks(
+    context: Context,
+    target: Target,
+    truth: Shaped[np.ndarray, "rows ..."],
+    scores: Float[np.ndarray, "rows outputs"],
+) -> Html:
+    """What abstaining spares: the risk-coverage curve, and a few thresholds."""
+    if target.kind == "regression":
+        return Html("")
+    say = context.say
+    right = right_answers(target, truth, scores)
+    confidence = confidence_of(target, scores)
+    found = risk_coverage(right, confidence)
+    lead = say(
+        "Answering only where the model is sure leaves fewer errors; the rest is withheld by ",
+        "只在有把握时回答可以减少错误；其余不答：",
+    )
+    area = say(
+        f"Area under the curve {number(found.area)}; {number(found.best_area)} if every right answer "
+        "were surer than every wrong one.",
+        f"曲线下面积 {number(found.area)}；"
+        f"若每个正确答案都比错误答案更有把握则为 {number(found.best_area)}。",
+    )
+    drawn = lines(
+        [_thinned(found, say("errors", "错误率"))],
+        title=say("Errors against answers given", "错误率与回答率"),
+        x_label=say("share of rows answered, the surest first", "回答的行占比（最有把握者优先）"),
+        y_label=say("share of answers that are wrong", "错误比例"),
+        width=WIDTH,
+        height=280,
+    )
+    return join(
+        [
+            tag("h3", say("Answering less, erring less", "少答少错")),
+            tag("p", lead, tag("code", "plait predict --abstain-below")),
+            plots(figure(drawn, area), tag("div", _thresholds(context, right, confidence))),
+        ]
+    )
+
+
+def _thinned(found: RiskCoverage, name: str, most: int = 60) -> Series:
+    """The curve with few enough points to draw; the first hundredth, one or two rows, is left out."""
+    coverage, risk = np.array(found.coverage), np.array(found.risk)
+    kept = np.flatnonzero((coverage >= 0.01) | (np.arange(len(coverage)) == len(coverage) - 1))
+    some = kept[np.unique(np.linspace(0, len(kept) - 1, most).astype(np.int64))]
+    return Series(name, coverage[some].tolist(), risk[some].tolist())
+
+
+def _thresholds(
+    context: Context, right: Bool[np.ndarray, " rows"], confidence: Float[np.ndarray, " rows"]
+) -> Html:
+    say, rows = context.say, []
+    for least in (0.0, *THRESHOLDS):
+        answered = confidence >= least
+        wrong = float((~right[answered]).mean()) if answered.any() else None
+        name = say("all answered", "全部回答") if not least else f"{least:g}"
+        rows.append([name, percent(float(answered.mean())), percent(wrong)])
+    heads = [say("abstain below", "低于则不答"), say("answered", "回答"), say("wrong", "错误")]
+    caption = say("What a threshold on confidence does here.", "置信度阈值在本表上的效果。")
+    return table(heads, rows, caption=caption)
+
+
+def right_answers(
+    target: Target,
+    truth: Shaped[np.ndarray, "rows ..."],
+    scores: Float[np.ndarray, "rows outputs"],
+) -> Bool[np.ndarray, " rows"]:
+    """Whether each row's answer is right; of labels, all of them. Not for numbers."""
+    if target.kind == "multilabel":
+        return ((scores >= 0.5) == (truth > 0.5)).all(axis=1)
+    return scores.argmax(axis=1) == truth

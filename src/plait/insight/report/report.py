@@ -1,0 +1,316 @@
+"""`Predictor.report`: the page, section by section, to a file."""
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from jaxtyping import Int64
+
+from plait.data.features import PreparedTable
+from plait.data.table.quarantine import Entry, Quarantine
+from plait.data.table.source import Table, open_table
+from plait.display.markup import Html, counted, join, named
+from plait.display.page import document
+from plait.display.section import LANGUAGES, Language, Section
+from plait.errors import ConfigError, TableError, unknown
+from plait.insight.explain.explanation import only
+from plait.insight.report import (
+    contributions,
+    data,
+    map,
+    mistakes,
+    robustness,
+    summary,
+    training,
+    trust,
+    within,
+)
+from plait.insight.report.context import BRIEF, Context, Fitted, Limits, some_rows
+from plait.insight.report.row import row_sections
+from plait.progress import Reporter, Silent
+
+FILE = "report.html"
+"""What the report of a fit is called, in the run's folder."""
+
+SEEDS = 2**32
+"""Seeds are below it."""
+
+Make = Callable[[Context], Section | None]
+
+SECTIONS: tuple[Make, ...] = (
+    summary.section,
+    contributions.section,
+    within.section,
+    robustness.section,
+    trust.section,
+    mistakes.section,
+    data.section,
+    map.section,
+    training.section,
+)
+"""The parts of a report, in order."""
+
+
+def report(
+    self: Fitted,
+    source: Any,
+    path: Path | str,
+    *,
+    root: Path | str | None = None,
+    row: int | None = None,
+    language: str = "en",
+    train: Any = None,
+    run: Path | str | None = None,
+    limits: Limits | None = None,
+    seed: int = 0,
+    reporter: Reporter | None = None,
+) -> Path:
+    """Write what a model does on a table, what it rests on and how far to trust it, as one HTML file.
+
+    The file needs nothing beside it, holds no script and asks for nothing from elsewhere. Parts that
+    need true answers are left out where the table has none.
+
+    Args:
+        source: anything `plait.fit` takes; the targets may be absent.
+        path: the file to write, whose name ends in .html; one that is there is replaced.
+        root: the folder media paths are relative to, in ``train`` too; default: each table's own.
+        row: the only row to tell about, counted from 0: its answer and what that rests on.
+        language: ``en`` or ``zh``.
+        train: the table the model was fitted to, to compare with; None: where the run says it was.
+        run: the folder of the run, for what training wrote down; None: what the model keeps.
+        limits: how many rows are looked at.
+        seed: of everything drawn.
+
+    Returns:
+        The file.
+
+    Raises:
+        ConfigError: there is no such language or seed, or the file cannot be written, or is one that is
+            read.
+        TableError: a table has none of the model's columns, or no rows, or no such row.
+
+    Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
+    """
+    tongue, place = check_language(language), check_path(path, source, train)
+    _check_seed(seed)
+    table, limits = _opened(self, source, root), limits or Limits()
+    learnt = None if train is None else _opened(self, train, root, "train: ")
+    rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
+    if row is not None:
+        looked, rows = only(table, row), np.array([row])
+    else:
+        looked = table if len(rows) == table.rows else table.take(rows)
+    context = Context(
+        *(self, looked, rows, table.rows),
+        language=tongue,
+        limits=limits,
+        seed=seed,
+        run=None if run is None else Path(run),
+        train=learnt,
+        about=table.name,
+        reporter=reporter or Silent(),
+    )
+    return write(context, place, whole=row is None)
+
+
+def report_held_out(
+    model: Fitted,
+    table: Table,
+    rows: Int64[np.ndarray, " rows"],
+    prepared: PreparedTable,
+    folder: Path,
+    reporter: Reporter,
+) -> Path | None:
+    """The report at the end of a fit, on its validation rows, to ``report.html`` in the run's folder.
+
+    It looks at few rows (`plait.insight.report.context.BRIEF`). A file that cannot be written is noted: the
+    model is saved by then.
+
+    Args:
+        table, prepared: of the whole fit.
+        rows: the validation rows.
+    """
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, BRIEF.rows).astype(np.int64))]
+    places = {int(row): place for place, row in enumerate(some)}
+    quarantine = Quarantine(
+        Entry(places[entry.row], entry.column, entry.reason)
+        for entry in prepared.quarantine.entries
+        if entry.row in places
+    )
+    context = Context(
+        model,
+        table.take(some),
+        some,
+        len(rows),
+        language="zh" if model.config.report == "zh" else "en",
+        limits=BRIEF,
+        seed=model.config.seed,
+        run=folder,
+        train=table,
+        held=True,
+        reporter=reporter,
+        given=PreparedTable(some_rows(prepared.columns, some), quarantine, prepared.absent),
+    )
+    context.about = context.say(
+        f"{table.name}, held out for validation with seed {model.config.seed}",
+        f"{table.name}，以种子 {model.config.seed} 留出的验证集",
+    )
+    try:
+        return write(context, folder / FILE)
+    except ConfigError as error:
+        reporter.note(str(error))
+        return None
+
+
+def write(context: Context, place: Path, *, whole: bool = True) -> Path:
+    """Make the page and write it, so that a kill leaves no half of it.
+
+    Args:
+        whole: about all rows; else about the only one.
+    """
+    for line in summary.strangers(context, "en") if whole else ():
+        context.reporter.note(line)
+    text = page_of(context) if whole else row_page(context)
+    draft = place.with_name(f".{place.name}-{uuid4().hex}")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(place)
+    except OSError as error:
+        raise ConfigError(
+            [f"the report could not be written to {place}: {error.strerror or error}."]
+        ) from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return place
+
+
+def page_of(context: Context) -> str:
+    """The page as text."""
+    made = _sections(context)
+    names = ", ".join(target.name for target in context.model.targets)
+    title = context.say(f"Report on {names}", f"{names} 的报告")
+    lead = context.say(f"{counted(len(context))} of ", f"{len(context):,} 行，来自 ")
+    return document(
+        title,
+        join([lead, named(context.about)]),
+        made,
+        language=context.language,
+        footer=_footer(context),
+    )
+
+
+def row_page(context: Context) -> str:
+    """The page about one row as text."""
+    row = context.rows[0]
+    return document(
+        context.say(f"Row {row}, explained", f"第 {row} 行的解释"),
+        join([context.say("of ", "来自 "), named(context.about)]),
+        row_sections(context),
+        language=context.language,
+        footer=_footer(context),
+    )
+
+
+def _sections(context: Context) -> list[Section]:
+    found = []
+    with context.reporter.stage("report", len(SECTIONS), "parts") as stage:
+        for make in SECTIONS:
+            section = make(context)
+            if section is not None:
+                found.append(section)
+            stage.advance(1)
+    return found
+
+
+def _footer(context: Context) -> Html:
+    made = context.say(
+        f"Made by plait {version('plait')}, seed {context.seed}. This page is one file: no script, "
+        "nothing loaded from elsewhere.",
+        f"由 plait {version('plait')} 生成，随机种子 {context.seed}。"
+        "本页为单个文件：无脚本，不从别处加载任何内容。",
+    )
+    if not context.album.left_out:
+        return join([made])
+    return join(
+        [
+            made,
+            " ",
+            context.say(
+                f"{context.album.left_out} pictures or sounds were left out to keep it small.",
+                f"为控制大小，省略了 {context.album.left_out} 个图片或声音。",
+            ),
+        ]
+    )
+
+
+def check_language(language: str) -> Language:
+    """The language, refused where reports are not in it.
+
+    Raises:
+        ConfigError: naming those they are in.
+    """
+    for one in LANGUAGES:
+        if language == one:
+            return one
+    raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
+
+
+def check_path(path: Path | str, *sources: Any, name: str = "output") -> Path:
+    """The file to write, refused before any work where it cannot be one.
+
+    Args:
+        sources: what is read for it; tables in memory cannot be replaced.
+        name: of the option, for messages.
+
+    Raises:
+        ConfigError: it is a folder, its folder is not there, it is a file that is read for it, or its
+            name does not end in .html, as no file of a bundle does.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise ConfigError(
+            [f"{name}: '{place}' is a folder; name a file, such as {place / 'report.html'}."]
+        )
+    if not place.parent.is_dir():
+        raise ConfigError([f"{name}: there is no folder '{place.parent}' to write to."])
+    for source in sources:
+        given = isinstance(source, str | Path) and place.exists() and Path(source).exists()
+        if given and place.samefile(source):
+            raise ConfigError(
+                [
+                    f"{name}: '{place}' is the table that is being read; writing there would "
+                    "replace it. Name another file."
+                ]
+            )
+    if place.suffix.lower() != ".html":
+        raise ConfigError(
+            [
+                f"{name}: a report is a page, and '{place}' does not end in .html; name it "
+                f"{place.with_suffix('.html').name}."
+            ]
+        )
+    return place
+
+
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < SEEDS:
+        raise ConfigError([f"seed={seed}: input should be from 0 to {SEEDS - 1}."])
+
+
+def _opened(model: Fitted, source: Any, root: Path | str | None, which: str = "") -> Table:
+    """A table that has some of the model's columns."""
+    table = open_table(source, root=root)
+    _check_columns(model, table, which)
+    return table
+
+
+def _check_columns(model: Fitted, table: Table, which: str = "") -> None:
+    known: Sequence[str] = list(model.features.modalities)
+    if not set(known) & set(table.columns):
+        raise TableError(
+            f"{which}{table.name} has none of the model's input columns ({', '.join(known)}); it has "
+            f"{', '.join(table.columns)}. Rename its columns, or pass the right table."
+        )

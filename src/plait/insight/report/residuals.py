@@ -1,0 +1,78 @@
+"""What a number's answers miss by, and the rows that are furthest off."""
+
+import numpy as np
+from jaxtyping import Int64
+
+from plait.data.targets.target import Target
+from plait.display.markup import Html, cards, figure, join, plots, signed, tag
+from plait.insight.diagnose.mistakes import residuals
+from plait.insight.report.context import Context
+from plait.insight.report.contributions import cells
+from plait.insight.report.scatter import Spot, cloud
+from plait.model.infer import natural
+
+SHOWN = 6
+"""Rows whose cells are shown."""
+
+DOTS = 2000
+"""Points in a plot at most."""
+
+
+def numbers(context: Context, target: Target) -> Html:
+    """Residual plots and worst rows of a number."""
+    say, rows = context.say, np.flatnonzero(context.truths[target.name][1])
+    truth = natural(target, context.truths[target.name][0][rows])
+    found = residuals(truth, natural(target, context.scores[target.name][rows]))
+    some = np.unique(np.linspace(0, len(rows) - 1, DOTS).astype(np.int64))
+    worst = set(found.worst.tolist())
+
+    def spots(ys: np.ndarray) -> list[Spot]:
+        return [
+            Spot(
+                float(truth[at]),
+                float(ys[at]),
+                0,
+                f"{context.named_row(int(rows[at]))}: {truth[at]:.4g} → {found.answer[at]:.4g}",
+                at in worst,
+            )
+            for at in some.tolist()
+        ]
+
+    true = say("true", "真实值")
+    ring = say(f"the {len(worst)} worst", f"误差最大的 {len(worst)} 行")
+    answers = cloud(
+        spots(found.answer), [say("rows", "行")], title=say("Answers and truth", "答案与真实值"),
+        x_label=true, y_label=say("answer", "答案"), ring=ring, diagonal=True, height=400,
+    )  # fmt: skip
+    errors = cloud(
+        spots(found.error), [say("rows", "行")], title=say("Residuals", "残差"),
+        x_label=true, y_label=say("answer − true", "答案 − 真实值"), ring=ring, level=True, height=400,
+    )  # fmt: skip
+    return join(
+        [
+            plots(figure(answers), figure(errors)),
+            _worst(context, rows[found.worst], found.worst, truth, found.answer),
+        ]
+    )
+
+
+def _worst(
+    context: Context,
+    places: Int64[np.ndarray, " worst"],
+    order: Int64[np.ndarray, " worst"],
+    truth: np.ndarray,
+    answer: np.ndarray,
+) -> Html:
+    """The rows that are furthest off."""
+    say = context.say
+    shown = []
+    for place, at in zip(places[:SHOWN].tolist(), order[:SHOWN].tolist(), strict=True):
+        told = f"{answer[at]:.4g}" + say(", truly ", "，实为 ") + f"{truth[at]:.4g} "
+        gap = f"({signed(float(answer[at] - truth[at]))})"
+        shown.append(card(context, place, join([told, gap])))
+    return join([tag("h4", say("Furthest off", "偏差最大的行")), cards(shown)])
+
+
+def card(context: Context, place: int, told: Html) -> Html:
+    """One row: what is said of it, and its cells."""
+    return join([tag("h4", context.named_row(place)), tag("p", told), cells(context, place)])

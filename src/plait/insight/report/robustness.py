@@ -1,0 +1,216 @@
+"""What is left when streams are absent, and as columns get worse."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from plait.answers.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
+from plait.data.targets.target import Target
+from plait.display.markup import (
+    Child,
+    Html,
+    counted,
+    details,
+    figure,
+    join,
+    named,
+    note,
+    number,
+    plots,
+    shortened,
+    signed,
+    table,
+    tag,
+)
+from plait.display.plots import Series, lines
+from plait.display.section import Section
+from plait.insight.explain.curves import Curve, degraded_curves
+from plait.insight.explain.robustness import every_subset
+from plait.insight.report.context import Context, some_rows
+
+WIDTH = 400
+MOST = 16
+"""Subsets of streams that the table shows outright; a longer one is folded."""
+
+HOW = {
+    "noise": ("noise", "噪声"),
+    "blur": ("blur", "模糊"),
+    "crop": ("cropping", "裁剪"),
+    "cut": ("cutting short", "截短"),
+    "drop": ("words or tokens dropped", "丢词"),
+    "swap": ("swapped between rows", "行间互换"),
+    "missing": ("missing", "缺失"),
+}
+"""Degradations in words."""
+
+
+def section(context: Context) -> Section | None:
+    """The table of subsets, and the curves; nothing without true answers."""
+    if not context.judged:
+        return None
+    say = context.say
+    places = degraded_rows(context)
+    with context.threads():
+        present = every_subset(
+            *(context.model.model, context.prepared.columns, context.judged, context.truths)
+        )
+        curves = _curves(context, places)
+    parts: list[Child] = []
+    for target in context.judged:
+        if len(context.judged) > 1:
+            parts.append(tag("h3", named(target.name)))
+        if len(context.model.model.streams) > 1:
+            parts.append(_subsets(context, target, present[target.name]))
+        parts.append(_degraded(context, target, curves, places))
+    return Section("robustness", say("Missing and broken inputs", "缺失与损坏的输入"), join(parts))
+
+
+def degraded_rows(context: Context) -> np.ndarray:
+    """The places of the rows that are degraded: evenly spaced among those with an answer."""
+    known = np.any([context.truths[one.name][1] for one in context.judged], axis=0)
+    places = np.flatnonzero(known)
+    most = min(context.limits.degraded, len(places))
+    return places[np.unique(np.linspace(0, len(places) - 1, most).astype(np.int64))]
+
+
+def _curves(context: Context, places: np.ndarray) -> list[Curve]:
+    truths = {
+        name: (values[places], known[places]) for name, (values, known) in context.truths.items()
+    }
+    judged = [one for one in context.judged if truths[one.name][1].any()]
+    return list(
+        degraded_curves(
+            context.model.model,
+            some_rows(context.prepared.columns, places),
+            context.model.features.modalities,
+            judged,
+            truths,
+            levels=context.limits.levels,
+            chosen=[name for name in context.prepared.columns if not _gone(context, name, places)],
+            seed=context.seed,
+            reporter=context.reporter,
+        )
+    )
+
+
+def _gone(context: Context, column: str, places: np.ndarray) -> bool:
+    """Whether a column is missing in every row that is degraded: it cannot get worse."""
+    return not bool(context.prepared.columns[column].rows_present[places].any())
+
+
+def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], Metrics]) -> Html:
+    """The metrics for every subset of streams, the largest first."""
+    say = context.say
+    keys = [key for key in next(iter(found.values())) if key != "micro_f1" or _many(target)]
+    order = sorted(
+        found, key=lambda names: (-len(names), -_worth(found[names], PRIMARY[target.kind]))
+    )
+    heads = [
+        say("streams that are there", "存在的模态"),
+        *(f"{context.metric(key)} {'↑' if HIGHER_IS_BETTER[key] else '↓'}" for key in keys),
+    ]
+    rows = [
+        [
+            join(map(named, names), ", ") if names else say("none", "无"),
+            *(number(found[names][key]) for key in keys),
+        ]
+        for names in order
+    ]
+    caption = say(
+        f"Metrics on {counted(len(context))} for {len(found)} sets of streams, the others hidden.",
+        f"{len(found)} 种模态组合下的指标（隐藏其余模态），{len(context):,} 行。",
+    )
+    told = table(heads, rows, caption=caption, strong=[0])
+    title = tag("h3", say("Streams that are missing", "缺少某些模态"))
+    if len(found) > MOST:
+        told = details(say(f"All {len(found)} sets", f"全部 {len(found)} 种组合"), told)
+    return join([title, told])
+
+
+def _many(target: Target) -> bool:
+    return target.kind == "multilabel"
+
+
+def _worth(metrics: Metrics, primary: str) -> float:
+    value = metrics[primary]
+    return value if np.isfinite(value) else -np.inf
+
+
+def _degraded(
+    context: Context, target: Target, curves: Sequence[Curve], places: np.ndarray
+) -> Html:
+    """A plot a column, and the two figures of robustness."""
+    say = context.say
+    own = [one for one in curves if one.target == target.name]
+    rows, names = len(places), context.prepared.columns
+    gone = [named(name) for name in names if _gone(context, name, places)]
+    title = tag("h3", say("Columns that get worse", "逐渐变差的列"))
+    lacking = None
+    if gone:
+        told = say(
+            "Missing in every row, so that nothing can be said of how they get worse: ",
+            "每一行都缺失，无法判断其变差的影响：",
+        )
+        lacking = note(join([told, join(gone, ", ")]))
+    if not own:
+        return Html("") if lacking is None else join([title, lacking])
+    lead = say(
+        f"Each column is made worse by degrees, from untouched (0 %) to gone (100 %), the others as "
+        f"they are, on {counted(rows)}.",
+        f"逐列按程度劣化，从完好（0 %）到全失（100 %），其他列保持不变，共 {rows:,} 行。",
+    )
+    shown, reach = [], [value for one in own for value in one.values if np.isfinite(value)]
+    for name in dict.fromkeys(one.column for one in own):
+        series = [
+            Series(say(*HOW[one.how]), one.levels, one.values) for one in own if one.column == name
+        ]
+        shown.append(
+            figure(
+                lines(
+                    series,
+                    title=shortened(name, 40),
+                    x_label=say("how much worse", "劣化程度"),
+                    y_label=context.metric(own[0].metric),
+                    percent_x=True,
+                    reach=reach,
+                    width=WIDTH,
+                    height=260,
+                )
+            )
+        )
+    return join([title, tag("p", lead), lacking, plots(*shown), _figures(context, own)])
+
+
+def _figures(context: Context, curves: Sequence[Curve]) -> Html:
+    say = context.say
+    rows = [
+        [
+            named(one.column),
+            say(*HOW[one.how]),
+            number(one.values[0]),
+            number(one.values[-1]),
+            number(one.relative),
+            signed(one.effective),
+        ]
+        for one in curves
+    ]
+    heads = [
+        say("column", "列"),
+        say("made worse by", "劣化方式"),
+        say("untouched", "完好"),
+        say("at worst", "最差"),
+        say("relative robustness", "相对鲁棒性"),
+        say("effective robustness", "有效鲁棒性"),
+    ]
+    caption = say(
+        "Relative robustness is the mean of the metric over all degrees. Effective robustness is how "
+        "much better it keeps up than a late fusion (the mean of what each stream answers by itself) "
+        "that starts as well: 0 is as fast a decline (MultiBench, Liang et al. 2021).",
+        "相对鲁棒性是指标在各程度上的均值。有效鲁棒性是相对于同一起点的后期融合（各模态单独回答的均值）"
+        "多保持的部分：0 表示下降一样快（MultiBench, Liang et al. 2021）。",
+    )
+    return details(
+        say("Relative and effective robustness", "相对与有效鲁棒性"),
+        table(heads, rows, caption=caption, left=2),
+        open_=True,
+    )

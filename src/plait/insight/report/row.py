@@ -1,0 +1,136 @@
+"""One row's answer and what it rests on, as a page."""
+
+import numpy as np
+
+from plait.data.targets.target import Target
+from plait.display.markup import (
+    Child,
+    Html,
+    bullets,
+    join,
+    levels,
+    named,
+    note,
+    number,
+    shortened,
+    signed,
+    tag,
+    tiles,
+)
+from plait.display.section import Section
+from plait.insight.explain.contributions import REDUNDANCY, SYNERGY
+from plait.insight.report.context import Context
+from plait.insight.report.contributions import cells, share_levels, told_answer
+from plait.insight.report.within import maps
+
+RUNNERS = 3
+"""Classes that are shown beside the answered one."""
+
+UNUSUAL = 95.0
+
+
+def row_sections(context: Context) -> list[Section]:
+    """The parts of the page about the only row of a context."""
+    say = context.say
+    return [
+        Section("answer", say("The answer", "答案"), _answers(context)),
+        Section("contributions", say("What each modality adds", "各模态的贡献"), _streams(context)),
+        Section("within", say("Inside each modality", "模态内部"), _maps(context)),
+    ]
+
+
+def _answers(context: Context) -> Html:
+    say = context.say
+    parts: list[Child] = []
+    for target in context.model.targets:
+        parts += [tag("h3", named(target.name)), _answer(context, target)]
+    where = context.model.held.outlier
+    if where is not None:
+        share = float(where.percentile(context.vectors)[0])
+        told = say(
+            f"This row lies further from the known rows than {share:.0f} % of the validation rows do.",
+            f"该行比 {share:.0f} % 的验证数据离已知数据更远。",
+        )
+        parts.append(note(told, bad=share >= UNUSUAL))
+    for line in context.prepared.quarantine.summary():
+        parts.append(note(named(line), bad=True))
+    parts += [tag("h3", say("The row", "该行")), cells(context, 0, most=40)]
+    return join(parts)
+
+
+def _answer(context: Context, target: Target) -> Html:
+    """The answer, the truth where it is known, and the runners-up."""
+    say = context.say
+    answer = told_answer(target, context.answers.values[target.name][0])
+    found: list[tuple[Child, Child, Child]] = [(say("answer", "答案"), named(answer), None)]
+    truth = context.true_answer(target, 0)
+    if truth is not None:
+        told = named(told_answer(target, truth))
+        found.append((say("true answer", "真实答案"), told, None))
+    if target.kind == "regression":
+        return tiles(found)
+    scores = context.scores[target.name][0]
+    best = np.argsort(-scores, kind="stable")
+    if target.kind != "multilabel":
+        best = best[: RUNNERS + 1]
+    chances = [
+        (named(shortened(target.classes[at], 40)), float(scores[at]), number(float(scores[at])))
+        for at in best.tolist()
+    ]
+    return join([tiles(found), levels(chances, whole=1.0)])
+
+
+def _streams(context: Context) -> Html:
+    say, found = context.say, context.contributions
+    parts: list[Child] = []
+    for target in context.model.targets:
+        shares = found.targets[target.name]
+        lead = say(
+            f"From {number(float(shares.empty[0]))} with nothing seen to "
+            f"{number(float(shares.fused[0]))} with everything, shared out over the streams (Shapley "
+            "values). Orange speaks for the answer, blue against it.",
+            f"从全部不可见时的 {number(float(shares.empty[0]))} 到全部可见时的 "
+            f"{number(float(shares.fused[0]))}，按 Shapley 值分摊到各模态。橙色支持，蓝色反对。",
+        )
+        if len(context.model.targets) > 1:
+            parts.append(tag("h3", named(target.name)))
+        parts += [tag("p", lead), share_levels(context, shares, 0), _pairs(context, target)]
+    return join(parts)
+
+
+def _pairs(context: Context, target: Target) -> Html:
+    """Pairs of streams that are more, or less, together than one by one."""
+    say, found = context.say, context.contributions
+    words = {
+        SYNERGY: say("more together than one by one", "合在一起大于各自之和"),
+        REDUNDANCY: say("in part tell the same", "部分信息重复"),
+    }
+    shares = found.targets[target.name].interactions[0]
+    lines = [
+        join(
+            [
+                named(one),
+                say(" and ", " 与 "),
+                named(two),
+                f": {words[word]}, {signed(float(value))}",
+            ]
+        )
+        for ((one, two), word), value in zip(
+            found.readings(target.name, 0).items(), shares, strict=True
+        )
+        if word in words
+    ]
+    return bullets(lines)
+
+
+def _maps(context: Context) -> Html:
+    lead = context.say(
+        "Which pixels, words, moments and fields the answer rests on (integrated gradients).",
+        "答案依据了哪些像素、词语、时刻和字段（积分梯度）。",
+    )
+    parts: list[Child] = [tag("p", lead)]
+    for target in context.model.targets:
+        if len(context.model.targets) > 1:
+            parts.append(tag("h3", named(target.name)))
+        parts.append(maps(context, target, np.zeros(1, np.int64)))
+    return join(parts)

@@ -1,0 +1,77 @@
+"""Parts of the table on which the model does worse than on the rest."""
+
+from plait.data.targets.target import Target
+from plait.display.markup import Html, join, named, number, percent, table, tag
+from plait.insight.diagnose.brief import errors
+from plait.insight.diagnose.mistakes import MOST
+from plait.insight.diagnose.slices import SMALLEST, Slice, Slices, slices
+from plait.insight.report.context import Context
+
+
+def worst_slices(context: Context, target: Target) -> Html:
+    """Parts of the table that do worse than the rest."""
+    values, known = context.truths[target.name]
+    error = errors(target, values, context.scores[target.name])
+    goals = [one.name for one in context.model.targets]
+    kinds = context.model.schema.inputs
+    if context.model.schema.group is not None:  # a number, such as a patient's, is a name here
+        kinds = {**kinds, context.model.schema.group: "categorical"}
+    found = slices(context.table, error, known, leave_out=goals, kinds=kinds)
+    say = context.say
+    head = tag("h4", say("Slices that do worse", "表现较差的子集"))
+    if not found.looked_at:
+        why = say(
+            f"None could be tested: that takes mistakes, and slices of {SMALLEST} rows or more.",
+            f"无法检验：需要存在错误，且子集至少 {SMALLEST} 行。",
+        )
+        return join([head, tag("p", why)])
+    told = say(
+        f"Slices by single columns, of {found.looked_at} tested, that do worse than the rest of the "
+        "rows beyond chance (false discovery rate 5 %).",
+        f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
+        "下列子集的表现差于其余行，超出偶然（错误发现率 5 %）。",
+    )
+    if not found.found:
+        told = say(
+            f"Of {found.looked_at} slices by single columns, tested against the rest of the rows, none "
+            "does worse beyond chance (false discovery rate 5 %).",
+            f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
+            "没有任何子集的表现超出偶然地更差（错误发现率 5 %）。",
+        )
+        return join([head, tag("p", told)])
+    return join([head, _slice_table(context, target, found, told)])
+
+
+def _slice_table(context: Context, target: Target, found: Slices, told: str) -> Html:
+    say = context.say
+    measure = {
+        "regression": say("mean absolute error", "平均绝对误差"),
+        "multilabel": say("labels wrong", "标签错误率"),
+    }.get(target.kind, say("wrong", "错误率"))
+    share = number if target.kind == "regression" else percent
+    heads = [
+        say("column", "列"), say("slice", "子集"), say("rows", "行数"), measure,
+        say("elsewhere", "其余行"), say("chance (adjusted)", "偶然概率（校正后）"),
+    ]  # fmt: skip
+    lines = [
+        [
+            named(one.column),
+            slice_words(context, one),
+            f"{one.rows:,}",
+            share(one.error),
+            share(one.rest),
+            f"{one.q:.2g}",
+        ]
+        for one in found.found[:MOST]
+    ]
+    return table(heads, lines, caption=told, left=2)
+
+
+def slice_words(context: Context, one: Slice) -> Html:
+    """What the rows of a slice have in common."""
+    say = context.say
+    if one.how == "missing":
+        return tag("span", say("missing", "缺失"), class_="chip")
+    if one.how == "range":
+        return join([f"{one.low:.4g} – {one.high:.4g}"])
+    return named(one.value)

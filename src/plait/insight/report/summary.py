@@ -1,0 +1,241 @@
+"""The first part: how good the model is, on what, made of what."""
+
+from plait.answers.metrics import HIGHER_IS_BETTER
+from plait.data.modalities.base import is_missing
+from plait.data.targets.target import Target, class_name, label_parts, short
+from plait.display.markup import (
+    Html,
+    bullets,
+    counted,
+    details,
+    facts,
+    join,
+    named,
+    note,
+    number,
+    table,
+    tag,
+    tidy,
+    tiles,
+)
+from plait.display.section import KIND_WORDS, Language, Section, spoken
+from plait.insight.report.context import Context
+from plait.model.infer import Result
+
+SHOWN = 4
+"""Metrics that are key figures; the others are in the table."""
+
+FEW = 10
+"""Rows below which no interval is given, and a warning."""
+
+NAMED = 8
+"""Classes named at most."""
+
+FIRST = ("accuracy", "auroc", "macro_f1", "mae", "rmse", "calibration_error", "exact_match")
+"""Which come first, behind the primary one."""
+
+
+def section(context: Context) -> Section | None:
+    """Metrics with intervals, the streams compared, the model and the data."""
+    say = context.say
+    parts = [_target(context, name, result) for name, result in context.results.items()]
+    if not parts:
+        told = say(
+            "No row of this table has a known true answer, so nothing here is measured.",
+            "此表没有任何一行带有已知的真实答案，因此没有可度量的指标。",
+        )
+        parts = [note(told)]
+    unknown = [note(line, bad=True) for line in strangers(context, context.language)]
+    return Section(
+        "summary",
+        say("Summary", "概要"),
+        join([*unknown, *parts, _model(context), _notes(context)]),
+    )
+
+
+def strangers(context: Context, language: Language) -> list[str]:
+    """A line for each target with cells that hold no class the model knows, or no number."""
+    lines = []
+    for target in context.model.targets:
+        if target.name not in context.table.columns:
+            continue
+        found = [_strange(target, cell) for cell in context.table.cells(target.name)]
+        count, kinds = (
+            sum(map(bool, found)),
+            list(dict.fromkeys(name for one in found for name in one)),
+        )
+        if not count:
+            continue
+        names = ", ".join(short(name) for name in kinds[:NAMED]) + ", ..." * (len(kinds) > NAMED)
+        known = ", ".join(map(short, target.classes[:NAMED]))
+        known += ", ..." * (len(target.classes) > NAMED)
+        rows = "1 row holds" if count == 1 else f"{count:,} rows hold"
+        if target.kind == "regression":
+            english = f"{target.name}: {rows} no number ({names}), and no figure counts them."
+            chinese = f"{target.name}：{count:,} 行不是数字（{names}），未计入指标。"
+        else:
+            what = "label" if target.kind == "multilabel" else "class"
+            english = (
+                f"{target.name}: {rows} a {what} the model does not know: {names}; no figure counts "
+                f"it. The model knows {known}."
+            )
+            chinese = (
+                f"{target.name}：{count:,} 行含有模型未知的类别：{names}，未计入指标。"
+                f"模型已知的类别：{known}。"
+            )
+        lines.append(tidy(spoken(language, english, chinese)))
+    return lines
+
+
+def _strange(target: Target, cell: object) -> list[object]:
+    """What the model does not know of a cell with a true answer; empty for a missing one."""
+    if is_missing(cell):
+        return []
+    if target.kind == "regression":
+        return [] if target.encode([cell])[1][0] else [str(cell)]
+    names = [class_name(cell)]
+    if target.kind == "multilabel":
+        names = label_parts(cell, target.separator)
+    return [name for name in names if name not in target.classes]
+
+
+def _target(context: Context, name: str, result: Result) -> Html:
+    """One target's key figures, then the table of streams."""
+    say = context.say
+    first = (result.primary, *FIRST)
+    figures = []
+    for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
+        low, high = result.intervals.get(key, (float("nan"), float("nan")))
+        told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
+        if result.rows < FEW or low == high:  # such an interval would promise what is not known
+            told = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
+        figures.append((context.metric(key), number(result.metrics[key]), told))
+    heading = tag("h3", named(name), " ", _chip(context, result.kind))
+    rows_told = say(
+        f"Measured on {counted(result.rows)} with a known answer.",
+        f"在 {result.rows:,} 行已知答案的数据上度量。",
+    )
+    return join(
+        [
+            heading,
+            tag("p", rows_told, class_="faint"),
+            _few(context, result.rows),
+            tiles(figures),
+            _streams(context, result),
+        ]
+    )
+
+
+def _few(context: Context, rows: int) -> Html | None:
+    """That the figures rest on next to nothing."""
+    if rows >= FEW:
+        return None
+    told = context.say(
+        f"{counted(rows)} cannot measure a model: every figure on this page is of chance, and says "
+        f"next to nothing of other rows. Take {FEW} at the very least, better some hundreds.",
+        f"{rows:,} 行不足以度量模型：本页各项数字多属偶然，几乎不能说明其他数据上的表现。"
+        f"至少需要 {FEW} 行，最好数百行。",
+    )
+    return note(told, bad=True)
+
+
+def _chip(context: Context, kind: str) -> Html:
+    return tag("span", context.say(kind, KIND_WORDS[kind]), class_="chip")
+
+
+def _streams(context: Context, result: Result) -> Html:
+    """Every metric with all streams, each alone, all but each."""
+    say = context.say
+    keys = [key for key in result.metrics if key != "micro_f1" or result.kind == "multilabel"]
+    only, without = say("only", "仅"), say("without", "去掉")
+    lines = [(say("all streams", "全部模态"), result.metrics)]
+    lines += [(f"{only} {name}", told) for name, told in result.alone.items()]
+    lines += [(f"{without} {name}", told) for name, told in result.without.items()]
+    heads = [say("what the model sees", "模型所见")]
+    heads += [f"{context.metric(key)} {'↑' if HIGHER_IS_BETTER[key] else '↓'}" for key in keys]
+    rows = [[named(label), *(number(told[key]) for key in keys)] for label, told in lines]
+    caption = say(
+        "The same rows with streams hidden from the model. ↑ higher is better, ↓ lower is better.",
+        "在同一批数据上向模型隐藏部分模态的结果。↑ 越高越好，↓ 越低越好。",
+    )
+    return table(heads, rows, caption=caption, strong=[0])
+
+
+def _model(context: Context) -> Html:
+    """What the model is made of."""
+    say, model = context.say, context.model
+    plan = model.blueprint
+    size = sum(one.numel() for one in model.model.parameters())
+    inputs = join(
+        (
+            join([named(name), tag("small", f" {kind}, {told}")])
+            for (name, kind), told in zip(
+                model.features.modalities.items(), model.features.describe().values(), strict=True
+            )
+        ),
+        tag("br"),
+    )
+    encoders = join(
+        (
+            join([named(stream), tag("small", f" {told}")])
+            for stream, told in _told(context).items()
+        ),
+        tag("br"),
+    )
+    pairs: list[tuple[str, Html | str]] = [
+        (say("inputs", "输入"), inputs),
+        (say("encoders", "编码器"), encoders),
+        (say("fusion", "融合方法"), f"{plan.fusion}, {say('width', '宽度')} {plan.width}"),
+        (say("parameters", "参数量"), f"{size:,}"),
+        (say("preset, seed", "预设, 种子"), f"{plan.preset}, {model.config.seed}"),
+        (say("table", "数据表"), named(context.about)),
+        (say("rows looked at", "查看的行数"), _rows(context)),
+    ]
+    return join([tag("h3", say("The model and the data", "模型与数据")), facts(pairs)])
+
+
+def _told(context: Context) -> dict[str, str]:
+    plan = context.model.blueprint
+    return {**plan.encoders, **{name: record.told for name, record in plan.records.items()}}
+
+
+def _rows(context: Context) -> str:
+    if len(context) == context.total:
+        return context.say(f"all {context.total:,}", f"全部 {context.total:,} 行")
+    return context.say(
+        f"{len(context):,} of {context.total:,}, evenly spaced",
+        f"{context.total:,} 行中均匀抽取 {len(context):,} 行",
+    )
+
+
+def _notes(context: Context) -> Html:
+    """What a reader must know: absent columns, unreadable cells, limits of what is said."""
+    say, lines = context.say, []
+    if context.held:
+        lines.append(
+            say(
+                "These are validation rows of the fit. They chose the best epoch, and temperatures and "
+                "prediction sets were fitted to them, so every figure here is a little kind. Rows the "
+                "model has never seen: plait report FOLDER test.csv",
+                "这些是训练时的验证数据：最佳轮由它们选出，温度与预测集也由它们拟合，因此各项数字略偏乐观。"
+                "请用模型从未见过的数据：plait report 文件夹 test.csv",
+            )
+        )
+    for name in context.prepared.absent:
+        lines.append(
+            say(
+                f"The table has no column '{name}': it counted as missing in every row.",
+                f"数据表没有列“{name}”：每一行都按缺失处理。",
+            )
+        )
+    count = len(context.prepared.quarantine)
+    if count:
+        lines.append(
+            say(
+                f"{count} cells could not be read and counted as missing.",
+                f"{count} 个单元格无法读取，按缺失处理。",
+            )
+        )
+    if not lines:
+        return Html("")
+    return details(say("Notes on the data", "数据说明"), bullets(lines), open_=True)

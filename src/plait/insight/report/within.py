@@ -1,0 +1,281 @@
+"""What mattered inside each modality, shown on the things themselves, and whether to believe it."""
+
+import numpy as np
+
+from plait.data.features import PreparedTable
+from plait.data.table.quarantine import Quarantine
+from plait.data.targets.target import Target
+from plait.display.markup import (
+    Child,
+    Html,
+    cards,
+    counted,
+    details,
+    join,
+    levels,
+    named,
+    note,
+    number,
+    shortened,
+    signed,
+    table,
+    tag,
+)
+from plait.display.section import Section
+from plait.insight.explain.explanation import Words, spelt, whole
+from plait.insight.explain.sanity import (
+    FIELDS,
+    Deletion,
+    Randomised,
+    deletion_check,
+    randomisation_check,
+)
+from plait.insight.explain.within import Within, attribute
+from plait.insight.report.context import Context, some_rows
+from plait.insight.report.contributions import told_answer
+from plait.insight.report.heat import over_picture, over_signal, over_spectrum, over_words
+
+JUDGED = 5
+"""Rows that the check by deletion takes to be judged by."""
+
+
+def section(context: Context) -> Section | None:
+    """Maps of a few rows, and the two checks of such maps."""
+    if not len(context):
+        return None
+    say, target = context.say, context.model.targets[0]
+    places = chosen(context, target)
+    lead = say(
+        "Which pixels, words, moments and fields the answer rests on (integrated gradients). Orange "
+        "speaks for the answer, blue against it; the stronger the colour, the more.",
+        "答案依据了哪些像素、词语、时刻和字段（积分梯度）。橙色支持答案，蓝色反对；颜色越深影响越大。",
+    )
+    parts = [tag("p", lead), maps(context, target, places), _checks(context, target)]
+    return Section("within", say("Inside each modality", "模态内部"), join(parts))
+
+
+def chosen(context: Context, target: Target) -> np.ndarray:
+    """Rows to show: those that have most of the inputs; among them, spread over the answers."""
+    there = np.stack([one.rows_present for one in context.prepared.columns.values()]).sum(axis=0)
+    fullest = np.flatnonzero(there == there.max())
+    answers = [str(one) for one in context.answers.values[target.name][fullest]]
+    _, first = np.unique(answers, return_index=True)
+    some = np.sort(first) if len(first) >= context.limits.examples else np.arange(len(fullest))
+    return fullest[some[: context.limits.examples]]
+
+
+def maps(context: Context, target: Target, places: np.ndarray) -> Html:
+    """Cards of rows with their marked cells."""
+    found, words = explained(context, target, places)
+    items = [
+        _card(context, target, found, words, at, place) for at, place in enumerate(places.tolist())
+    ]
+    left = [named(name) for name in found.left]
+    told = None
+    if left:
+        say = context.say
+        told = note(say("Without maps: ", "没有热图的列："), join(left, ", "))
+    return join([cards(items), told])
+
+
+def explained(
+    context: Context, target: Target, places: np.ndarray
+) -> tuple[Within, dict[str, Words]]:
+    """The maps and the words of some rows."""
+    model, columns = context.model, some_rows(context.prepared.columns, places)
+    with context.threads():
+        found = attribute(
+            model.model,
+            columns,
+            np.arange(len(places)),
+            target,
+            model.features,
+            steps=context.limits.steps,
+        )
+    part = PreparedTable(columns, Quarantine())
+    return found, spelt(model.features, model.config, context.table.take(places), part)
+
+
+def _card(
+    context: Context,
+    target: Target,
+    found: Within,
+    words: dict[str, Words],
+    at: int,
+    place: int,
+) -> Html:
+    say = context.say
+    answer = told_answer(target, context.answers.values[target.name][place])
+    heading = tag("h3", f"{context.named_row(place)}: ", named(answer))
+    truth = context.true_answer(target, place)
+    known = None
+    if truth is not None:
+        told = named(told_answer(target, truth))
+        known = tag("p", say("true answer: ", "真实答案："), told, class_="faint")
+    ends = [number(float(one[at])) for one in (found.base, found.score)]
+    from_to = say(
+        f"score from {ends[0]} for blank cells to {ends[1]}",
+        f"得分从空白单元格的 {ends[0]} 到 {ends[1]}",
+    )
+    parts: list[Child] = [heading, known, tag("p", from_to, class_="faint")]
+    fields: list[tuple[Child, float | None, str]] = []
+    for name, cells in found.maps.items():
+        values = cells[at]
+        if found.kinds[name] == "field":
+            value = None if values is None else float(values)
+            shown = say("missing", "缺失") if value is None else signed(value)
+            fields.append((_field(context, name, place), value, shown))
+        elif values is None:
+            parts.append(_named(name, tag("span", say("missing", "缺失"), class_="chip")))
+        else:
+            spoken = words.get(name, [None] * (at + 1))[at]
+            drawn = _drawn(context, found.kinds[name], name, place, values, spoken)
+            parts.append(_named(name, drawn, signed(float(values.sum()))))
+    if fields:
+        whole = max(map(abs, found.totals(at).values()))
+        parts.append(levels(fields, whole=whole))
+    return join(parts)
+
+
+def _named(name: str, shown: Html, total: str = "") -> Html:
+    head = tag("p", tag("strong", named(name)), f" {total}")
+    return tag("div", head, shown)
+
+
+def _field(context: Context, name: str, place: int) -> Html:
+    """A field with its cell, where that is a few letters."""
+    if context.album.kind(name) == "video":
+        return join([named(shortened(name, 24)), context.album.cell(name, place)])
+    cell = context.album.raw(name, place)
+    told = "" if cell is None else f" = {shortened(str(cell), 16)}"
+    return named(shortened(name, 24) + told)
+
+
+def _drawn(
+    context: Context,
+    kind: str,
+    name: str,
+    place: int,
+    values: np.ndarray,
+    words: list[str] | None,
+) -> Html:
+    """A cell with its map on it."""
+    say, album = context.say, context.album
+    column = context.prepared.columns[name]
+    if words is not None and len(words) == len(values):
+        return over_words(*whole(words, values))
+    own, mask = column.batch(np.array([place]))
+    alt = say(f"{name}: what speaks for and against", f"{name}：支持与反对之处")
+    if kind == "pixels":
+        heat = album.picture(over_picture(own[0], values, album.side), alt)
+        return tag("div", album.cell(name, place), heat, class_="pair")
+    if kind == "spectrum":
+        drawn = album.picture(
+            over_spectrum(own[0][mask[0]].astype(np.float64), values), alt, wide=True
+        )
+        below = say("time →, high notes above", "时间 →，上方为高音")
+        return join([drawn, tag("small", below), _player(context, name, place)])
+    if kind == "signal":
+        return over_signal(own[0][mask[0]].astype(np.float64), values, alt)
+    step = say("strongest at token", "最强之处为第")
+    strongest = np.argsort(-np.abs(values), kind="stable")[:3]
+    told = ", ".join(f"{at + 1} ({signed(float(values[at]))})" for at in strongest)
+    of = say(f"of {len(values)}", f"个标记（共 {len(values)} 个）")
+    return join([album.cell(name, place), tag("small", f"{step} {told} {of}")])
+
+
+def _player(context: Context, name: str, place: int) -> Html:
+    found = context.album.wave(name, place)
+    return Html("") if found is None else context.album.player(*found, name)
+
+
+def _checks(context: Context, target: Target) -> Html:
+    """Deletion and randomised weights, on some rows."""
+    say = context.say
+    count = min(context.limits.checked, len(context))
+    if not count:
+        return Html("")
+    rows = np.unique(np.linspace(0, len(context) - 1, count).astype(np.int64))
+    model = context.model
+    given = (model.model, context.prepared.columns, rows, target, model.features)
+    with context.threads():
+        deleted = deletion_check(*given, draws=3, steps=context.limits.steps, seed=context.seed)
+        shuffled = randomisation_check(*given, steps=context.limits.steps, seed=context.seed)
+    title = tag("h3", say("Can these maps be believed?", "这些热图可信吗？"))
+    lead = say(
+        f"Two checks on {counted(len(rows))}. Deleting what is marked should lower the score more than "
+        "deleting as much at random; and a model with shuffled weights should give other maps.",
+        f"在 {len(rows)} 行上做两项检查：删除被标记的部分应比随机删除同样多的部分更降低得分；"
+        "权重打乱后的模型应给出不同的热图。",
+    )
+    return join([title, tag("p", lead), _deletion(context, deleted), _shuffled(context, shuffled)])
+
+
+def _deletion(context: Context, found: list[Deletion]) -> Html:
+    if not found:
+        return Html("")
+    say = context.say
+    judged = [one for one in found if one.rows >= JUDGED]
+    passed = sum(one.passed for one in judged)
+    rows: list[list[Child]] = [
+        [
+            say("tabular fields", "表格字段") if one.group == FIELDS else named(one.group),
+            one.rows,
+            number(one.marked),
+            number(one.random),
+            f"{signed(one.difference)} ({signed(one.interval[0])} – {signed(one.interval[1])})"
+            if one in judged
+            else signed(one.difference),
+            tag(
+                "strong",
+                say("passes", "通过") if one.passed else say("not shown", "未证实"),
+                class_="good" if one.passed else "bad",
+            )
+            if one in judged
+            else say("too few rows", "行数太少"),
+        ]
+        for one in found
+    ]
+    heads = [
+        say("deleted from", "删除自"),
+        say("rows", "行数"),
+        say("drop, marked part", "下降：标记部分"),
+        say("drop, random part", "下降：随机部分"),
+        say("difference (95 %)", "差值（95 %）"),
+        say("check", "检查"),
+    ]
+    if judged:
+        caption = say(
+            f"Deletion: {passed} of {len(judged)} pass, the interval of the difference lying above 0.",
+            f"删除检查：{len(judged)} 项中 {passed} 项通过（差值区间在 0 之上）。",
+        )
+    else:
+        caption = say(
+            f"Deletion: too few rows to say; it takes {JUDGED}.",
+            f"删除检查：行数太少，无法判断；至少需要 {JUDGED} 行。",
+        )
+    return table(heads, rows, caption=caption)
+
+
+def _shuffled(context: Context, found: list[Randomised]) -> Html:
+    if not found:
+        return Html("")
+    say = context.say
+    rows: list[list[Child]] = [
+        [
+            named(one.column),
+            one.rows,
+            f"{number(one.correlation)} ({number(one.interval[0])} – {number(one.interval[1])})",
+        ]
+        for one in found
+    ]
+    heads = [say("column", "列"), say("rows", "行数"), say("likeness (95 %)", "相似度（95 %）")]
+    caption = say(
+        "Likeness of maps before and after the weights are shuffled (absolute rank correlation): near "
+        "0, maps show what was learnt; near 1, they would show the input whatever was learnt.",
+        "权重打乱前后热图的相似度（秩相关绝对值）：接近 0 说明热图反映学到的内容；"
+        "接近 1 则无论学到什么都只反映输入。",
+    )
+    return details(
+        say("Shuffled weights", "打乱权重"), table(heads, rows, caption=caption), open_=True
+    )

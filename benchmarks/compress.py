@@ -13,14 +13,14 @@ from benchmarks.context import Bench
 from benchmarks.data import NoDataError, Source
 from benchmarks.lines import Line, at_most, not_run
 from benchmarks.ready import some
-from plait.compress import compress
-from plait.compress.result import Figures
 from plait.data.features import settings_for
 from plait.data.table.source import open_table
 from plait.export import export
 from plait.pipeline import fit
 from plait.predict import Predictor
 from plait.runtime import Runtime
+from plait.training.compress import compress
+from plait.training.compress.result import Figures
 
 TO = 0.25
 WAYS = ("prune", "distil")

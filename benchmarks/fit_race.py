@@ -39,7 +39,8 @@ class Stages:
 
 def main() -> None:
     told = json.loads(sys.argv[1])
-    from plait import fitting, pipeline
+    from plait import pipeline
+    from plait.training import fit as fitting
 
     curve: list[list[float]] = []
 

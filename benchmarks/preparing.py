@@ -25,7 +25,7 @@ from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
 from plait.data.table.source import Table
 from plait.devices import cores
-from plait.task import understand
+from plait.training.dataset import understand
 
 Decode = Callable[[Path], np.ndarray]
 

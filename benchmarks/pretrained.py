@@ -34,7 +34,7 @@ from plait.model.loader import Batch, Loader
 from plait.model.pretrained.packaged import PACKAGED, installed
 from plait.model.tokens import ColumnBatch
 from plait.progress import Silent
-from plait.train import Trainer
+from plait.training.loop import Trainer
 
 ENCODERS = {"image": "pip:efficientnet-lite0", "text": "pip:all-minilm-l6-v2"}
 """Modality → the packaged checkpoint."""

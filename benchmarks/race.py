@@ -57,7 +57,7 @@ def main() -> None:
 
 def _listen(pipeline: Any, watch: Watch) -> None:
     """Put ears on the pipeline: its features tell how to prepare the test table."""
-    from plait import fitting
+    from plait.training import fit as fitting
 
     train_model, trainer = pipeline.train_model, fitting.Trainer
 

@@ -11,7 +11,6 @@ from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
 from plait.data.table.source import Table, open_table
-from plait.groundwork import frozen_of, lay
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint, draw
@@ -20,7 +19,8 @@ from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 from plait.progress import Silent
-from plait.task import Data, understand
+from plait.training.dataset import Data, understand
+from plait.training.prepare import frozen_of, lay
 
 
 @dataclass(frozen=True)

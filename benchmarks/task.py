@@ -60,8 +60,8 @@ def bare_concat(source: Source, seed: int, rows: int | None) -> dict[str, Any]:
     """Plain concat in the bare loop: no augmentation, modality dropout, alone-loss or averaging."""
     from benchmarks.bare import Arrays, BareLoop
     from plait.devices import compute_threads, torch_threads
-    from plait.fitting import length
-    from plait.optim import DEFAULT_LR
+    from plait.training.fit import length
+    from plait.training.optim import DEFAULT_LR
 
     table = ready(source, rows=rows, seed=seed, fusion="concat", modality_dropout=0.0, alone=0.0)
     config, loader, model = table.config, table.loader(), table.model()

@@ -11,9 +11,9 @@ from benchmarks.lines import Line, at_least
 from benchmarks.ready import Ready, ready
 from plait.devices import compute_threads, torch_threads
 from plait.model.model import Model
-from plait.optim import DEFAULT_LR
 from plait.progress import Silent
-from plait.train import Trainer
+from plait.training.loop import Trainer
+from plait.training.optim import DEFAULT_LR
 
 
 def measure(bench: Bench) -> list[Line]:

@@ -14,7 +14,7 @@ from plait.model.heads import build_head
 from plait.model.infer import infer, validation_score
 from plait.model.loader import Loader
 from plait.model.model import Model
-from plait.train import Trainer
+from plait.training.loop import Trainer
 
 ROWS, WIDTH = 40, 8
 KINDS = {"kind": ("multiclass", 3), "size": ("regression", 1), "tags": ("multilabel", 2)}

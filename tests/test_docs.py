@@ -92,7 +92,7 @@ def short(monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
 
     What a fresh process does is tested in test_cli.py and tests/comparison.
     """
-    import plait.fitting
+    import plait.training.fit
     from plait.comparison import jobs
     from plait.insight.report import report
 
@@ -102,8 +102,8 @@ def short(monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
     monkeypatch.setattr(report, "BRIEF", few)
     monkeypatch.setattr(report, "Limits", lambda: few)
 
-    monkeypatch.setattr(plait.fitting, "EPOCHS", dict.fromkeys(plait.fitting.EPOCHS, 1))
-    monkeypatch.setattr(plait.fitting, "STEPS", dict.fromkeys(plait.fitting.STEPS, 1))
+    monkeypatch.setattr(plait.training.fit, "EPOCHS", dict.fromkeys(plait.training.fit.EPOCHS, 1))
+    monkeypatch.setattr(plait.training.fit, "STEPS", dict.fromkeys(plait.training.fit.STEPS, 1))
     monkeypatch.setattr(jobs, "launch", Here)
 
 

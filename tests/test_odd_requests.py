@@ -24,7 +24,7 @@ from plait.errors import (
     TrainError,
 )
 from plait.pipeline import _names as named
-from plait.run_folder import claim
+from plait.training.run_folder import claim
 
 ROWS = [
     {"size": i % 7 + 0.5, "note": ("red", "blue", "green")[i % 3], "y": int(i % 7 > 3)}
@@ -168,7 +168,7 @@ def test_chinese_text_is_told_from_western(tmp_path):
 
 def test_trust_leaves_other_weights_alone(model):
     from plait.data.features import settings_for
-    from plait.trust import fit_trust
+    from plait.training.trust import fit_trust
 
     torch = pytest.importorskip("torch")
     table = open_table(ROWS)

@@ -16,9 +16,9 @@ import torch
 import plait
 from plait.config import configure
 from plait.errors import ConfigError, PlaitWarning, SchemaError
-from plait.fitting import length
 from plait.model.encoders.registry import ENCODERS
 from plait.model.fusion.registry import FUSIONS
+from plait.training.fit import length
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -254,7 +254,7 @@ def test_a_group_stays_on_one_side(maker):
     assert "owner" not in model.schema.inputs
     assert model.schema.group == "owner"
     from plait.config import configure
-    from plait.task import understand
+    from plait.training.dataset import understand
 
     data = understand(plait.open_table(rows), ["label"], configure(group="owner"))
     sides = [{rows[row]["owner"] for row in side} for side in (data.train, data.validation)]

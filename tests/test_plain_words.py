@@ -18,7 +18,7 @@ from plait.model.blueprint import draw, without_effect
 from plait.model.fusion import FUSIONS, Bottleneck, Concat, build_fusion
 from plait.model.tokens import Tokens, check_stream
 from plait.progress import Silent
-from plait.task import understand
+from plait.training.dataset import understand
 
 BIG = 100_000_000
 

@@ -69,8 +69,8 @@ def compress(
 
     Example: [bold]plait compress runs/a train.csv --to 0.25 --test test.csv --out runs/small[/bold]
     """
-    from plait.compress import compress as make_smaller
     from plait.show import grid
+    from plait.training.compress import compress as make_smaller
 
     options = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     found = make_smaller(

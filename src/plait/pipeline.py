@@ -16,26 +16,26 @@ from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.display.bars import Bars
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
-from plait.fitting import train_model
-from plait.groundwork import encode, frozen_of, lay
 from plait.insight.diagnose import board
 from plait.insight.diagnose.brief import brief
 from plait.insight.explain.held_out import Held, learn
 from plait.insight.report.report import FILE, report_held_out
-from plait.lesson import Lesson
 from plait.model.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
 from plait.model.frozen import Frozen
 from plait.model.fusion.registry import FUSIONS
 from plait.model.infer import Evaluation, infer, measure, subsets
 from plait.model.model import Model
 from plait.model.pretrained.base import Backbone
-from plait.optim import DEFAULT_LR
 from plait.predict import Predictor
-from plait.prefit import check_classes
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.rebuild import measure_rebuilt
-from plait.run_folder import check_folder, claim
-from plait.task import Data, understand
+from plait.training.closed_form import check_classes
+from plait.training.dataset import Data, understand
+from plait.training.distill import Lesson
+from plait.training.fit import train_model
+from plait.training.optim import DEFAULT_LR
+from plait.training.prepare import encode, frozen_of, lay
+from plait.training.run_folder import check_folder, claim
 
 
 def fit(

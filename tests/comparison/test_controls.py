@@ -17,8 +17,8 @@ from plait.model.blueprint import Blueprint, draw
 from plait.model.fusion.registry import FUSIONS
 from plait.model.loader import Loader, collate
 from plait.progress import Silent
-from plait.task import Data, goal, understand
-from plait.train import Trainer
+from plait.training.dataset import Data, goal, understand
+from plait.training.loop import Trainer
 
 
 @dataclass

@@ -14,7 +14,7 @@ from plait.errors import ConfigError
 from plait.model.fusion import build_fusion
 from plait.model.heads import build_head
 from plait.model.model import Model
-from plait.trust import fit_trust
+from plait.training.trust import fit_trust
 
 
 def test_the_mode_is_set_on_the_command_line(maker, tmp_path):

@@ -26,12 +26,12 @@ from plait.data.targets.target import Target
 from plait.devices import choose_device, cores
 from plait.display.bars import Bars
 from plait.errors import ConfigError, unknown
-from plait.fitting import length
 from plait.model.blueprint import check_choices
 from plait.model.fusion.registry import FUSIONS
-from plait.optim import DEFAULT_LR
 from plait.progress import Reporter, Silent
-from plait.run_folder import check_folder, claim
+from plait.training.fit import length
+from plait.training.optim import DEFAULT_LR
+from plait.training.run_folder import check_folder, claim
 
 ALL = "all"
 RESAMPLES = {"binary": 10_000, "multiclass": 10_000, "regression": 10_000, "multilabel": 2_000}

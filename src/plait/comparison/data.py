@@ -24,10 +24,10 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.errors import StoreError, TableError
-from plait.groundwork import encode, frozen_of, lay
 from plait.model.blueprint import Blueprint
 from plait.progress import Reporter
-from plait.task import understand
+from plait.training.dataset import understand
+from plait.training.prepare import encode, frozen_of, lay
 
 FOLDER = "prepared"
 TEST_SHARE = 0.2

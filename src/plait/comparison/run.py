@@ -32,7 +32,6 @@ from plait.data.table.arrow_tables import ArrowTable
 from plait.data.table.quarantine import Quarantine
 from plait.devices import torch_threads
 from plait.errors import PlaitError
-from plait.fitting import train_model
 from plait.model.assemble import build
 from plait.model.backbones import frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint, check_fit
@@ -42,7 +41,8 @@ from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
 from plait.predict import Predictor
 from plait.progress import Stage
-from plait.task import Data
+from plait.training.dataset import Data
+from plait.training.fit import train_model
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""

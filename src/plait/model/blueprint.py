@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from plait.balance import balance_problems, stream_rates
 from plait.config import Config
 from plait.data.features import Features
 from plait.data.store import PreparedColumn
@@ -26,7 +25,8 @@ from plait.model.fusion.registry import FUSIONS, option_problems
 from plait.model.pretrained.packaged import packaged_names
 from plait.model.pretrained.record import Record
 from plait.model.pretrained.source import is_reference
-from plait.tasks import task_problems
+from plait.training.balance import balance_problems, stream_rates
+from plait.training.multitask import task_problems
 
 NEAREST = ("product", "late", "qmf", "hybrid")
 """Fusions that are told to whoever asked for one that cannot answer such a target."""

@@ -22,7 +22,7 @@ FOLLOW = 0.1
 
 
 class Trainable(nn.Module):
-    """What `plait.train.Trainer` trains: it turns a batch into losses."""
+    """What `plait.training.loop.Trainer` trains: it turns a batch into losses."""
 
     @abstractmethod
     def row_losses(

@@ -13,12 +13,12 @@ from plait.data.features import settings_for
 from plait.data.origin import FILE, Gone, Origin, recall, remember
 from plait.data.table.source import open_table
 from plait.data.targets.target import Target
-from plait.diagnose import board
 from plait.display import pictures
 from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief, errors
 from plait.insight.diagnose.table_check import look
 from plait.insight.diagnose.vectors import joined, vectors
+from plait.training import board
 
 
 def prepared(model, table):

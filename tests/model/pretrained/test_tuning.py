@@ -22,7 +22,7 @@ from plait.model.pretrained.tuning import (
     tuning_problem,
 )
 from plait.model.tokens import ColumnBatch, Tokens
-from plait.optim import build_optimizer
+from plait.training.optim import build_optimizer
 
 IDS = torch.tensor([[5, 6, 7, 8], [9, 4, 0, 0]], dtype=torch.int32)
 REAL = torch.tensor([[True] * 4, [True, True, False, False]])

@@ -1,7 +1,7 @@
 """What the validation rows tell about answers: temperatures, conformal scores, a neighbourhood.
 
 Fitting looks at the validation rows more than once: early stopping and the choice of the best epoch
-go by them, trust is fitted to them (`plait.trust`), and then, on the answers that come of that, one
+go by them, trust is fitted to them (`plait.training.trust`), and then, on the answers that come of that, one
 temperature a target and the conformal scores. Each takes one or a handful of numbers from them, so
 what they promise is slightly too good; a test table says by how much.
 """

@@ -1,6 +1,5 @@
 """How the model was trained: losses, scores, rates, which stream learnt, where the time went."""
 
-from plait.balance.shares import SHARE
 from plait.display.markup import (
     Html,
     bullets,
@@ -18,6 +17,7 @@ from plait.display.markup import (
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
 from plait.insight.report.context import Context
+from plait.training.balance.shares import SHARE
 
 WIDTH = 400
 HEIGHT = 260

@@ -6,7 +6,7 @@ import torch
 from several import KINDS, ROWS, batch, make_model
 
 from plait.data.targets.kinds import propose_target
-from plait.lesson import SHARE, TAUGHT, Lesson, Taught, distance
+from plait.training.distill import SHARE, TAUGHT, Lesson, Taught, distance
 
 
 def softmax(values):

@@ -5,10 +5,10 @@ Three methods act against that, on the encoders' gradients or on the losses' wei
 what each stream can answer by itself: its vote, for fusions that vote, else its voice (`Model.voices`).
 """
 
-from plait.balance.base import Balance
-from plait.balance.choice import balance_problems, build_balance
-from plait.balance.rates import encoder_rates, stream_rates
-from plait.balance.shares import watched
+from plait.training.balance.base import Balance
+from plait.training.balance.rates import encoder_rates, stream_rates
+from plait.training.balance.registry import balance_problems, build_balance
+from plait.training.balance.shares import watched
 
 __all__ = [
     "Balance",

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from plait.balance.base import Balance
 from plait.model.model import Model, Trainable
+from plait.training.balance.base import Balance
 
 EVERY = 4
 """Updates from one look at the gradients to the next."""

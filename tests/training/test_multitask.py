@@ -9,7 +9,8 @@ from several import KINDS, batch, ends_at_the_same_bits, make_model, make_traine
 
 from plait.config import configure
 from plait.errors import ConfigError
-from plait.tasks import (
+from plait.training.loop import _mean_known
+from plait.training.multitask import (
     ALPHA,
     LEAST,
     RATE,
@@ -22,7 +23,6 @@ from plait.tasks import (
     pcgrad,
     task_problems,
 )
-from plait.train import _mean_known
 
 NAMES = tuple(KINDS)
 

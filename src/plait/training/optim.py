@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.balance.rates import encoder_rates
 from plait.config import Config
 from plait.model.encoders.base import learnt_state
 from plait.model.encoders.pretrained import Tuned
 from plait.model.pretrained.tuning import RATES, block_rates
+from plait.training.balance.rates import encoder_rates
 
 DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e-3}
 """Peak learning rate by optimiser when the user gives none."""

@@ -22,7 +22,7 @@ from plait.model.heads import build_head
 from plait.model.infer import infer, validation_score
 from plait.model.loader import Loader
 from plait.model.model import Model
-from plait.train import BAD_STEPS, Trainer
+from plait.training.loop import BAD_STEPS, Trainer
 
 ROWS, WIDTH = 48, 8
 
@@ -551,7 +551,7 @@ def test_rows_without_a_target_do_not_dilute_the_loss():
 
 @pytest.mark.parametrize("kind", ["regression", "multilabel"])
 def test_numbers_and_labels_that_are_missing_do_not_dilute_the_loss(kind):
-    from plait.train import _mean_known
+    from plait.training.loop import _mean_known
 
     target = torch.tensor([1.0, torch.nan, 0.0])
     target = target if kind == "regression" else target[:, None].expand(3, 2)

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from plait.balance.base import Listening, plain
 from plait.model.heads.rules import known_rows
 from plait.model.loader import Loader
 from plait.model.model import Model
+from plait.training.balance.base import Listening, plain
 
 LEAST_OVERFITTING = 0.05
 """The least rise in overfitting `Blending` divides by; below it, the estimate is noise."""

@@ -9,11 +9,9 @@ import numpy as np
 import torch
 
 from plait.bundle import TRAINING
-from plait.checkpoint import holds_state
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
 from plait.errors import TrainError
-from plait.lesson import Lesson
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint
@@ -21,13 +19,15 @@ from plait.model.infer import ALL, infer, validation_score
 from plait.model.loader import Loader
 from plait.model.model import Model, Trainable
 from plait.model.pretrained.base import Backbone
-from plait.prefit import fit_encoders
-from plait.pretrain import pretrain, rows_to_rebuild
 from plait.progress import Reporter
-from plait.run_folder import PRETRAINING, check_same, tensorboard
-from plait.task import Data, goal
-from plait.train import Trainer, Vary
-from plait.trust import fit_trust
+from plait.training.checkpoint import holds_state
+from plait.training.closed_form import fit_encoders
+from plait.training.dataset import Data, goal
+from plait.training.distill import Lesson
+from plait.training.loop import Trainer, Vary
+from plait.training.pretrain import pretrain, rows_to_rebuild
+from plait.training.run_folder import PRETRAINING, check_same, tensorboard
+from plait.training.trust import fit_trust
 
 EPOCHS = {"fast": 8, "balanced": 15, "best": 50}
 PATIENCE = {"fast": 5, "balanced": 8, "best": 15}

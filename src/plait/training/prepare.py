@@ -15,7 +15,7 @@ from plait.model.blueprint import Blueprint, check_choices, draw
 from plait.model.frozen import Frozen
 from plait.model.pretrained.base import Backbone
 from plait.progress import Reporter
-from plait.task import Data
+from plait.training.dataset import Data
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """Smaller models that answer nearly as well: narrower layers, pruned or taught, or both."""
 
-from plait.compress.compress import WAYS, compress
+from plait.training.compress.compress import WAYS, compress
 
 __all__ = ["WAYS", "compress"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from several import batch, make_model
 
-from plait.balance import Balance, watched
-from plait.balance.shares import EVERY, Shares
+from plait.training.balance import Balance, watched
+from plait.training.balance.shares import EVERY, Shares
 
 
 class Inner(Balance):

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from plait.compress.slices import inherit
 from plait.model.blocks import Attention, FeedForward, TransformerBlock
 from plait.model.encoders.registry import build_encoder
 from plait.model.tokens import ColumnBatch
+from plait.training.compress.slices import inherit
 
 WIDTH = 16
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from plait.config import configure
-from plait.optim import DEFAULT_LR, AveragedWeights, build_optimizer, schedule
+from plait.training.optim import DEFAULT_LR, AveragedWeights, build_optimizer, schedule
 
 OPTIMIZERS = ["gd", "sgd", "rmsprop", "adam", "adamw"]
 

@@ -16,15 +16,19 @@ from several import (
     table,
 )
 
-from plait.balance import (
+from plait.config import configure
+from plait.errors import ConfigError
+from plait.model.heads import Classify, MultiLabel, Regress
+from plait.model.loader import Loader
+from plait.training.balance import (
     Balance,
     balance_problems,
     build_balance,
     encoder_rates,
     stream_rates,
 )
-from plait.balance.blending import LEAST_OVERFITTING, Blending, Means, blend
-from plait.balance.modulation import (
+from plait.training.balance.blending import LEAST_OVERFITTING, Blending, Means, blend
+from plait.training.balance.modulation import (
     AGM,
     OGM,
     Agm,
@@ -33,11 +37,7 @@ from plait.balance.modulation import (
     likelihood,
     ogm_coefficients,
 )
-from plait.config import configure
-from plait.errors import ConfigError
-from plait.model.heads import Classify, MultiLabel, Regress
-from plait.model.loader import Loader
-from plait.optim import build_optimizer
+from plait.training.optim import build_optimizer
 
 METHODS = ["blending", "ogm-ge", "agm"]
 

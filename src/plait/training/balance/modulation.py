@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from plait.balance.base import Listening
 from plait.model.heads.base import Head
 from plait.model.heads.classify import Classify, MultiLabel
 from plait.model.heads.rules import known_rows
 from plait.model.model import Model
+from plait.training.balance.base import Listening
 
 OGM = 0.3
 """How hard `OgmGe` holds a leading stream back (the paper's α, between 0.1 and 0.8 there)."""

@@ -12,8 +12,8 @@ from plait.errors import ConfigError
 from plait.model.encoders.aligned import Clocked, Straightened
 from plait.model.encoders.projected import Projected
 from plait.predict import load
-from plait.prefit import MOST_ROWS, fit_encoders
 from plait.progress import Silent
+from plait.training.closed_form import MOST_ROWS, fit_encoders
 
 ALL = ("photo", "note", "voice", "price", "shop", "day", "pulse", "score", "tags")
 
@@ -67,7 +67,7 @@ def test_a_projection_is_that_of_the_training_rows_alone(maker, media):
     model = fit(maker, media, "photo", "shop", encoders={"photo": "pca"})
     from plait.data.features import settings_for
     from plait.data.table.source import open_table
-    from plait.task import understand
+    from plait.training.dataset import understand
 
     config = configure(ignore=tuple(n for n in ALL if n not in ("photo", "shop")))
     table = open_table(media)
@@ -92,7 +92,7 @@ def test_a_resumed_run_keeps_its_projection_and_its_weights(maker, media, tmp_pa
     whole = fit(maker, media, "photo", "shop", **options)
     state = whole.model.state_dict()
     stopped = {"seen": 0}
-    from plait.train import Trainer
+    from plait.training.loop import Trainer
 
     close = Trainer._close_epoch
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import plait
-from plait.compress import compress
-from plait.compress.smaller import learnt, without
 from plait.errors import CompressError, ConfigError, TableError
+from plait.training.compress import compress
+from plait.training.compress.narrow import learnt, without
 
 
 @pytest.fixture(scope="module")

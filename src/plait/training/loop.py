@@ -11,8 +11,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
-from plait.balance import build_balance, watched
-from plait.checkpoint import load_state, save_state
 from plait.config import Config
 from plait.devices import choose_device, is_out_of_memory
 from plait.errors import TrainError
@@ -21,9 +19,11 @@ from plait.model.heads.rules import known_rows
 from plait.model.loader import Batch, Loader
 from plait.model.model import Trainable
 from plait.model.tokens import ColumnBatch
-from plait.optim import AveragedWeights, build_optimizer, schedule
 from plait.progress import Reporter
-from plait.tasks import Tasks
+from plait.training.balance import build_balance, watched
+from plait.training.checkpoint import load_state, save_state
+from plait.training.multitask import Tasks
+from plait.training.optim import AveragedWeights, build_optimizer, schedule
 
 BAD_STEPS = 10
 """So many steps in a row without a finite loss end the training."""

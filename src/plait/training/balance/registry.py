@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from plait.balance.base import Balance
-from plait.balance.blending import Blending
-from plait.balance.modulation import Agm, OgmGe
 from plait.config import Config
 from plait.errors import ConfigError
 from plait.model.loader import Loader
 from plait.model.model import Model, Trainable
+from plait.training.balance.base import Balance
+from plait.training.balance.blending import Blending
+from plait.training.balance.modulation import Agm, OgmGe
 
 
 def balance_problems(config: Config, streams: Sequence[str], *, voting: bool) -> list[str]:

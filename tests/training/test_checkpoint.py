@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from plait import checkpoint
-from plait.checkpoint import load_state, save_state
 from plait.errors import BundleError
+from plait.training import checkpoint
+from plait.training.checkpoint import load_state, save_state
 
 STATE = {
     "weights": {"a": torch.arange(6.0).reshape(2, 3), "b.c": torch.tensor(3)},

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from plait.answers.metrics import PRIMARY
-from plait.compress.smaller import learnt
 from plait.errors import CompressError
 from plait.predict import Predictor
 from plait.progress import Reporter
-from plait.task import Data
+from plait.training.compress.narrow import learnt
+from plait.training.dataset import Data
 
 TURNS = 30
 """Single rows answered by each model, in turn, for the latency."""

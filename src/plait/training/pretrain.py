@@ -16,7 +16,7 @@ from plait.model.masking import hide
 from plait.model.model import AUXILIARY, Model, Trainable, drop_streams
 from plait.model.tokens import ColumnBatch
 from plait.progress import Reporter
-from plait.train import Log, Trainer
+from plait.training.loop import Log, Trainer
 
 HIDDEN = 0.5
 """Chance that masked pretraining hides a present stream from a row; one always stays."""

@@ -1,4 +1,4 @@
-"""`plait.compress`: a fitted model made smaller, with the rows it was fitted to."""
+"""`plait.training.compress`: a fitted model made smaller, with the rows it was fitted to."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from plait.compress.result import Compressed, measured
-from plait.compress.slices import inherit
-from plait.compress.smaller import learnt, narrower, without
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
@@ -19,8 +16,6 @@ from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.bars import Bars
 from plait.errors import CompressError, ConfigError, unknown
-from plait.groundwork import encode
-from plait.lesson import Lesson
 from plait.model.frozen import Frozen
 from plait.model.infer import ALL, infer
 from plait.model.loader import Loader
@@ -28,8 +23,13 @@ from plait.model.model import Model
 from plait.pipeline import finish
 from plait.predict import Predictor, load
 from plait.progress import Reporter, Silent, Stopwatch
-from plait.run_folder import check_folder, claim
-from plait.task import Data, goal, understand
+from plait.training.compress.narrow import learnt, narrower, without
+from plait.training.compress.result import Compressed, measured
+from plait.training.compress.slices import inherit
+from plait.training.dataset import Data, goal, understand
+from plait.training.distill import Lesson
+from plait.training.prepare import encode
+from plait.training.run_folder import check_folder, claim
 
 WAYS = ("prune", "distil", "both")
 """Start from the teacher's weights that matter most; learn from its answers; or both."""

@@ -17,7 +17,7 @@ from plait.data.features import settings_for
 from plait.data.table.source import open_table
 from plait.export import export
 from plait.pipeline import fit
-from plait.predict import Predictor
+from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime
 from plait.training.compress import compress
 from plait.training.compress.result import Figures

@@ -8,7 +8,7 @@ from typing import Any
 from benchmarks.data import Finder, NoDataError, Source, default_folder
 from plait.display.bars import Bars
 from plait.pipeline import fit
-from plait.predict import load
+from plait.predictor.predictor import load
 
 NAMES = ("avdigits", "clipart", "heartbeat")
 

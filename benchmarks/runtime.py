@@ -19,7 +19,7 @@ from benchmarks.ready import some
 from benchmarks.single_row import SHOWN, fitted
 from plait.data.modalities.audio import log_mel
 from plait.export import export
-from plait.predict import Predictor
+from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime
 
 Row = dict[str, Any]

@@ -14,7 +14,7 @@ from plait.data.features import settings_for
 from plait.data.table.source import open_table
 from plait.model.loader import collate
 from plait.pipeline import fit
-from plait.predict import Predictor, load
+from plait.predictor.predictor import Predictor, load
 
 Row = dict[str, object]
 SHOWN = ("image", "audio", "text", "number")

@@ -10,7 +10,7 @@ from plait.data.features import settings_for
 from plait.devices import compute_threads, torch_threads
 from plait.insight.explain.sanity import deletion_check
 from plait.pipeline import fit
-from plait.predict import Predictor, load
+from plait.predictor.predictor import Predictor, load
 
 NEAR = 0.02
 ROWS = 64

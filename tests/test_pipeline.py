@@ -187,7 +187,9 @@ def test_several_targets_train_several_heads(three, braid, tmp_path):
 
 
 def test_several_targets_have_no_single_order_of_classes(three):
-    with pytest.raises(plait.predict.TableError, match=r"several targets \(label, score, tags\)"):
+    with pytest.raises(
+        plait.predictor.predictor.TableError, match=r"several targets \(label, score, tags\)"
+    ):
         three.classes_  # noqa: B018
 
 

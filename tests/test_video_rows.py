@@ -12,9 +12,9 @@ import plait
 from plait import pipeline
 from plait.data.features import Features
 from plait.data.table.quarantine import Quarantine
-from plait.filled import Filled, write_filled
-from plait.impute import _rates
 from plait.inspection import look
+from plait.predictor.filled_table import Filled, write_filled
+from plait.predictor.impute import _rates
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 WORDS = ("left", "right")

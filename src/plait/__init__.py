@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from plait.model import align
     from plait.model.infer import Evaluation
     from plait.pipeline import fit
-    from plait.predict import Predictor, load
+    from plait.predictor.predictor import Predictor, load
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,10 +44,10 @@ _HOMES = {
     "Client": "plait.client",
     "Comparison": "plait.comparison.compare",
     "Evaluation": "plait.model.infer",
-    "Predictor": "plait.predict",
+    "Predictor": "plait.predictor.predictor",
     "compare": "plait.comparison.compare",
     "fit": "plait.pipeline",
-    "load": "plait.predict",
+    "load": "plait.predictor.predictor",
     "open_table": "plait.data.table.source",
 }
 

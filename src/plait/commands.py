@@ -215,7 +215,7 @@ def evaluate(
 
     Example: [bold]plait evaluate runs/a test.csv[/bold]
     """
-    from plait.predict import load
+    from plait.predictor.predictor import load
 
     evaluation = load(bundle).evaluate(
         table, root=root, seed=seed, resamples=resamples, reporter=_reporter(quiet)
@@ -376,7 +376,7 @@ def _answerer(folder: str) -> Any:
         from plait.runtime import Runtime
 
         return Runtime(folder)
-    from plait.predict import load
+    from plait.predictor.predictor import load
 
     return load(folder)
 

@@ -44,7 +44,7 @@ def explain(
     Example: [bold]plait explain runs/a new.csv --row 17[/bold]
     """
     from plait.insight.report.report import check_language, check_path
-    from plait.predict import load
+    from plait.predictor.predictor import load
 
     check_language(language)
     if html is not None:

@@ -41,7 +41,7 @@ def export(
     Example: [bold]plait export runs/a --out app[/bold]
     """
     from plait.export import export as export_model
-    from plait.predict import load
+    from plait.predictor.predictor import load
 
     found = export_model(
         load(bundle),

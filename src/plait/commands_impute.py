@@ -42,8 +42,8 @@ def impute(
     """
     from plait.data.table.answers import check_output
     from plait.data.table.source import open_table
-    from plait.filled import MEDIA, check_beside, spoken, write_filled
-    from plait.predict import load
+    from plait.predictor.filled_table import MEDIA, check_beside, spoken, write_filled
+    from plait.predictor.predictor import load
 
     check_output(output, table)
     model = load(bundle)

@@ -52,7 +52,7 @@ def report(
 
     from plait.insight.report.context import Limits
     from plait.insight.report.report import FILE, check_language, check_path
-    from plait.predict import load
+    from plait.predictor.predictor import load
 
     check_language(language)
     if output is not None:

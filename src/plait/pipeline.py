@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from plait.answers import golden
-from plait.bundle import TRAINING
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.modalities import registry
@@ -26,9 +25,10 @@ from plait.model.fusion.registry import FUSIONS
 from plait.model.infer import Evaluation, infer, measure, subsets
 from plait.model.model import Model
 from plait.model.pretrained.base import Backbone
-from plait.predict import Predictor
+from plait.predictor.bundle import TRAINING
+from plait.predictor.predictor import Predictor
+from plait.predictor.rebuild import measure_rebuilt
 from plait.progress import Reporter, Silent, Stopwatch
-from plait.rebuild import measure_rebuilt
 from plait.training.closed_form import check_classes
 from plait.training.dataset import Data, understand
 from plait.training.distill import Lesson

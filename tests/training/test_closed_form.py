@@ -11,7 +11,7 @@ from plait.config import configure
 from plait.errors import ConfigError
 from plait.model.encoders.aligned import Clocked, Straightened
 from plait.model.encoders.projected import Projected
-from plait.predict import load
+from plait.predictor.predictor import load
 from plait.progress import Silent
 from plait.training.closed_form import MOST_ROWS, fit_encoders
 

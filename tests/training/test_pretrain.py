@@ -15,7 +15,7 @@ from plait.errors import ConfigError
 from plait.model.blueprint import Blueprint
 from plait.model.loader import collate
 from plait.model.model import AUXILIARY, FOLLOW
-from plait.rebuild import measure_rebuilt
+from plait.predictor.rebuild import measure_rebuilt
 from plait.show import show_evaluation
 from plait.training.pretrain import Autoencoder, held_out_loss, rows_to_rebuild
 

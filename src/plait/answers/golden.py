@@ -100,7 +100,7 @@ def from_json(data: Sequence[Any]) -> list[Row]:
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What golden rows need of a `plait.predict.Predictor`."""
+    """What golden rows need of a `plait.predictor.predictor.Predictor`."""
 
     golden: list[Row]
 

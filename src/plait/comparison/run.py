@@ -39,7 +39,7 @@ from plait.model.infer import natural
 from plait.model.loader import collate, row_bytes
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
-from plait.predict import Predictor
+from plait.predictor.predictor import Predictor
 from plait.progress import Stage
 from plait.training.dataset import Data
 from plait.training.fit import train_model

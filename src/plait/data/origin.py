@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from plait.bundle import TRAINING
 from plait.data.table.source import Table, open_table
 from plait.errors import PlaitError
+from plait.predictor.bundle import TRAINING
 
 FILE = "table.json"
 

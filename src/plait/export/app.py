@@ -22,8 +22,6 @@ import torch
 from torch import Tensor
 
 from plait.answers import golden
-from plait.bundle import holds_bundle
-from plait.card import model_card
 from plait.data.store import PreparedColumn
 from plait.errors import BundleError, ConfigError, ExportError
 from plait.export.check import check_golden, check_random
@@ -34,7 +32,9 @@ from plait.export.parts import EncoderPart, FusionPart
 from plait.export.samples import id_counts, random_columns
 from plait.export.single import SINGLE, check_single, single_graph
 from plait.model.loader import collate
-from plait.predict import Predictor
+from plait.predictor.bundle import holds_bundle
+from plait.predictor.card import model_card
+from plait.predictor.predictor import Predictor
 from plait.progress import Reporter, Silent
 from plait.runtime import Runtime
 from plait.runtime.graphs import (

@@ -14,7 +14,7 @@ from plait.data.table.quarantine import Quarantine
 from plait.errors import ExportError, PlaitWarning
 from plait.export.convert import reason
 from plait.model.infer import infer
-from plait.predict import Predictor
+from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime
 
 MANY = 4

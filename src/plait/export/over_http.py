@@ -16,7 +16,7 @@ from plait.client import Client
 from plait.data.targets.target import Target
 from plait.errors import ConfigError, ExportError, PlaitWarning
 from plait.export.check import patterns
-from plait.predict import Predictor
+from plait.predictor.predictor import Predictor
 
 SECONDS = 60.0
 """Time that a request of the check gets."""

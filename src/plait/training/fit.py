@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from plait.bundle import TRAINING
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
 from plait.errors import TrainError
@@ -19,6 +18,7 @@ from plait.model.infer import ALL, infer, validation_score
 from plait.model.loader import Loader
 from plait.model.model import Model, Trainable
 from plait.model.pretrained.base import Backbone
+from plait.predictor.bundle import TRAINING
 from plait.progress import Reporter
 from plait.training.checkpoint import holds_state
 from plait.training.closed_form import fit_encoders

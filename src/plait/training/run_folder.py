@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plait.bundle import TRAINING, holds_bundle
 from plait.errors import ConfigError
+from plait.predictor.bundle import TRAINING, holds_bundle
 
 PRETRAINING = "pretrain"
 """The subfolder of the training's where the pretraining keeps its checkpoint and logs."""

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 import plait
-from plait.bundle import TRAINING
 from plait.data.features import settings_for
 from plait.data.origin import FILE, Gone, Origin, recall, remember
 from plait.data.table.source import open_table
@@ -18,6 +17,7 @@ from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief, errors
 from plait.insight.diagnose.table_check import look
 from plait.insight.diagnose.vectors import joined, vectors
+from plait.predictor.bundle import TRAINING
 from plait.training import board
 
 

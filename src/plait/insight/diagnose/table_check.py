@@ -34,7 +34,7 @@ ITSELF = 0.9
 
 @runtime_checkable
 class Fitted(Protocol):
-    """What is needed of a `plait.predict.Predictor`."""
+    """What is needed of a `plait.predictor.predictor.Predictor`."""
 
     config: Config
     schema: Schema

@@ -187,7 +187,7 @@ def reading(interaction: float, added: float, unit: float = 1.0) -> str:
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What contributions need of a `plait.predict.Predictor`."""
+    """What contributions need of a `plait.predictor.predictor.Predictor`."""
 
     config: Config
     model: Model

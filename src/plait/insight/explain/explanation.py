@@ -85,7 +85,7 @@ class Explanation:
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What an explanation needs of a `plait.predict.Predictor`."""
+    """What an explanation needs of a `plait.predictor.predictor.Predictor`."""
 
     config: Config
     features: Features

@@ -67,7 +67,7 @@ class Robustness:
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What robustness needs of a `plait.predict.Predictor`."""
+    """What robustness needs of a `plait.predictor.predictor.Predictor`."""
 
     config: Config
     features: Features

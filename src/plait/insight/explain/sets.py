@@ -102,7 +102,7 @@ class PredictionSets:
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What sets need of a `plait.predict.Predictor`."""
+    """What sets need of a `plait.predictor.predictor.Predictor`."""
 
     held: Held
     targets: list[Target]

@@ -34,7 +34,7 @@ from plait.progress import Reporter, Silent
 
 @runtime_checkable
 class Fitted(Protocol):
-    """What a report needs of a `plait.predict.Predictor`."""
+    """What a report needs of a `plait.predictor.predictor.Predictor`."""
 
     config: Config
     schema: Schema

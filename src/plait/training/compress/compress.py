@@ -21,7 +21,7 @@ from plait.model.infer import ALL, infer
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.pipeline import finish
-from plait.predict import Predictor, load
+from plait.predictor.predictor import Predictor, load
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.training.compress.narrow import learnt, narrower, without
 from plait.training.compress.result import Compressed, measured

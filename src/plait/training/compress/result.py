@@ -10,7 +10,7 @@ import numpy as np
 
 from plait.answers.metrics import PRIMARY
 from plait.errors import CompressError
-from plait.predict import Predictor
+from plait.predictor.predictor import Predictor
 from plait.progress import Reporter
 from plait.training.compress.narrow import learnt
 from plait.training.dataset import Data

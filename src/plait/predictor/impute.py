@@ -20,18 +20,18 @@ from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import Table, open_table
 from plait.devices import compute_threads, torch_threads
 from plait.errors import CellError, ConfigError
-from plait.filled import Filled
 from plait.model.decoders.base import Decoder
 from plait.model.infer import BATCH
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import Fused
+from plait.predictor.filled_table import Filled
 from plait.progress import Reporter, Silent
 
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What imputation needs of a `plait.predict.Predictor`."""
+    """What imputation needs of a `plait.predictor.predictor.Predictor`."""
 
     config: Config
     features: Features

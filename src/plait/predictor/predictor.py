@@ -11,8 +11,6 @@ import torch
 from plait.answers import golden
 from plait.answers.answerer import Answerer, chunks, note, warn
 from plait.answers.answers import Answers
-from plait.bundle import Contents, load_bundle, save_bundle
-from plait.card import model_card, model_html
 from plait.config import Config, within_caps
 from plait.data.features import Features, PreparedTable
 from plait.data.table.quarantine import Entry, Quarantine
@@ -29,7 +27,6 @@ from plait.errors import (
     TableError,
     unknown,
 )
-from plait.impute import impute
 from plait.insight.explain.contributions import contributions
 from plait.insight.explain.explanation import explain
 from plait.insight.explain.held_out import ARRAYS, DOCUMENT, Held, apply_temperatures
@@ -43,6 +40,9 @@ from plait.model.frozen import Frozen
 from plait.model.infer import ALL, Evaluation, infer, measure, subsets
 from plait.model.loader import collate
 from plait.model.model import Model
+from plait.predictor.bundle import Contents, load_bundle, save_bundle
+from plait.predictor.card import model_card, model_html
+from plait.predictor.impute import impute
 from plait.progress import Reporter, Silent
 
 

@@ -4,7 +4,7 @@ import re
 
 from markdown_it import MarkdownIt
 
-from plait.card import model_card
+from plait.predictor.card import model_card
 
 
 def test_the_card_of_a_model(fitted):
@@ -77,7 +77,7 @@ def test_several_targets_and_none_measured(maker, braid):
 
 
 def found(figures):
-    from plait.card import _found
+    from plait.predictor.card import _found
 
     return "\n".join(_found(figures))
 

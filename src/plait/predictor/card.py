@@ -52,7 +52,7 @@ def model_card(
 
 @runtime_checkable
 class _Fitted(Protocol):
-    """What a notebook shows of a `plait.predict.Predictor`."""
+    """What a notebook shows of a `plait.predictor.predictor.Predictor`."""
 
     targets: list[Target]
     features: Features

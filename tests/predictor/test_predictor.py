@@ -8,7 +8,7 @@ import pytest
 
 import plait
 import plait.answers.answerer
-import plait.predict
+import plait.predictor.predictor
 from plait.errors import ConfigError, PlaitWarning, TableError, UnreadableCellsWarning
 
 pytestmark = pytest.mark.usefixtures("few_resamples")

@@ -14,7 +14,7 @@ import plait
 from plait import cli
 from plait.data.table.quarantine import Quarantine
 from plait.errors import ConfigError, TableError
-from plait.filled import Filled, _safe, check_beside, spoken, write_filled
+from plait.predictor.filled_table import Filled, _safe, check_beside, spoken, write_filled
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 GAPS = ("photo", "note", "voice", "price", "shop", "day", "pulse")

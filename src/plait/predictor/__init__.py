@@ -1,0 +1,1 @@
+"""A fitted model: it answers, fills, explains and saves."""

@@ -5,8 +5,8 @@ from math import isfinite
 from typing import Any
 
 from benchmarks.context import Bench
-from plait.comparison.rows import Row
 from plait.data.cache import cache_folder
+from plait.experiments.comparison.rows import Row
 
 HEAD = [
     "data",

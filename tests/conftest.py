@@ -329,8 +329,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Runs of a comparison happen in this process, and resamples are few; the jobs that were run."""
-    from plait.comparison import compare, data, run
-    from plait.comparison.jobs import finished, path_of
+    from plait.experiments.comparison import compare, data, run
+    from plait.experiments.comparison.jobs import finished, path_of
 
     done: list[Any] = []
 

@@ -79,7 +79,7 @@ class Here(subprocess.Popen):  # type: ignore[type-arg]
     """A run of a comparison in this process, in the place of a process of its own."""
 
     def __init__(self, argument: dict[str, Any], log: Path) -> None:
-        from plait.comparison import run
+        from plait.experiments.comparison import run
 
         super().__init__(["true"], stdin=subprocess.PIPE)
         run.main(json.dumps(argument))
@@ -90,10 +90,10 @@ def short(monkeypatch: pytest.MonkeyPatch, few_resamples: None) -> None:
     """Fits of an epoch where a page asks for no number, reports on a few rows, and no process for each
     command or run.
 
-    What a fresh process does is tested in test_cli.py and tests/comparison.
+    What a fresh process does is tested in test_cli.py and tests/experiments/comparison.
     """
     import plait.training.fit
-    from plait.comparison import jobs
+    from plait.experiments.comparison import jobs
     from plait.insight.report import report
 
     few = report.Limits(

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from plait.assignments import others
-from plait.comparison.screen import left_out
 from plait.config import configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
 from plait.errors import AlignError, ConfigError
+from plait.experiments.comparison.screen import left_out
 from plait.model import assemble
 from plait.model.align import LDA, CrossAlign, SpatialTransformer
 from plait.model.blueprint import draw, without_effect

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from plait.answers.answers import Answers
     from plait.client import Client
-    from plait.comparison.compare import Comparison, compare
     from plait.data.table.source import open_table
+    from plait.experiments.comparison.compare import Comparison, compare
     from plait.model import align
     from plait.model.infer import Evaluation
     from plait.pipeline import fit
@@ -42,10 +42,10 @@ __all__ = [
 _HOMES = {
     "Answers": "plait.answers.answers",
     "Client": "plait.client",
-    "Comparison": "plait.comparison.compare",
+    "Comparison": "plait.experiments.comparison.compare",
     "Evaluation": "plait.model.infer",
     "Predictor": "plait.predictor.predictor",
-    "compare": "plait.comparison.compare",
+    "compare": "plait.experiments.comparison.compare",
     "fit": "plait.pipeline",
     "load": "plait.predictor.predictor",
     "open_table": "plait.data.table.source",

@@ -106,8 +106,8 @@ def compare(
 
 def _show(folder: str, as_json: bool, **asked: Any) -> None:
     """Compare, and print what came of it."""
-    from plait.comparison.compare import compare as compare_methods
-    from plait.comparison.screen import left_out, remarks, title
+    from plait.experiments.comparison.compare import compare as compare_methods
+    from plait.experiments.comparison.screen import left_out, remarks, title
 
     found = compare_methods(**asked)
     if as_json:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from plait.comparison import jobs
-from plait.comparison.run import Job
+from plait.experiments.comparison import jobs
+from plait.experiments.comparison.run import Job
 
 JOBS = [Job("fusion", name, seed, "print") for seed in (0, 1) for name in ("concat", "late")]
 
@@ -153,7 +153,7 @@ def test_an_interrupt_stops_the_processes(started, tmp_path, monkeypatch):
 def test_a_run_does_not_outlive_what_started_it():
     code = (
         "import sys, time\n"
-        "from plait.comparison.run import end_with\n"
+        "from plait.experiments.comparison.run import end_with\n"
         "end_with(sys.stdin.buffer)\n"
         "print('ready', flush=True)\n"
         "time.sleep(100)\n"
@@ -191,7 +191,7 @@ def test_a_process_gets_json_one_thread_and_this_plait(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     jobs.launch({"folder": "a b; rm"}, tmp_path / "x.log").wait()
     assert given["stdin"] == subprocess.PIPE
-    assert given["command"][:4] == [sys.executable, "-P", "-m", "plait.comparison.run"]
+    assert given["command"][:4] == [sys.executable, "-P", "-m", "plait.experiments.comparison.run"]
     assert json.loads(given["command"][4]) == {"folder": "a b; rm"}
     assert given["env"]["OMP_NUM_THREADS"] == given["env"]["MKL_NUM_THREADS"] == "1"
     first, second = given["env"]["PYTHONPATH"].split(os.pathsep)

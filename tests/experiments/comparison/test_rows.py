@@ -8,8 +8,8 @@ import pytest
 
 from plait.answers.metrics import METRICS
 from plait.answers.statistics import draws
-from plait.comparison.rows import aggregate
 from plait.data.targets.target import Target
+from plait.experiments.comparison.rows import aggregate
 
 TARGET = Target("label", "multiclass", ("a", "b", "c"))
 ROWS = 60

@@ -1,4 +1,4 @@
-"""One run of a comparison: ``python -m plait.comparison.run JOB``, a process of its own.
+"""One run of a comparison: ``python -m plait.experiments.comparison.run JOB``, a process of its own.
 
 The job comes as JSON in the argument, the prepared table lies in the job's folder, and the result is one
 JSON file, written whole or not at all. A run that fails writes the reason instead of figures.
@@ -24,7 +24,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from plait.answers.metrics import METRICS, PRIMARY
-from plait.comparison.data import Ready, load
 from plait.config import Config
 from plait.data.features import PreparedTable
 from plait.data.store import PreparedColumn
@@ -32,6 +31,7 @@ from plait.data.table.arrow_tables import ArrowTable
 from plait.data.table.quarantine import Quarantine
 from plait.devices import torch_threads
 from plait.errors import PlaitError
+from plait.experiments.comparison.data import Ready, load
 from plait.model.assemble import build
 from plait.model.backbones import frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint, check_fit

@@ -5,12 +5,20 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from plait.comparison.rows import Row
-from plait.comparison.screen import chance, number, rows_of, seeds_of, short, signed, spanned
 from plait.display.markup import Html, bullets, facts, figure, tag
 from plait.display.page import document
 from plait.display.plots import Bar, Point, Series, bars, heat_map, lines, scatter
 from plait.display.section import Section
+from plait.experiments.comparison.rows import Row
+from plait.experiments.comparison.screen import (
+    chance,
+    number,
+    rows_of,
+    seeds_of,
+    short,
+    signed,
+    spanned,
+)
 
 STRONG = 5
 """Lines that have a colour and a name in the robustness plot, besides the reference's."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plait.comparison.rows import Row
+from plait.experiments.comparison.rows import Row
 
 STREAMS = ("image", "audio", "<script>alert(1)</script>", "tabular")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import plait
-from plait.comparison.run import Job
+from plait.experiments.comparison.run import Job
 from plait.progress import Reporter
 
 RUNS = "runs"
@@ -112,7 +112,7 @@ def _start(folder: Path, job: Job) -> "subprocess.Popen[bytes]":
 
 
 def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
-    """A process of `plait.comparison.run`; what it prints goes to the log.
+    """A process of `plait.experiments.comparison.run`; what it prints goes to the log.
 
     It ends when its standard input does, so that none outlives this process, however that ends.
     """
@@ -120,7 +120,7 @@ def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
     here = str(Path(plait.__file__).parents[1])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-P", "-m", "plait.comparison.run", json.dumps(argument)]
+    command = [sys.executable, "-P", "-m", "plait.experiments.comparison.run", json.dumps(argument)]
     with log.open("wb") as file:
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=file, stderr=file, env=environment

@@ -10,12 +10,12 @@ import pytest
 import plait
 from plait import cli
 from plait.answers.metrics import METRICS, PRIMARY
-from plait.comparison import compare as module
-from plait.comparison import data, run
-from plait.comparison.compare import Comparison, compare
-from plait.comparison.run import Job
 from plait.data.table.source import open_table
 from plait.errors import ConfigError, TableError, TrainError
+from plait.experiments.comparison import compare as module
+from plait.experiments.comparison import data, run
+from plait.experiments.comparison.compare import Comparison, compare
+from plait.experiments.comparison.run import Job
 from plait.model.fusion.registry import FUSIONS
 from plait.progress import Silent
 

@@ -13,12 +13,6 @@ from rich.table import Table as Screen
 
 import plait
 from plait.answers.metrics import PRIMARY
-from plait.comparison import about, data
-from plait.comparison.jobs import run_all, time_rows
-from plait.comparison.page import render
-from plait.comparison.rows import REFERENCE, Row, aggregate
-from plait.comparison.run import Job, constant
-from plait.comparison.screen import table as screen_table
 from plait.config import Config, configure
 from plait.data.table.answers import write_table
 from plait.data.table.source import open_table
@@ -26,6 +20,12 @@ from plait.data.targets.target import Target
 from plait.devices import choose_device, cores
 from plait.display.bars import Bars
 from plait.errors import ConfigError, unknown
+from plait.experiments.comparison import about, data
+from plait.experiments.comparison.jobs import run_all, time_rows
+from plait.experiments.comparison.page import render
+from plait.experiments.comparison.rows import REFERENCE, Row, aggregate
+from plait.experiments.comparison.run import Job, constant
+from plait.experiments.comparison.screen import table as screen_table
 from plait.model.blueprint import check_choices
 from plait.model.fusion.registry import FUSIONS
 from plait.progress import Reporter, Silent

@@ -7,8 +7,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
-from plait.comparison.rows import Row
 from plait.display.plot_frame import short_number
+from plait.experiments.comparison.rows import Row
 
 WIDE = 110
 """Columns of the terminal from which on costs are shown too."""

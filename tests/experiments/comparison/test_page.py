@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from plait.comparison import screen
-from plait.comparison.page import render
-from plait.comparison.rows import Row
+from plait.experiments.comparison import screen
+from plait.experiments.comparison.page import render
+from plait.experiments.comparison.rows import Row
 
 VOID = {"meta", "br", "hr", "img", "link", "input", "circle", "rect", "line", "polygon"}
 

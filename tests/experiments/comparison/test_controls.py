@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from plait.comparison.run import Job, config_for, flops, plan_for
 from plait.config import Config, configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
+from plait.experiments.comparison.run import Job, config_for, flops, plan_for
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint, draw

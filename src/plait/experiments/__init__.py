@@ -1,0 +1,1 @@
+"""Many fits side by side, on this machine or on many."""

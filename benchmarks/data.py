@@ -97,8 +97,8 @@ class Finder:
         return place / name
 
     def _demo(self, why: str) -> Source:
-        from plait.demo import build
         from plait.errors import PlaitError
+        from plait.recipes.demo.table import build
 
         folder = self.work / "data" / f"demo-{self.demo_rows}"
         if not (folder / "test.csv").is_file():

@@ -351,7 +351,7 @@ def demo(
 
     Example: [bold]plait demo[/bold]
     """
-    from plait.demo_run import run
+    from plait.recipes.demo.run import run
     from plait.show import show_evaluation
 
     found = run(Path(out_folder), rows=rows, seed=seed, epochs=epochs, reporter=_reporter(quiet))

@@ -13,9 +13,9 @@ import soundfile
 from numpy.typing import NDArray
 from PIL import Image
 
-from plait import demo
 from plait.errors import MissingExtra, PlaitError, TableError
-from plait.speech import Utterance, speak
+from plait.recipes.demo import table as demo
+from plait.recipes.demo.speech import Utterance, speak
 
 pytest.importorskip("espeakng_loader", reason='needs pip install "plait[demo]"')
 

@@ -6,9 +6,10 @@ import sys
 import pytest
 
 import plait
-from plait import cli, demo_run
+from plait import cli
 from plait.errors import MissingExtra
 from plait.progress import Silent
+from plait.recipes.demo import run as demo_run
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from plait.demo import build
 from plait.pipeline import fit
 from plait.progress import Reporter
+from plait.recipes.demo.table import build
 
 
 def run(

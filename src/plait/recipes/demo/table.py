@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from plait.errors import MissingExtra, TableError
-from plait.speech import Utterance, speak
+from plait.recipes.demo.speech import Utterance, speak
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COLUMNS = ("image", "audio", "text", "number", "day", "channel", "pulse", "voice", "label")

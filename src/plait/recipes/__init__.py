@@ -1,0 +1,1 @@
+"""Whole applications, each a page of calls."""

@@ -1,0 +1,1 @@
+"""The demo: its table, its voices, its run."""

@@ -87,8 +87,8 @@ def serve(
 
     models = Models(apps, threads=threads)
     try:
-        from plait.serve.listen import Server, bind
         from plait.serve.logs import set_up
+        from plait.serve.server import Server, bind
         from plait.serve.service import Service
     except ImportError as error:
         package = (error.name or "").partition(".")[0]

@@ -8,7 +8,7 @@ import torch
 from plait.errors import ConfigError, ExportError
 from plait.export import over_http
 from plait.export.over_http import check_http
-from plait.serve import listen
+from plait.serve import server as listen
 
 
 def test_both_answer_alike(plain_run, plain_app):

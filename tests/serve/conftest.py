@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import made_app
 import pytest
 
-from plait.serve.listen import Server, bind
 from plait.serve.models import Models
 from plait.serve.options import Options
+from plait.serve.server import Server, bind
 from plait.serve.service import Service
 
 

@@ -9,7 +9,7 @@ import pytest
 import plait
 from plait.client import ServerError
 from plait.errors import ConfigError
-from plait.serve.gate import Gate
+from plait.serve.middleware import Gate
 from plait.serve.options import Options, read_token
 
 TOKEN = "correct-horse-battery-staple"

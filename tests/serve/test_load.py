@@ -15,9 +15,9 @@ import pytest
 import plait
 from plait.client import ServerError
 from plait.errors import BundleError, CellError, ConfigError
-from plait.serve.listen import bind
 from plait.serve.models import Models
 from plait.serve.options import Options
+from plait.serve.server import bind
 
 HEAD = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 

@@ -82,7 +82,7 @@ def test_refusals(app, run, tmp_path):
 
 
 def test_what_is_not_installed_is_named(app, run, monkeypatch):
-    monkeypatch.delitem(sys.modules, "plait.serve.listen", raising=False)
+    monkeypatch.delitem(sys.modules, "plait.serve.server", raising=False)
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     code, _, told = run("serve", app)
     assert code == 1
@@ -91,17 +91,17 @@ def test_what_is_not_installed_is_named(app, run, monkeypatch):
 
 
 def test_a_fault_of_our_own_is_no_missing_package(app, run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "plait.serve.listen", None)
+    monkeypatch.setitem(sys.modules, "plait.serve.server", None)
     code, _, told = run("serve", app)
     assert code == 70
-    assert "plait.serve.listen" in told
+    assert "plait.serve.server" in told
 
 
 def test_no_torch_and_no_network(app):
     """A served answer needs neither torch nor transformers."""
     code = (
         "import sys, threading\n"
-        "from plait.serve.listen import Server, bind\n"
+        "from plait.serve.server import Server, bind\n"
         "from plait.serve.models import Models\n"
         "from plait.serve.options import Options\n"
         "from plait.serve.service import Service\n"

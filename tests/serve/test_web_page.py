@@ -10,8 +10,8 @@ from plait.errors import MissingExtra
 from plait.insight.explain.occlusion import occluded
 from plait.serve.body import Gone
 from plait.serve.page import _cell, mount, without_addresses
+from plait.serve.page_parts import bars, marks
 from plait.serve.problem import Problem
-from plait.serve.shown import bars, marks
 
 
 def receiving(*messages):

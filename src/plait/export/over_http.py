@@ -78,9 +78,9 @@ def _gaps(target: Target, want: np.ndarray, told: list[dict[str, Any]]) -> np.nd
 @contextmanager
 def _served(folder: Path) -> Iterator[Client | None]:
     """A client of a server in a thread of this process; None where there is no port."""
-    from plait.serve.listen import Server, bind
     from plait.serve.models import Models
     from plait.serve.options import Options
+    from plait.serve.server import Server, bind
     from plait.serve.service import Service
 
     options = Options(port=0, token=secrets.token_urlsafe(32), timeout=SECONDS, max_body_mb=LARGEST)

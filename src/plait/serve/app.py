@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 
 from plait.serve.docs_page import page
 from plait.serve.engine import Kind
-from plait.serve.gate import App, Gate, told
 from plait.serve.logs import log
+from plait.serve.middleware import App, Gate, told
 from plait.serve.openapi import describe
 from plait.serve.problem import Problem, shorten, wrong
 from plait.serve.service import Service

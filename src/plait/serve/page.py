@@ -23,9 +23,9 @@ from plait.serve.body import Gone
 from plait.serve.cells import Cells
 from plait.serve.engine import Kind
 from plait.serve.models import Model
+from plait.serve.page_parts import bars, marks
 from plait.serve.problem import Problem, busy
 from plait.serve.service import FULL, Service
-from plait.serve.shown import bars, marks
 
 PATH = "/page"
 EXAMPLES = 3

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from fastapi.telemetry import TelemetryConfig
 
 from plait.errors import ConfigError, MissingExtra
-from plait.serve.gate import OPEN
+from plait.serve.middleware import OPEN
 
 PROTOCOL = "http/protobuf"
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http"

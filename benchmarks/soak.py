@@ -32,7 +32,7 @@ def leaky(app: Path, size: int) -> Served:
         "    return await whole(self, *arguments)\n"
         "Service.work = work\n"
         f"sys.argv = ['plait', 'serve', {str(app)!r}, '--port', '0', '--log-level', 'error']\n"
-        "from plait.cli import main\n"
+        "from plait.cli.main import main\n"
         "main()\n"
     )
     return Served([sys.executable, "-c", code])

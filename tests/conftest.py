@@ -309,7 +309,7 @@ def plain_run(maker: Maker, tmp_path_factory: pytest.TempPathFactory) -> tuple[A
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs a command in this process; returns the exit code and both streams."""
 
-    from plait import cli
+    from plait.cli import main as cli
 
     def call(*arguments: object) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["plait", *map(str, arguments)])

@@ -181,7 +181,7 @@ def test_import_plait_is_fast_and_light() -> None:
 def test_help_does_not_import_torch() -> None:
     result = python(
         "import sys\n"
-        "from plait.cli import main\n"
+        "from plait.cli.main import main\n"
         "sys.argv = ['plait', '--help']\n"
         "try:\n"
         "    main()\n"

@@ -10,9 +10,9 @@ from clips import encode, square
 
 import plait
 from plait import pipeline
+from plait.cli.inspect import look
 from plait.data.features import Features
 from plait.data.table.quarantine import Quarantine
-from plait.inspection import look
 from plait.predictor.filled_table import Filled, write_filled
 from plait.predictor.impute import _rates
 

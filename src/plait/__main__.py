@@ -1,5 +1,5 @@
 """``python -m plait`` is the same as ``plait``."""
 
-from plait.cli import main
+from plait.cli.main import main
 
 main()

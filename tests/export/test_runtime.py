@@ -265,7 +265,7 @@ def test_it_runs_where_there_is_no_torch(full_app, fitted, braid):
 
 
 def test_the_command_line_predicts_where_there_is_no_torch(full_app, fitted, braid, tmp_path):
-    code = "from plait.cli import main; sys.argv[0] = 'plait'; main()"
+    code = "from plait.cli.main import main; sys.argv[0] = 'plait'; main()"
     out = tmp_path / "answers.csv"
     done = run_blocked(HEAVY, code, "predict", full_app[1], braid / "test.csv", "-o", out)
     assert done.returncode == 0, done.stderr
@@ -278,7 +278,7 @@ def test_the_command_line_predicts_where_there_is_no_torch(full_app, fitted, bra
     assert "answered alike to" in done.stdout, done.stderr
 
 
-COMMAND = "from plait.cli import main; sys.argv[0] = 'plait'; main()"
+COMMAND = "from plait.cli.main import main; sys.argv[0] = 'plait'; main()"
 
 
 def test_without_torch_a_fit_says_what_to_install(tmp_path):
@@ -357,7 +357,7 @@ def test_fitting_without_torch_says_what_to_install(plain_run, tmp_path):
         "a model that is fitted here needs the package torch, which is not installed.\n"
         'Install it with:  pip install "plait[train]"'
     )
-    code = "from plait.cli import main; sys.argv[0] = 'plait'; main()"
+    code = "from plait.cli.main import main; sys.argv[0] = 'plait'; main()"
     done = run_blocked({"torch"}, code, "evaluate", plain_run[1], "test.csv")
     assert done.returncode == 1
     assert done.stderr == f"error: {told}\n"

@@ -9,7 +9,7 @@ from several import batch, make_model, table
 from typer.testing import CliRunner
 
 import plait
-from plait.commands import app
+from plait.cli.app import app
 from plait.errors import ConfigError
 from plait.model.fusion import build_fusion
 from plait.model.heads import build_head

@@ -11,7 +11,7 @@ import soundfile
 from PIL import Image
 
 import plait
-from plait import cli
+from plait.cli import main as cli
 from plait.data.table.quarantine import Quarantine
 from plait.errors import ConfigError, TableError
 from plait.predictor.filled_table import Filled, _safe, check_beside, spoken, write_filled

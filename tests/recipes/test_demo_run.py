@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import plait
-from plait import cli
+from plait.cli import main as cli
 from plait.errors import MissingExtra
 from plait.progress import Silent
 from plait.recipes.demo import run as demo_run

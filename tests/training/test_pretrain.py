@@ -10,13 +10,13 @@ import torch
 from rich.console import Console
 
 import plait
+from plait.cli.tables import show_evaluation
 from plait.data.features import settings_for
 from plait.errors import ConfigError
 from plait.model.blueprint import Blueprint
 from plait.model.loader import collate
 from plait.model.model import AUXILIARY, FOLLOW
 from plait.predictor.rebuild import measure_rebuilt
-from plait.show import show_evaluation
 from plait.training.pretrain import Autoencoder, held_out_loss, rows_to_rebuild
 
 pytestmark = pytest.mark.usefixtures("few_resamples")

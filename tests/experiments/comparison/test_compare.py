@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import plait
-from plait import cli
 from plait.answers.metrics import METRICS, PRIMARY
+from plait.cli import main as cli
 from plait.data.table.source import open_table
 from plait.errors import ConfigError, TableError, TrainError
 from plait.experiments.comparison import compare as module

@@ -99,7 +99,7 @@ def test_pieces_of_other_alphabets(maker):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_command_fits_the_terminal(run, several, braid, monkeypatch, width):
-    import plait.commands_explain as commands
+    import plait.cli.explain as commands
 
     _, folder = several
     row = 1
@@ -163,7 +163,7 @@ def test_the_command_explains_itself(run):
 
 
 def test_words_without_letters_are_quoted():
-    from plait.commands_explain import _named, _picture, _shrunk
+    from plait.cli.explain import _named, _picture, _shrunk
 
     assert _named(" two") == "two" and _named(",") == "','" and _named(" ") == "' '"
     assert _shrunk(np.arange(6.0), 3).tolist() == [1, 5, 9]

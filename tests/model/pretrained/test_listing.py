@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from loopback_hub import COMMIT, NEXT, lay
 from safetensors.torch import save
 
-from plait import commands_encoders
+from plait.cli import encoders as commands_encoders
 from plait.model.encoders.registry import ENCODERS
 from plait.model.pretrained import listing, packaged
 

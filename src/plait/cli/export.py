@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from plait.commands import AsJson, BundleArg, Quiet, Root, _print_json, _reporter, app, say
-from plait.commands import out as console
+from plait.cli.app import AsJson, BundleArg, Quiet, Root, _print_json, _reporter, app, say
+from plait.cli.app import out as console
 
 
 @app.command()

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.commands import (
+from plait.cli.app import (
     AsJson,
     BatchSize,
     BundleArg,
@@ -19,7 +19,7 @@ from plait.commands import (
     app,
     say,
 )
-from plait.commands import out as console
+from plait.cli.app import out as console
 
 Output = Annotated[str, typer.Option("--out", "-o", help="Folder for the smaller model.")]
 To = Annotated[
@@ -69,7 +69,7 @@ def compress(
 
     Example: [bold]plait compress runs/a train.csv --to 0.25 --test test.csv --out runs/small[/bold]
     """
-    from plait.show import grid
+    from plait.cli.tables import grid
     from plait.training.compress import compress as make_smaller
 
     options = {"epochs": epochs, "batch_size": batch_size, "lr": lr}

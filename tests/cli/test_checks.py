@@ -3,7 +3,7 @@
 import platform
 
 import plait
-from plait import checks
+from plait.cli import checks
 
 
 def test_the_facts(monkeypatch, tmp_path):

@@ -5,17 +5,15 @@ import sys
 
 import typer
 
-import plait.compare_command  # noqa: F401 - adds its command
-from plait import (  # noqa: F401 - add their commands
-    commands_compress,
-    commands_encoders,
-    commands_explain,
-    commands_export,
-    commands_impute,
-    commands_report,
-    commands_serve,
-)
-from plait.commands import INTERRUPTED, app, err, say
+import plait.cli.compare  # noqa: F401 - adds its command
+from plait.cli import compress as commands_compress  # noqa: F401 - add their commands
+from plait.cli import encoders as commands_encoders
+from plait.cli import explain as commands_explain
+from plait.cli import export as commands_export
+from plait.cli import impute as commands_impute
+from plait.cli import report as commands_report
+from plait.cli import serve as commands_serve
+from plait.cli.app import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
 
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from plait.commands import (
+from plait.cli.app import (
     AsJson,
     BundleArg,
     Quiet,
@@ -15,7 +15,7 @@ from plait.commands import (
     app,
     say,
 )
-from plait.commands import out as console
+from plait.cli.app import out as console
 
 Output = Annotated[
     str | None,

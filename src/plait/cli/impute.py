@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from plait.commands import (
+from plait.cli.app import (
     AsJson,
     BundleArg,
     Quiet,
@@ -18,7 +18,7 @@ from plait.commands import (
     err,
     say,
 )
-from plait.commands import out as console
+from plait.cli.app import out as console
 from plait.errors import UnreadableColumnError
 
 

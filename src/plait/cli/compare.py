@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from plait.assignments import FLAGS, model_options
-from plait.commands import (
+from plait.cli.app import (
     AsJson,
     BatchSize,
     Columns,
@@ -30,6 +29,7 @@ from plait.commands import (
     out,
     say,
 )
+from plait.cli.options import FLAGS, model_options
 
 Methods = Annotated[
     list[str],

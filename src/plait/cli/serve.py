@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from plait.commands import app, err, say
+from plait.cli.app import app, err, say
 from plait.errors import MissingExtra
 
 Apps = Annotated[

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from plait import show
-from plait.checks import gather
-from plait.inspection import look
+from plait.cli import tables as show
+from plait.cli.checks import gather
+from plait.cli.inspect import look
 
 
 @pytest.fixture(params=[80, 120])

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from plait.assignments import FLAGS, model_options, pairs_of
+from plait.cli.options import FLAGS, model_options, pairs_of
 from plait.display.markup import tidy
 
 app = typer.Typer(
@@ -117,7 +117,7 @@ def inspect(
 
     Example: [bold]plait inspect train.csv --target label[/bold]
     """
-    from plait.inspection import look
+    from plait.cli.inspect import look
 
     pairs = pairs_of({"--column": column, "--kind": kind})
     found = look(
@@ -132,7 +132,7 @@ def inspect(
     if as_json:
         _print_json(found)
         return
-    from plait.show import show_schema
+    from plait.cli.tables import show_schema
 
     show_schema(out, found["schema"], found["targets"])
 
@@ -191,7 +191,7 @@ def fit(
     if as_json:
         _print_json({"out": out_folder, "metrics": model.metrics, "history": model.history})
         return
-    from plait.show import show_evaluation
+    from plait.cli.tables import show_evaluation
 
     show_evaluation(out, model.metrics)
     card, report = Path(out_folder) / "README.md", Path(out_folder) / "report.html"
@@ -223,7 +223,7 @@ def evaluate(
     if as_json:
         _print_json(evaluation.to_json())
         return
-    from plait.show import show_evaluation
+    from plait.cli.tables import show_evaluation
 
     show_evaluation(out, evaluation.to_json())
 
@@ -272,7 +272,7 @@ def predict(
         unreadable = [[e.row, e.column, e.reason] for e in answers.quarantine.entries]
         _print_json({"answers": columns, "unreadable": unreadable, "absent": answers.absent})
     elif output is None:
-        from plait.show import show_answers
+        from plait.cli.tables import show_answers
 
         show_answers(out, columns)
     else:
@@ -290,8 +290,8 @@ def checks(
 
     Example: [bold]plait checks[/bold]
     """
-    from plait.checks import gather
-    from plait.show import show_facts
+    from plait.cli.checks import gather
+    from plait.cli.tables import show_facts
 
     facts = gather()
     if bundle is not None:
@@ -315,8 +315,8 @@ def cache(
 
     Example: [bold]plait cache --trim 5[/bold]
     """
+    from plait.cli.tables import show_facts
     from plait.data import cache as store
-    from plait.show import show_facts
 
     gone = store.clear() if clear else []
     if trim is not None:
@@ -351,8 +351,8 @@ def demo(
 
     Example: [bold]plait demo[/bold]
     """
+    from plait.cli.tables import show_evaluation
     from plait.recipes.demo.run import run
-    from plait.show import show_evaluation
 
     found = run(Path(out_folder), rows=rows, seed=seed, epochs=epochs, reporter=_reporter(quiet))
     if as_json:

@@ -6,10 +6,10 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from plait.commands import AsJson, BundleArg, Root, TableArg, _print_json, app, say
-from plait.commands import out as console
+from plait.cli.app import AsJson, BundleArg, Root, TableArg, _print_json, app, say
+from plait.cli.app import out as console
+from plait.cli.tables import grid
 from plait.display.markup import tidy
-from plait.show import grid
 
 if TYPE_CHECKING:
     import numpy as np

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from plait.cli.inspect import look
 from plait.errors import ConfigError, SchemaError, TableError
-from plait.inspection import look
 
 
 def test_a_look_at_every_modality(braid):

@@ -1,7 +1,7 @@
 """`plait encoders`: which encoders there are, built in, by pip, and in the cache."""
 
-from plait.commands import AsJson, _print_json, app, say
-from plait.commands import out as console
+from plait.cli.app import AsJson, _print_json, app, say
+from plait.cli.app import out as console
 
 
 @app.command()
@@ -14,9 +14,9 @@ def encoders(as_json: AsJson = False) -> None:
 
     Example: [bold]plait encoders[/bold]
     """
+    from plait.cli.tables import grid, show_entries
     from plait.model.encoders.registry import ENCODERS
     from plait.model.pretrained.listing import cached, packaged
-    from plait.show import grid, show_entries
 
     own = {modality: list(names) for modality, names in ENCODERS.items()}
     by_pip, in_cache = packaged(), cached()

@@ -63,7 +63,7 @@ def test_help_lists_every_command_and_imports_no_torch():
     assert done.returncode == 0
     assert all(command in done.stdout for command in COMMANDS)
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "plait.cli" in loaded
+    assert "plait.cli.main" in loaded
     assert not loaded & {"torch", "pyarrow", "sklearn", "pandas", "accelerate"}
 
 
@@ -351,7 +351,7 @@ def test_a_bug_is_called_one_and_shows_no_trace(run, table, monkeypatch):
     def broken(*args, **named):
         raise RuntimeError("[red]boom")
 
-    monkeypatch.setattr("plait.inspection.look", broken)
+    monkeypatch.setattr("plait.cli.inspect.look", broken)
     code, out, err = run("inspect", table)
     assert (code, out) == (70, "")
     assert "This is a bug in plait: RuntimeError: [red]boom" in err
@@ -365,7 +365,7 @@ def test_a_full_disk_is_no_bug(run, table, monkeypatch):
     def full(*args, **named):
         raise OSError(28, "No space left on device", "/somewhere")
 
-    monkeypatch.setattr("plait.inspection.look", full)
+    monkeypatch.setattr("plait.cli.inspect.look", full)
     assert run("inspect", table) == (1, "", "error: /somewhere: No space left on device.\n")
     monkeypatch.setenv("PLAIT_DEBUG", "1")
     with pytest.raises(OSError, match="No space left"):
@@ -377,7 +377,7 @@ def test_a_disk_that_fills_up_while_training(table, tmp_path):
     code = (
         "import sys, resource\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))\n"
-        "from plait.cli import main\n"
+        "from plait.cli.main import main\n"
         "main()\n"
     )
     arguments = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.assignments import others
+from plait.cli.options import others
 from plait.config import configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table

@@ -86,10 +86,11 @@ def _measure(told: dict[str, Any], target: Any, features: Any) -> Measure:
     """Accuracy of a model on the test table, which is prepared here once and in memory."""
     import numpy as np
 
+    from plait.answers.evaluation import ALL
     from plait.config import configure
     from plait.data.features import settings_for
     from plait.data.table.source import open_table
-    from plait.model.infer import ALL, infer
+    from plait.model.infer import infer
 
     table = open_table(told["test"], root=told["root"])
     prepared = features.prepare(table, settings_for(table, configure()))

@@ -86,9 +86,10 @@ def bare_concat(source: Source, seed: int, rows: int | None) -> dict[str, Any]:
 
 def measured(table: Ready, model: Any, source: Source, rows: int | None) -> dict[str, Any]:
     """A bare model's figures on the test table, with all streams and without each."""
+    from plait.answers.evaluation import subsets
     from plait.answers.metrics import classification
     from plait.data.features import settings_for
-    from plait.model.infer import infer, subsets
+    from plait.model.infer import infer
 
     test = some(source.test, source.folder, rows)
     prepared = table.features.prepare(test, settings_for(test, table.config))

@@ -5,13 +5,14 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from plait.answers.evaluation import validation_score
 from plait.config import configure
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.model.encoders.registry import build_tabular
 from plait.model.fusion import build_fusion
 from plait.model.heads import build_head
-from plait.model.infer import infer, validation_score
+from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.training.loop import Trainer

@@ -144,10 +144,14 @@ HEAVY = "{'torch', 'accelerate', 'transformers', 'sklearn', 'tensorboard', 'pand
 @pytest.mark.parametrize(
     ("name", "heavy"),
     [
-        ("table", "{'torch'}"),
-        ("modalities", "{'torch'}"),
-        ("store", "{'torch'}"),
-        ("media", "{'torch'}"),
+        ("data", "{'torch'}"),
+        ("data.table", "{'torch'}"),
+        ("data.targets", "{'torch'}"),
+        ("data.modalities", "{'torch'}"),
+        ("answers", "{'torch'}"),
+        ("runtime", "{'torch'}"),
+        ("serve", "{'torch'}"),
+        ("client", "{'torch'}"),
         ("config", "{'torch'}"),
         ("cli", HEAVY),
     ],

@@ -7,60 +7,130 @@
     answers = model.predict("new.csv")
     model = plait.load("runs/a")
 
-``plait.model.align`` holds what brings streams together in time, space and feature space, for use alone.
+The names below are the public face; modules behind it may move between releases. ``plait.fusion`` and
+``plait.align`` hold parts for use alone, and may be imported from.
 
 Importing plait imports neither torch nor anything else that is slow; the first use does.
 """
 
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plait.answers.answers import Answers
+    from plait.answers.evaluation import Evaluation
     from plait.client import Client
-    from plait.data.table.source import open_table
+    from plait.config import Config, configure
+    from plait.data.table.source import Table, open_table
+    from plait.data.targets.target import Target
+    from plait.errors import PlaitError, PlaitWarning
     from plait.experiments.comparison.compare import Comparison, compare
-    from plait.model import align
-    from plait.model.infer import Evaluation
+    from plait.model import align, fusion
+    from plait.model.encoders.base import Encoder
+    from plait.model.fusion.base import Fusion
+    from plait.model.fusion.registry import FUSIONS
+    from plait.model.tokens import Fused, Tokens
     from plait.pipeline import fit
     from plait.predictor.predictor import Predictor, load
+    from plait.runtime.runtime import Runtime
 
 __version__ = "0.1.0"
 __all__ = [
+    "FUSIONS",
     "Answers",
     "Client",
     "Comparison",
+    "Config",
+    "Encoder",
     "Evaluation",
+    "Fused",
+    "Fusion",
+    "PlaitError",
+    "PlaitWarning",
     "Predictor",
+    "Runtime",
+    "Table",
+    "Target",
+    "Tokens",
     "align",
     "compare",
+    "configure",
     "fit",
+    "fusion",
     "load",
     "open_table",
 ]
 
 _HOMES = {
-    "Answers": "plait.answers.answers",
-    "Client": "plait.client",
-    "Comparison": "plait.experiments.comparison.compare",
-    "Evaluation": "plait.model.infer",
-    "Predictor": "plait.predictor.predictor",
-    "compare": "plait.experiments.comparison.compare",
-    "fit": "plait.pipeline",
-    "load": "plait.predictor.predictor",
-    "open_table": "plait.data.table.source",
+    "FUSIONS": "model.fusion.registry",
+    "Answers": "answers.answers",
+    "Client": "client",
+    "Comparison": "experiments.comparison.compare",
+    "Config": "config",
+    "Encoder": "model.encoders.base",
+    "Evaluation": "answers.evaluation",
+    "Fused": "model.tokens",
+    "Fusion": "model.fusion.base",
+    "PlaitError": "errors",
+    "PlaitWarning": "errors",
+    "Predictor": "predictor.predictor",
+    "Runtime": "runtime.runtime",
+    "Table": "data.table.source",
+    "Target": "data.targets.target",
+    "Tokens": "model.tokens",
+    "compare": "experiments.comparison.compare",
+    "configure": "config",
+    "fit": "pipeline",
+    "load": "predictor.predictor",
+    "open_table": "data.table.source",
 }
+"""Public name → the module below plait where it is defined."""
+
+_ALIASES = {"plait.align": "plait.model.align", "plait.fusion": "plait.model.fusion"}
+"""Public packages → where they live."""
 
 
-_PACKAGES = ("align",)
+class _Alias(MetaPathFinder, Loader):
+    """Lets ``from plait.fusion import Concat`` find the one module ``plait.model.fusion``.
+
+    Without it the module would have to exist twice, and a class of the one would be no instance of the
+    other. ``plait.fusion.gmu`` is the module ``plait.model.fusion.gmu`` likewise.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Only for names at or below an alias."""
+        known = any(f"{name}.".startswith(f"{alias}.") for alias in _ALIASES)
+        return ModuleSpec(name, self) if known else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module itself, as it is known under its own name."""
+        alias = next(alias for alias in _ALIASES if f"{spec.name}.".startswith(f"{alias}."))
+        module = import_module(_ALIASES[alias] + spec.name.removeprefix(alias))
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is left to run; the import system has only renamed the module, which is undone."""
+        if module.__spec__ is not None:
+            module.__spec__ = module.__spec__.loader_state
+
+
+sys.meta_path.append(_Alias())
 
 
 def __getattr__(name: str) -> Any:
-    if name in _PACKAGES:
+    if f"plait.{name}" in _ALIASES:
         return import_module(f"plait.{name}")
     if name in _HOMES:
         try:
-            return getattr(import_module(_HOMES[name]), name)
+            return getattr(import_module(f"plait.{_HOMES[name]}"), name)
         except ImportError as error:
             from plait.errors import training_extra
 
@@ -69,4 +139,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_PACKAGES})
+    return sorted({*globals(), *__all__})

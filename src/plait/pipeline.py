@@ -1,39 +1,30 @@
 """`plait.fit`: from a table to a fitted, evaluated, saved model, a step at a time."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plait.answers import golden
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
-from plait.data.modalities import registry
 from plait.data.origin import remember
 from plait.data.store import Store
 from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.display.bars import Bars
 from plait.errors import ConfigError, UnreadableCellsWarning, unknown
-from plait.insight.diagnose import board
-from plait.insight.diagnose.brief import brief
-from plait.insight.explain.held_out import Held, learn
 from plait.insight.report.report import FILE, report_held_out
-from plait.model.blueprint import Blueprint, check_choices, check_fit, with_decoders, without_effect
-from plait.model.frozen import Frozen
+from plait.model.blueprint import Blueprint, with_decoders
 from plait.model.fusion.registry import FUSIONS
-from plait.model.infer import Evaluation, infer, measure, subsets
-from plait.model.model import Model
-from plait.model.pretrained.base import Backbone
-from plait.predictor.bundle import TRAINING
 from plait.predictor.predictor import Predictor
-from plait.predictor.rebuild import measure_rebuilt
 from plait.progress import Reporter, Silent, Stopwatch
+from plait.sealed import TRAINING
+from plait.training import board
 from plait.training.closed_form import check_classes
 from plait.training.dataset import Data, understand
-from plait.training.distill import Lesson
-from plait.training.fit import train_model
+from plait.training.finish import finish
 from plait.training.optim import DEFAULT_LR
+from plait.training.options import check_choices, check_fit, without_effect
 from plait.training.prepare import encode, frozen_of, lay
 from plait.training.run_folder import check_folder, claim
 
@@ -143,60 +134,6 @@ def _fit(
     return predictor
 
 
-def finish(
-    data: Data,
-    features: Features,
-    plan: Blueprint,
-    prepared: PreparedTable,
-    config: Config,
-    frozen: Frozen,
-    reporter: Stopwatch,
-    *,
-    tuned: Config | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-    backbones: Mapping[str, Backbone] | None = None,
-    lesson: Lesson | None = None,
-) -> Predictor:
-    """From prepared columns to a model that knows what it is worth, not saved.
-
-    Args:
-        tuned: the options to train with; None: ``config``.
-        lesson: what another model has to teach.
-    """
-    model, history = train_model(
-        *(data, features, plan, prepared, tuned or config, folder, resume, reporter),
-        backbones,
-        lesson,
-    )
-    held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
-    for note in held.notes():
-        reporter.note(note)
-    metrics = _measure(model, data, prepared, config, held)
-    if plan.decoders:
-        metrics["reconstruction"] = measure_rebuilt(
-            model, prepared.columns, data.validation, features.modalities
-        )
-    rows = _golden(model, data, features, config)
-    predictor = Predictor(
-        config=config,
-        schema=data.schema,
-        features=features,
-        blueprint=plan,
-        targets=data.targets,
-        model=model,
-        metrics=metrics,
-        history=history,
-        rows=rows,
-        quarantine=prepared.quarantine,
-        frozen=frozen,
-        held=held,
-        record=_record(reporter, data),
-    )
-    _answer_golden(predictor)
-    return predictor
-
-
 def _write(
     predictor: Predictor, data: Data, prepared: PreparedTable, folder: Path, reporter: Reporter
 ) -> None:
@@ -206,15 +143,6 @@ def _write(
     (folder / FILE).unlink(missing_ok=True)  # it tells of the model that was here before
     if predictor.config.report != "off":
         report_held_out(predictor, data.table, data.validation, prepared, folder, reporter)
-
-
-def _record(reporter: Stopwatch, data: Data) -> dict[str, Any]:
-    """What there is to say about the fit itself."""
-    return {
-        "seconds": {**reporter.seconds, "all": reporter.total},
-        "rows": {"training": len(data.train), "validation": len(data.validation)},
-        "notes": reporter.notes,
-    }
 
 
 def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
@@ -229,50 +157,6 @@ def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
         UnreadableCellsWarning,
         stacklevel=4,
     )
-
-
-def _measure(
-    model: Model, data: Data, prepared: PreparedTable, config: Config, held: Held
-) -> dict[str, Any]:
-    """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
-    rows = data.validation
-    scores = infer(model, prepared.columns, rows, shown=subsets(list(model.streams)))
-    encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
-    results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
-    source = f"{data.table.name}, held out for validation with seed {config.seed}"
-    told = Evaluation(source, len(rows), config.seed, results).to_json()
-    kinds = data.schema.inputs | ({config.group: "categorical"} if config.group else {})
-    found = brief(
-        *(model, prepared.columns, data.table, rows, data.targets, data.encoded),
-        kinds,
-        held.calibration,
-    )
-    return {**told, "figures": found}
-
-
-def _golden(model: Model, data: Data, features: Features, config: Config) -> list[golden.Row]:
-    """The first validation rows whose media are small enough."""
-    media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
-    chosen: list[golden.Row] = []
-    for start in range(0, len(data.validation), max(1, config.golden_rows)):
-        if len(chosen) >= config.golden_rows:
-            break
-        found = golden.choose(
-            data.table,
-            data.validation[start : start + config.golden_rows].tolist(),
-            media,
-            list(features.modalities),
-            settings_for(data.table, config).media,
-        )
-        chosen += [golden.Row(cells, {}) for _, cells in found]
-    return chosen[: config.golden_rows]
-
-
-def _answer_golden(predictor: Predictor) -> None:
-    """Write each golden row's answers down, one row at a time as `verify` will ask."""
-    for row in predictor.golden:
-        scores = predictor.answer([row.cells()]).scores
-        row.scores.update({name: values[0].tolist() for name, values in scores.items()})
 
 
 def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) -> list[str]:

@@ -81,3 +81,7 @@ class Stopwatch:
 def metrics_text(metrics: Mapping[str, float]) -> str:
     """Metrics on one line."""
     return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+
+
+SHARE = "gradient/"
+"""Before a stream's name, where the shares stand among the scalars of an epoch."""

@@ -170,3 +170,6 @@ EXPORTED = Seal(
     holds="JSON and ONNX",
 )
 """What `plait export` writes and `plait.runtime` reads."""
+
+TRAINING = "training"
+"""The subfolder with checkpoints and TensorBoard logs; no part of the bundle, may be deleted."""

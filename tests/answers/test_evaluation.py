@@ -7,6 +7,15 @@ import numpy as np
 import pytest
 import torch
 
+from plait.answers.evaluation import (
+    ALL,
+    Evaluation,
+    Result,
+    measure,
+    natural,
+    subsets,
+    validation_score,
+)
 from plait.answers.metrics import classification, regression
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
@@ -14,17 +23,7 @@ from plait.errors import PlaitError
 from plait.model.encoders.base import Encoder
 from plait.model.fusion import build_fusion
 from plait.model.heads import build_head
-from plait.model.infer import (
-    ALL,
-    BATCH,
-    Evaluation,
-    Result,
-    infer,
-    measure,
-    natural,
-    subsets,
-    validation_score,
-)
+from plait.model.infer import BATCH, infer
 from plait.model.model import Model
 from plait.model.tokens import Tokens
 

@@ -14,11 +14,12 @@ from plait.errors import AlignError, ConfigError
 from plait.experiments.comparison.screen import left_out
 from plait.model import assemble
 from plait.model.align import LDA, CrossAlign, SpatialTransformer
-from plait.model.blueprint import draw, without_effect
+from plait.model.blueprint import draw
 from plait.model.fusion import FUSIONS, Bottleneck, Concat, build_fusion
 from plait.model.tokens import Tokens, check_stream
 from plait.progress import Silent
 from plait.training.dataset import understand
+from plait.training.options import without_effect
 
 BIG = 100_000_000
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import plait
+from plait.answers.evaluation import validation_score
 from plait.config import configure
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
@@ -19,7 +20,7 @@ from plait.errors import TrainError
 from plait.model.encoders.registry import build_encoder, build_tabular
 from plait.model.fusion import build_fusion
 from plait.model.heads import build_head
-from plait.model.infer import infer, validation_score
+from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.training.loop import BAD_STEPS, Trainer

@@ -3,7 +3,11 @@
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
+import typer
+
+from plait.cli.app import AsJson, answerer, app, out, print_json
 from plait.data import cache
 from plait.devices import choose_device, cores
 
@@ -67,3 +71,27 @@ def installed(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+@app.command()
+def checks(
+    bundle: Annotated[
+        str | None, typer.Argument(help="A model whose golden rows to answer again.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show versions, devices, threads, extras and what is missing.
+
+    Example: [bold]plait checks[/bold]
+    """
+    from plait.cli.checks import gather
+    from plait.cli.tables import show_facts
+
+    facts = gather()
+    if bundle is not None:
+        model = answerer(bundle)
+        facts["Model"] = {
+            "folder": bundle,
+            "golden rows": f"{len(model.golden)}, answered alike to {model.verify():.1e}",
+        }
+    print_json(facts) if as_json else show_facts(out, facts)

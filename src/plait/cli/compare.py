@@ -6,29 +6,23 @@ import typer
 
 from plait.cli.app import (
     AsJson,
-    BatchSize,
     Columns,
     Device,
-    Encoders,
-    Epochs,
     Group,
     Ignore,
     Kinds,
-    LearningRate,
-    Others,
-    Preset,
     Quiet,
     Root,
     TableArg,
     Targets,
-    Tune,
-    _print_json,
-    _reporter,
     app,
     err,
     out,
+    print_json,
+    reporter_for,
     say,
 )
+from plait.cli.fit import BatchSize, Encoders, Epochs, LearningRate, Others, Preset, Tune
 from plait.cli.options import FLAGS, model_options
 
 Methods = Annotated[
@@ -99,7 +93,7 @@ def compare(
         jobs=jobs,
         root=root,
         test_root=test_root,
-        progress=_reporter(quiet),
+        progress=reporter_for(quiet),
         **options,
     )
 
@@ -111,7 +105,7 @@ def _show(folder: str, as_json: bool, **asked: Any) -> None:
 
     found = compare_methods(**asked)
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
         return
     say(out, title(found.about))
     out.print(found.table(out.width))

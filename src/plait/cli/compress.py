@@ -6,20 +6,17 @@ import typer
 
 from plait.cli.app import (
     AsJson,
-    BatchSize,
     BundleArg,
-    Epochs,
-    LearningRate,
-    Overwrite,
     Quiet,
     Root,
     TableArg,
-    _print_json,
-    _reporter,
     app,
+    print_json,
+    reporter_for,
     say,
 )
 from plait.cli.app import out as console
+from plait.cli.fit import BatchSize, Epochs, LearningRate, Overwrite
 
 Output = Annotated[str, typer.Option("--out", "-o", help="Folder for the smaller model.")]
 To = Annotated[
@@ -84,11 +81,11 @@ def compress(
         out=output,
         overwrite=overwrite,
         root=root,
-        progress=_reporter(quiet),
+        progress=reporter_for(quiet),
         **{name: value for name, value in options.items() if value is not None},
     )
     if as_json:
-        _print_json(found.to_json())
+        print_json(found.to_json())
         return
     head = ["", "weights", "MB", "ms a row", "score"]
     console.print(grid(head, [["before", *_cells(found.before)], ["after", *_cells(found.after)]]))

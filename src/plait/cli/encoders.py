@@ -1,6 +1,6 @@
 """`plait encoders`: which encoders there are, built in, by pip, and in the cache."""
 
-from plait.cli.app import AsJson, _print_json, app, say
+from plait.cli.app import AsJson, app, print_json, say
 from plait.cli.app import out as console
 
 
@@ -21,7 +21,7 @@ def encoders(as_json: AsJson = False) -> None:
     own = {modality: list(names) for modality, names in ENCODERS.items()}
     by_pip, in_cache = packaged(), cached()
     if as_json:
-        _print_json({"own": own, "packaged": by_pip, "cached": in_cache})
+        print_json({"own": own, "packaged": by_pip, "cached": in_cache})
         return
     console.print("[bold]plait's own, trained from scratch[/bold] (the first is the default)")
     console.print(grid(["", ""], [[name, ", ".join(names)] for name, names in own.items()], left=2))

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from plait.cli.app import AsJson, BundleArg, Root, TableArg, _print_json, app, say
+from plait.cli.app import AsJson, BundleArg, Root, TableArg, app, print_json, say
 from plait.cli.app import out as console
 from plait.cli.tables import grid
 from plait.display.markup import tidy
@@ -54,7 +54,7 @@ def explain(
     if html is not None:
         model.report(table, html, root=root, row=row, language=language)
     if as_json:
-        _print_json({"row": row, **found.to_json()})
+        print_json({"row": row, **found.to_json()})
         return
     for note in found.answers.notes():
         say(console, f"! {note}")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plait.cli.app import AsJson, BundleArg, Quiet, Root, _print_json, _reporter, app, say
+from plait.cli.app import AsJson, BundleArg, Quiet, Root, app, print_json, reporter_for, say
 from plait.cli.app import out as console
 
 
@@ -52,10 +52,10 @@ def export(
         table=table,
         root=root,
         max_drop=max_drop,
-        reporter=_reporter(quiet),
+        reporter=reporter_for(quiet),
     )
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
         return
     say(console, f"Exported to {found.folder}, {found.megabytes:.1f} MB")
     say(

@@ -12,10 +12,10 @@ from plait.cli.app import (
     Quiet,
     Root,
     TableArg,
-    _print_json,
-    _reporter,
     app,
     err,
+    print_json,
+    reporter_for,
     say,
 )
 from plait.cli.app import out as console
@@ -50,7 +50,7 @@ def impute(
     media = [name for name, kind in model.features.modalities.items() if kind in MEDIA]
     base = open_table(table, root=root, empty=True).root
     folder = check_beside(output, base, media)
-    filled = model.impute(table, root=root, reporter=_reporter(quiet))
+    filled = model.impute(table, root=root, reporter=reporter_for(quiet))
     for note in filled.notes():
         say(err, f"! {note}")
     if unread := filled.unread():
@@ -67,7 +67,7 @@ def impute(
         )
     if as_json:
         found = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
-        _print_json({"out": output, "rows": len(filled), "filled": found, "absent": filled.absent})
+        print_json({"out": output, "rows": len(filled), "filled": found, "absent": filled.absent})
         return
     rows = "1 row" if len(filled) == 1 else f"{len(filled)} rows"
     listed = Path(output).with_suffix(".filled.csv")

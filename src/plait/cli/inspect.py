@@ -4,6 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from plait.cli.app import (
+    AsJson,
+    Columns,
+    Group,
+    Ignore,
+    Kinds,
+    Root,
+    TableArg,
+    Targets,
+    app,
+    out,
+    print_json,
+)
+from plait.cli.options import pairs_of
 from plait.config import configure
 from plait.data.features import settings_for
 from plait.data.table.schema import propose
@@ -48,3 +62,38 @@ def look(
         "schema": schema.to_json(),
         "targets": found,
     }
+
+
+@app.command()
+def inspect(
+    table: TableArg,
+    target: Targets = [],  # noqa: B006 - typer copies it
+    column: Columns = [],  # noqa: B006
+    ignore: Ignore = [],  # noqa: B006
+    group: Group = None,
+    kind: Kinds = [],  # noqa: B006
+    root: Root = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what plait makes of each column, and why; check the data's quality.
+
+    Example: [bold]plait inspect train.csv --target label[/bold]
+    """
+    from plait.cli.inspect import look
+
+    pairs = pairs_of({"--column": column, "--kind": kind})
+    found = look(
+        table,
+        target,
+        root=root,
+        columns=pairs["--column"],
+        ignore=tuple(ignore),
+        group=group,
+        target_kinds=pairs["--kind"],
+    )
+    if as_json:
+        print_json(found)
+        return
+    from plait.cli.tables import show_schema
+
+    show_schema(out, found["schema"], found["targets"])

@@ -2,19 +2,22 @@
 
 import os
 import sys
+from importlib import import_module
 
 import typer
 
-import plait.cli.compare  # noqa: F401 - adds its command
-from plait.cli import compress as commands_compress  # noqa: F401 - add their commands
-from plait.cli import encoders as commands_encoders
-from plait.cli import explain as commands_explain
-from plait.cli import export as commands_export
-from plait.cli import impute as commands_impute
-from plait.cli import report as commands_report
-from plait.cli import serve as commands_serve
 from plait.cli.app import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
+
+COMMANDS = (
+    *("inspect", "fit", "evaluate", "report", "predict", "explain", "impute"),
+    *("compare", "compress", "export", "serve"),
+    *("demo", "encoders", "checks", "cache"),
+)
+"""In the order of work, as `plait --help` lists them; each is a module that adds its command."""
+
+for _name in COMMANDS:
+    import_module(f"plait.cli.{_name}")
 
 
 def misspelt(arguments: list[str]) -> list[str]:

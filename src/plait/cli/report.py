@@ -10,9 +10,9 @@ from plait.cli.app import (
     Quiet,
     Root,
     TableArg,
-    _print_json,
-    _reporter,
     app,
+    print_json,
+    reporter_for,
     say,
 )
 from plait.cli.app import out as console
@@ -67,10 +67,10 @@ def report(
         run=bundle,
         limits=None if rows is None else replace(Limits(), rows=rows),
         seed=seed,
-        reporter=_reporter(quiet),
+        reporter=reporter_for(quiet),
     )
     size = path.stat().st_size
     if as_json:
-        _print_json({"report": str(path), "bytes": size})
+        print_json({"report": str(path), "bytes": size})
         return
     say(console, f"The report is {path} ({size / 1e6:.1f} MB, one file, opens in any browser)")

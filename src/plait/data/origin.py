@@ -14,7 +14,7 @@ from jaxtyping import Int64
 
 from plait.data.table.source import Table, open_table
 from plait.errors import PlaitError
-from plait.predictor.bundle import TRAINING
+from plait.sealed import TRAINING
 
 FILE = "table.json"
 

@@ -21,13 +21,13 @@ import numpy as np
 
 from plait.answers import golden
 from plait.answers.answerer import Answerer
+from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS, PRIMARY
 from plait.data.table.source import open_table
 from plait.errors import ExportError, TableError
 from plait.export.convert import check_extra, stamped
 from plait.export.single import SINGLE, single_graph
 from plait.export.slim import slimmed
-from plait.model.infer import natural
 from plait.runtime import Runtime
 from plait.runtime.graphs import Stream
 from plait.sealed import EXPORTED

@@ -27,7 +27,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from plait.errors import BundleError
-from plait.sealed import EXPORTED, Seal, document
+from plait.sealed import EXPORTED, TRAINING, Seal, document
 
 WEIGHTS = "model.safetensors"
 BUNDLE = Seal(
@@ -47,8 +47,6 @@ BUNDLE = Seal(
     endings=frozenset({".json", ".safetensors", ".md", ".csv"}),
     holds="JSON and safetensors",
 )
-TRAINING = "training"
-"""The subfolder with checkpoints and TensorBoard logs; no part of the bundle, may be deleted."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def model_card(
     """Markdown: what the model answers, from what, how well, measured on what, and its limits.
 
     Args:
-        metrics: `plait.model.infer.Evaluation.to_json` of the validation rows; may be empty.
+        metrics: `plait.answers.evaluation.Evaluation.to_json` of the validation rows; may be empty.
     """
     named = ", ".join(f"{_cell(t.name)} ({t.kind})" for t in targets)
     parts = [
@@ -92,7 +92,9 @@ def _figures(metrics: Mapping[str, Any]) -> str:
 
 
 def _found(figures: Mapping[str, Any]) -> list[str]:
-    """What each stream adds, calibration and the worst slices, as `plait.insight.diagnose.brief` found them."""
+    """What each stream adds, calibration and the worst slices, as `plait.insight.diagnose.brief` found
+    them.
+    """
     parts = []
     for name, told in figures.items():
         lines = [*_added(told.get("contributions")), *_calibrated(told), _worst(told)]

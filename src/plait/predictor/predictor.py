@@ -11,6 +11,7 @@ import torch
 from plait.answers import golden
 from plait.answers.answerer import Answerer, chunks, note, warn
 from plait.answers.answers import Answers
+from plait.answers.evaluation import ALL, Evaluation, measure, subsets
 from plait.config import Config, within_caps
 from plait.data.features import Features, PreparedTable
 from plait.data.table.quarantine import Entry, Quarantine
@@ -37,7 +38,7 @@ from plait.model.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint
 from plait.model.encoders.base import load_learnt
 from plait.model.frozen import Frozen
-from plait.model.infer import ALL, Evaluation, infer, measure, subsets
+from plait.model.infer import infer
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.predictor.bundle import Contents, load_bundle, save_bundle

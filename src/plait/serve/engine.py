@@ -2,8 +2,9 @@
 
 A request's cells are decoded on a thread of its own, so a file that is slow to decode delays nobody
 else. What is decoded waits a few milliseconds for other requests and is answered with them, in one run
-of the graphs. Cells that are sure to be decoded in no time (`plait.data.modalities.base.Modality.is_light`)
-spare the thread: they are decoded together with those of other requests, just before that run.
+of the graphs. Cells that are sure to be decoded in no time
+(`plait.data.modalities.base.Modality.is_light`) spare the thread: they are decoded together with those
+of other requests, just before that run.
 """
 
 import asyncio

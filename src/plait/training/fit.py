@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from plait.answers.evaluation import ALL, validation_score
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
 from plait.errors import TrainError
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint
-from plait.model.infer import ALL, infer, validation_score
+from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model, Trainable
 from plait.model.pretrained.base import Backbone
-from plait.predictor.bundle import TRAINING
 from plait.progress import Reporter
+from plait.sealed import TRAINING
 from plait.training.checkpoint import holds_state
 from plait.training.closed_form import fit_encoders
 from plait.training.dataset import Data, goal

@@ -11,11 +11,12 @@ from plait.data.table.source import Table
 from plait.devices import choose_device
 from plait.errors import ConfigError
 from plait.model.backbones import choose, frozen_encoders, open_all
-from plait.model.blueprint import Blueprint, check_choices, draw
+from plait.model.blueprint import Blueprint, draw
 from plait.model.frozen import Frozen
 from plait.model.pretrained.base import Backbone
 from plait.progress import Reporter
 from plait.training.dataset import Data
+from plait.training.options import check_choices
 
 
 @dataclass(frozen=True)

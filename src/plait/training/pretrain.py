@@ -26,10 +26,10 @@ class Autoencoder(Trainable):
     """The model seen as an autoencoder: its losses are those of rebuilding, and no target counts.
 
     Plain (Hinton & Salakhutdinov 2006): a row's cells, encoded and fused, have to come out again;
-    modality dropout acts as the model has it. Masked: parts of every cell are hidden (`plait.model.masking`),
-    each present stream is hidden with chance .5, and the whole cells have to come out, so that what is
-    hidden is learnt from the other streams. What a fusion wants to be trained on besides
-    (``Fused.losses``) is added.
+    modality dropout acts as the model has it. Masked: parts of every cell are hidden
+    (`plait.model.masking`), each present stream is hidden with chance .5, and the whole cells have to
+    come out, so that what is hidden is learnt from the other streams. What a fusion wants to be
+    trained on besides (``Fused.losses``) is added.
 
     Heads learn nothing here; nor do a fusion's parts that only its votes use.
     """

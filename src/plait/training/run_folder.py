@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import ConfigError
-from plait.predictor.bundle import TRAINING, holds_bundle
+from plait.predictor.bundle import holds_bundle
+from plait.sealed import TRAINING
 
 PRETRAINING = "pretrain"
 """The subfolder of the training's where the pretraining keeps its checkpoint and logs."""

@@ -17,7 +17,7 @@ from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief, errors
 from plait.insight.diagnose.table_check import look
 from plait.insight.diagnose.vectors import joined, vectors
-from plait.predictor.bundle import TRAINING
+from plait.sealed import TRAINING
 from plait.training import board
 
 

@@ -9,12 +9,13 @@ import pytest
 
 import plait
 import plait.insight.explain.contributions as module
+from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS
 from plait.data.features import settings_for
 from plait.insight.explain.contributions import INDEPENDENT, REDUNDANCY, SYNERGY, UNKNOWN, reading
 from plait.insight.explain.shapley import Game
 from plait.insight.explain.subsets import score_subsets
-from plait.model.infer import infer, natural
+from plait.model.infer import infer
 
 TARGETS = ("label", "score", "tags")
 

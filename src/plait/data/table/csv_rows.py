@@ -1,4 +1,6 @@
-"""CSV and TSV without Arrow: the same cells, and the same complaints, as `plait.data.table.delimited`."""
+"""CSV and TSV without Arrow: the same cells, and the same complaints, as
+`plait.data.table.delimited`.
+"""
 
 import re
 from collections.abc import Iterator

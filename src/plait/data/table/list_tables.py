@@ -1,7 +1,8 @@
 """Tables whose cells are Python lists: what can be opened where there is no pyarrow.
 
 CSV, TSV and JSON Lines, lists of dicts, dicts of lists and of numpy arrays; all in memory. The cells are
-those that `plait.data.table.arrow_tables` gives, and what cannot be the same says that pyarrow is needed.
+those that `plait.data.table.arrow_tables` gives, and what cannot be the same says that pyarrow is
+needed.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -4,14 +4,14 @@ import hashlib
 import platform
 import subprocess
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-import plait
 from plait.devices import cores
 
-SOURCE = Path(plait.__file__).parent
+SOURCE = Path(__file__).parents[2]
 
 
 def source_hash() -> str:
@@ -35,7 +35,7 @@ def commit() -> str | None:
 def provenance() -> dict[str, str]:
     """Version, commit, source, machine and date, as a page shows them."""
     return {
-        "plait": plait.__version__,
+        "plait": version("plait"),
         "commit": commit() or "not a git checkout",
         "source": source_hash(),
         "machine": f"{_processor()}, {cores()} cores, {platform.system()} {platform.machine()}",

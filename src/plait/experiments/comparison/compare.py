@@ -5,13 +5,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from rich.table import Table as Screen
 
-import plait
 from plait.answers.metrics import PRIMARY
 from plait.config import Config, configure
 from plait.data.table.answers import write_table
@@ -26,11 +26,11 @@ from plait.experiments.comparison.page import render
 from plait.experiments.comparison.rows import REFERENCE, Row, aggregate
 from plait.experiments.comparison.run import Job, constant
 from plait.experiments.comparison.screen import table as screen_table
-from plait.model.blueprint import check_choices
 from plait.model.fusion.registry import FUSIONS
 from plait.progress import Reporter, Silent
 from plait.training.fit import length
 from plait.training.optim import DEFAULT_LR
+from plait.training.options import check_choices
 from plait.training.run_folder import check_folder, claim
 
 ALL = "all"
@@ -236,7 +236,7 @@ def _folder(out: Path | str | None) -> Iterator[Path]:
 
 def _fingerprint(prepared: str) -> str:
     """Of the data and options, and of plait itself."""
-    whole = [prepared, plait.__version__, about.source_hash()]
+    whole = [prepared, version("plait"), about.source_hash()]
     return hashlib.blake2b(json.dumps(whole).encode(), digest_size=16).hexdigest()
 
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import plait
+from plait.experiments.comparison.about import SOURCE
 from plait.experiments.comparison.run import Job
 from plait.progress import Reporter
 
@@ -117,7 +117,7 @@ def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
     It ends when its standard input does, so that none outlives this process, however that ends.
     """
     # The same plait, wherever this process found it; -P: nothing is imported from the working folder.
-    here = str(Path(plait.__file__).parents[1])
+    here = str(SOURCE.parent)
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **ONE_THREAD, "PYTHONPATH": os.pathsep.join(paths)}
     command = [sys.executable, "-P", "-m", "plait.experiments.comparison.run", json.dumps(argument)]

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from plait.answers.evaluation import natural
 from plait.answers.metrics import PRIMARY
 from plait.answers.statistics import bootstrap, holm, interval, p_value
 from plait.data.targets.target import Target
-from plait.model.infer import natural
 
 NAN = float("nan")
 REFERENCE = "concat"

@@ -23,6 +23,7 @@ import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS, PRIMARY
 from plait.config import Config
 from plait.data.features import PreparedTable
@@ -34,8 +35,7 @@ from plait.errors import PlaitError
 from plait.experiments.comparison.data import Ready, load
 from plait.model.assemble import build
 from plait.model.backbones import frozen_encoders, revive_frozen
-from plait.model.blueprint import Blueprint, check_fit
-from plait.model.infer import natural
+from plait.model.blueprint import Blueprint
 from plait.model.loader import collate, row_bytes
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
@@ -43,6 +43,7 @@ from plait.predictor.predictor import Predictor
 from plait.progress import Stage
 from plait.training.dataset import Data
 from plait.training.fit import train_model
+from plait.training.options import check_fit
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS, PRIMARY
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
@@ -17,7 +18,6 @@ from plait.insight.explain.plain import plain
 from plait.insight.explain.score import row_scores
 from plait.insight.explain.shapley import EXACT, Game
 from plait.insight.explain.subsets import score_subsets
-from plait.model.infer import natural
 from plait.model.model import Model
 
 ROWS = 500
@@ -40,8 +40,8 @@ def brief(
 ) -> dict[str, Any]:
     """Target → contributions, worst slices, reliability and confusion, as JSON values.
 
-    Contributions are Shapley values of the primary metric (`plait.insight.explain.shapley`), and the mean
-    absolute ones of the rows' scores; left out beyond eight streams, where they would take long.
+    Contributions are Shapley values of the primary metric (`plait.insight.explain.shapley`), and the
+    mean absolute ones of the rows' scores; left out beyond eight streams, where they would take long.
 
     Args:
         columns: the prepared columns of the whole table.

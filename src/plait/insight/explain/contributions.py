@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers.answers import decode
+from plait.answers.evaluation import natural
 from plait.answers.metrics import HIGHER_IS_BETTER, METRICS
 from plait.config import Config
 from plait.data.features import PreparedTable
@@ -20,7 +21,6 @@ from plait.insight.explain.plain import plain
 from plait.insight.explain.score import row_scores, unit
 from plait.insight.explain.shapley import ORDERS, Game
 from plait.insight.explain.subsets import score_subsets
-from plait.model.infer import natural
 from plait.model.model import Model
 from plait.progress import Reporter, Silent
 

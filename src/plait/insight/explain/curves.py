@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
+from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS, PRIMARY, Metrics
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.degrade import degradations, degrade
-from plait.model.infer import BATCH, natural
+from plait.model.infer import BATCH
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import Tokens

@@ -1,9 +1,9 @@
 """What the validation rows tell about answers: temperatures, conformal scores, a neighbourhood.
 
 Fitting looks at the validation rows more than once: early stopping and the choice of the best epoch
-go by them, trust is fitted to them (`plait.training.trust`), and then, on the answers that come of that, one
-temperature a target and the conformal scores. Each takes one or a handful of numbers from them, so
-what they promise is slightly too good; a test table says by how much.
+go by them, trust is fitted to them (`plait.training.trust`), and then, on the answers that come of
+that, one temperature a target and the conformal scores. Each takes one or a handful of numbers from
+them, so what they promise is slightly too good; a test table says by how much.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,12 +15,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from plait.answers.evaluation import natural
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.calibration import Calibration, calibrate
 from plait.insight.explain.conformal import METHODS, held_scores
 from plait.insight.explain.outlier import Neighbourhood
-from plait.model.infer import BATCH, natural
+from plait.model.infer import BATCH
 from plait.model.loader import collate
 from plait.model.model import Model
 

@@ -79,8 +79,9 @@ def integrated(
     """Integrated gradients (Sundararajan et al. 2017, eq. 1) of a batch, by column.
 
     ``A = (x - x') ∫_0^1 ∂f(x' + α (x - x')) / ∂x dα`` with f the score of the answer, x all columns'
-    inputs and x' their baselines (`plait.insight.explain.path.Inputs`): all columns move together, so that all
-    maps of a row sum to ``f(x) - f(x')``. The integral is Gauss-Legendre's with ``steps`` points.
+    inputs and x' their baselines (`plait.insight.explain.path.Inputs`): all columns move together, so
+    that all maps of a row sum to ``f(x) - f(x')``. The integral is Gauss-Legendre's with ``steps``
+    points.
 
     Args:
         answers: the answers whose score is taken; None: the model's own.

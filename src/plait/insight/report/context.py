@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from plait.answers.answers import Answers, decode
+from plait.answers.evaluation import ALL, Result, measure, subsets
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import PreparedColumn
@@ -26,7 +27,7 @@ from plait.insight.explain.held_out import Held
 from plait.insight.report.album import Album
 from plait.model.blueprint import Blueprint
 from plait.model.frozen import Frozen
-from plait.model.infer import ALL, Result, infer, measure, subsets
+from plait.model.infer import infer
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.progress import Reporter, Silent
@@ -168,7 +169,7 @@ class Context:
 
     @cached_property
     def by_subset(self) -> dict[str, dict[str, np.ndarray]]:
-        """Subset (`plait.model.infer.subsets`) → target → scores ``[rows, outputs]``."""
+        """Subset (`plait.answers.evaluation.subsets`) → target → scores ``[rows, outputs]``."""
         shown = subsets(list(self.model.model.streams))
         with self.threads():
             return infer(self.model.model, self.prepared.columns, self.every, shown=shown)

@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from plait.answers.abstain import RiskCoverage, confidence_of, risk_coverage
+from plait.answers.evaluation import natural
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -22,7 +23,6 @@ from plait.display.plots import Series, lines
 from plait.errors import ConfigError
 from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.insight.report.context import Context
-from plait.model.infer import natural
 
 COVERAGES = (0.8, 0.9, 0.95)
 WIDTH = 400

@@ -126,8 +126,8 @@ def report_held_out(
 ) -> Path | None:
     """The report at the end of a fit, on its validation rows, to ``report.html`` in the run's folder.
 
-    It looks at few rows (`plait.insight.report.context.BRIEF`). A file that cannot be written is noted: the
-    model is saved by then.
+    It looks at few rows (`plait.insight.report.context.BRIEF`). A file that cannot be written is
+    noted: the model is saved by then.
 
     Args:
         table, prepared: of the whole fit.

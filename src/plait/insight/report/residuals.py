@@ -3,13 +3,13 @@
 import numpy as np
 from jaxtyping import Int64
 
+from plait.answers.evaluation import natural
 from plait.data.targets.target import Target
 from plait.display.markup import Html, cards, figure, join, plots, signed, tag
 from plait.insight.diagnose.mistakes import residuals
 from plait.insight.report.context import Context
 from plait.insight.report.contributions import cells
 from plait.insight.report.scatter import Spot, cloud
-from plait.model.infer import natural
 
 SHOWN = 6
 """Rows whose cells are shown."""

@@ -1,5 +1,6 @@
 """The first part: how good the model is, on what, made of what."""
 
+from plait.answers.evaluation import Result
 from plait.answers.metrics import HIGHER_IS_BETTER
 from plait.data.modalities.base import is_missing
 from plait.data.targets.target import Target, class_name, label_parts, short
@@ -20,7 +21,6 @@ from plait.display.markup import (
 )
 from plait.display.section import KIND_WORDS, Language, Section, spoken
 from plait.insight.report.context import Context
-from plait.model.infer import Result
 
 SHOWN = 4
 """Metrics that are key figures; the others are in the table."""

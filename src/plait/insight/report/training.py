@@ -17,7 +17,7 @@ from plait.display.markup import (
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
 from plait.insight.report.context import Context
-from plait.training.balance.shares import SHARE
+from plait.progress import SHARE
 
 WIDTH = 400
 HEIGHT = 260

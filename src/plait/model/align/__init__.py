@@ -1,7 +1,7 @@
 """Bringing streams together before they are fused: in time, in space, and between feature spaces.
 
-Usable alone, on your own arrays: ``import plait.model.align``. Names are imported at first use, so that the
-feature maps, which are plain numpy, come without torch.
+Usable alone, on your own arrays: ``import plait.model.align``. Names are imported at first use, so
+that the feature maps, which are plain numpy, come without torch.
 """
 
 from importlib import import_module

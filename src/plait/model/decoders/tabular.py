@@ -117,8 +117,8 @@ class CategoryDecoder(_Linear):
 class MomentDecoder(_Linear):
     """A date as its features: the position in time, and where in the year, month, week and day it falls.
 
-    Twice the mean Huber loss over the features. `plait.data.modalities.restore` takes the day whose features
-    lie nearest.
+    Twice the mean Huber loss over the features. `plait.data.modalities.restore` takes the day whose
+    features lie nearest.
     """
 
     modality: ClassVar[str] = "datetime"

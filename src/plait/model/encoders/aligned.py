@@ -24,7 +24,8 @@ class Straightened(Encoder):
 
 
 class Clocked(Encoder):
-    """An encoder whose tokens are resampled to ``count``; see `plait.model.align.streams.resample_tokens`.
+    """An encoder whose tokens are resampled to ``count``; see
+    `plait.model.align.streams.resample_tokens`.
 
     For an image, neighbours in reading order are averaged; for tabular columns, neighbouring columns.
     """

@@ -42,7 +42,8 @@ class LogMelCNN(Encoder):
     """Each clip is standardised, then convolved; what remains of each time step is a token.
 
     A strided 5x5 stem and two residual blocks shorten time 4-fold (a token is 40 ms at the usual 10 ms
-    hop) and the bands 8-fold. Fusions pool the tokens with attention (`plait.model.blocks.AttentionPool`).
+    hop) and the bands 8-fold. Fusions pool the tokens with attention
+    (`plait.model.blocks.AttentionPool`).
     """
 
     def __init__(self, *, mels: int, width: int, base: int = 16, dropout: float = 0.0) -> None:

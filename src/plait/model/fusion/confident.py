@@ -42,8 +42,8 @@ class Qmf(Voting):
     own logits, held fixed there (Zhang et al. 2023, QMF; the 1 keeps w_m above zero). The
     paper sets one factor -s_m a stream by hand; here trust s_m > 0 is learned, as in `Late`. Each
     stream is also trained alone, and by the paper's regulariser w_m falls where stream m's loss rises
-    (`plait.model.heads.rules.rank_loss`): the loss is that of the step, not of the row's whole history, which
-    is no part of what a fusion sees.
+    (`plait.model.heads.rules.rank_loss`): the loss is that of the step, not of the row's whole
+    history, which is no part of what a fusion sees.
 
     A label is a choice of two with logits ``±z / 2`` and has an energy of its own. Numbers have none and
     are averaged by trust. It gives no ``weights``: they differ from target to target. Cost: that of

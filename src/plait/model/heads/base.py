@@ -24,8 +24,9 @@ RANK = 0.1
 class Head(nn.Module):
     """A fused representation in; logits, loss and scores out.
 
-    ``temperature`` divides the logits before they become probabilities (`plait.insight.explain.calibration`).
-    It is 1 until it is fitted, after training, and no weight: a loss does not see it.
+    ``temperature`` divides the logits before they become probabilities
+    (`plait.insight.explain.calibration`). It is 1 until it is fitted, after training, and no weight: a
+    loss does not see it.
 
     Args:
         width: numbers in the fused vector.

@@ -51,9 +51,9 @@ def image_state(folder: Path) -> State:
 
     Read from ``preprocessor_config.json`` or ``processor_config.json`` (and, for a timm model, from
     ``config.json``). Agrees with the checkpoint's own processor, as transformers has it without
-    torchvision, to float precision; see `plait.data.modalities.image_recipe` for what differs on purpose.
-    DINOv3's processor resizes numbers that it does not round to bytes afterwards; plait rounds, so
-    each pixel agrees to one part in 255.
+    torchvision, to float precision; see `plait.data.modalities.image_recipe` for what differs on
+    purpose. DINOv3's processor resizes numbers that it does not round to bytes afterwards; plait
+    rounds, so each pixel agrees to one part in 255.
 
     Raises:
         CheckpointError: there are no settings, or they ask for something plait cannot do.

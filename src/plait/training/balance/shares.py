@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 
 from plait.model.model import Model, Trainable
+from plait.progress import SHARE
 from plait.training.balance.base import Balance
 
 EVERY = 4
 """Updates from one look at the gradients to the next."""
-
-SHARE = "gradient/"
-"""Before a stream's name, where the shares stand among the scalars of an epoch."""
 
 
 class Shares(Balance):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.answers.evaluation import ALL
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
@@ -17,10 +18,9 @@ from plait.devices import compute_threads, torch_threads
 from plait.display.bars import Bars
 from plait.errors import CompressError, ConfigError, unknown
 from plait.model.frozen import Frozen
-from plait.model.infer import ALL, infer
+from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model
-from plait.pipeline import finish
 from plait.predictor.predictor import Predictor, load
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.training.compress.narrow import learnt, narrower, without
@@ -28,6 +28,7 @@ from plait.training.compress.result import Compressed, measured
 from plait.training.compress.slices import inherit
 from plait.training.dataset import Data, goal, understand
 from plait.training.distill import Lesson
+from plait.training.finish import finish
 from plait.training.prepare import encode
 from plait.training.run_folder import check_folder, claim
 

@@ -1,0 +1,72 @@
+"""`plait predict`: an answer for every row of a table."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plait.cli.app import (
+    AsJson,
+    BundleArg,
+    Quiet,
+    Root,
+    TableArg,
+    answerer,
+    app,
+    err,
+    out,
+    print_json,
+    reporter_for,
+    say,
+)
+
+
+@app.command()
+def predict(
+    bundle: BundleArg,
+    table: TableArg,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet."),
+    ] = None,
+    abstain_below: Annotated[
+        float | None,
+        typer.Option(help="Leave the answer empty where the confidence is lower, as 0.7."),
+    ] = None,
+    root: Root = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer every row of a table, in order.
+
+    Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
+    """
+    from plait.answers.abstain import check_threshold, withhold
+    from plait.data.table.answers import check_output, write_table
+
+    check_threshold(abstain_below)
+    if output is not None:
+        check_output(output, table)
+    answers = withhold(
+        answerer(bundle).answer(table, root=root, reporter=reporter_for(quiet)), abstain_below
+    )
+    columns = answers.to_columns()
+    for note in answers.notes():
+        say(err, f"! {note}")
+    if output is not None:
+        write_table(output, columns)
+        if len(answers.quarantine):
+            listed = Path(output).with_suffix(".unreadable.csv")
+            answers.quarantine.to_csv(listed)
+            count = len(answers.quarantine)
+            told = "1 unreadable cell is" if count == 1 else f"{count} unreadable cells are"
+            say(err, f"{told} listed in {listed}")
+    if as_json:
+        unreadable = [[e.row, e.column, e.reason] for e in answers.quarantine.entries]
+        print_json({"answers": columns, "unreadable": unreadable, "absent": answers.absent})
+    elif output is None:
+        from plait.cli.tables import show_answers
+
+        show_answers(out, columns)
+    else:
+        say(out, f"{len(answers)} answers written to {output}")

@@ -25,7 +25,7 @@ from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
 from plait.data.table.source import Table
 from plait.devices import cores
-from plait.training.dataset import understand
+from plait.training.dataset import read_dataset
 
 Decode = Callable[[Path], np.ndarray]
 
@@ -77,7 +77,7 @@ def opened(source: Source, rows: int | None) -> tuple[list[Table], Features]:
     """Both tables, and the preprocessing fitted on the training rows."""
     config = configure(**source.options)
     train, test = (some(path, source.folder, rows) for path in (source.train, source.test))
-    data = understand(train, [source.target], config)
+    data = read_dataset(train, [source.target], config)
     settings = settings_for(train, config)
     return [train, test], Features.fit(train, data.schema.inputs, data.train, settings)
 

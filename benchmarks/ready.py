@@ -13,14 +13,14 @@ from plait.data.store import Store
 from plait.data.table.source import Table, open_table
 from plait.model.assemble import build
 from plait.model.augment import augment
-from plait.model.blueprint import Blueprint, draw
+from plait.model.blueprint import Blueprint, plan_model
 from plait.model.frozen import Frozen
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 from plait.progress import Silent
-from plait.training.dataset import Data, understand
-from plait.training.prepare import frozen_of, lay
+from plait.training.dataset import Dataset, read_dataset
+from plait.training.prepare import frozen_of, prepare
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Ready:
     """Everything before the first step of training; all targets are classes."""
 
     config: Config
-    data: Data
+    data: Dataset
     features: Features
     plan: Blueprint
     prepared: PreparedTable
@@ -67,14 +67,14 @@ def ready(source: Source, *, rows: int | None = None, **options: Any) -> Ready:
     """Schema, split, preprocessing, prepared columns and blueprint of a training table."""
     config = configure(**{**source.options, **options})
     table = some(source.train, source.folder, rows)
-    data = understand(table, [source.target], config)
+    data = read_dataset(table, [source.target], config)
     settings = settings_for(table, config)
     features = Features.fit(table, data.schema.inputs, data.train, settings, share=config.share)
     prepared = features.prepare(table, settings, store=Store())
     goals = {
         name: np.where(present, values, -1) for name, (values, present) in data.encoded.items()
     }
-    return Ready(config, data, features, draw(config, features), prepared, goals)
+    return Ready(config, data, features, plan_model(config, features), prepared, goals)
 
 
 def laid(
@@ -83,9 +83,9 @@ def laid(
     """The same with pretrained encoders: the columns prepared for them, and those that are frozen."""
     config = configure(**{**source.options, **options})
     table = some(source.train, source.folder, rows)
-    data = understand(table, [source.target], config)
+    data = read_dataset(table, [source.target], config)
     settings = settings_for(table, config)
-    ground = lay(table, data, config, settings, Silent())
+    ground = prepare(table, data, config, settings, Silent())
     prepared = ground.features.prepare(table, settings, store=store)
     goals = {
         name: np.where(present, values, -1) for name, (values, present) in data.encoded.items()

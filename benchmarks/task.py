@@ -63,7 +63,9 @@ def bare_concat(source: Source, seed: int, rows: int | None) -> dict[str, Any]:
     from plait.training.fit import length
     from plait.training.optim import DEFAULT_LR
 
-    table = ready(source, rows=rows, seed=seed, fusion="concat", modality_dropout=0.0, alone=0.0)
+    table = ready(
+        source, rows=rows, seed=seed, fusion="concat", modality_dropout=0.0, unimodal_loss=0.0
+    )
     config, loader, model = table.config, table.loader(), table.model()
     epochs, _ = length(config, len(loader))
     began = perf_counter()

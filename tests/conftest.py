@@ -245,13 +245,13 @@ class Maker:
     @staticmethod
     def fit(source: Any, target: Any, **options: Any) -> Any:
         """A quick fit: the fast preset, one epoch, and few bootstrap resamples."""
-        import plait.model.infer
+        import plait.answers.evaluation
         import plait.pipeline
 
-        whole = plait.model.infer.bootstrap
+        whole = plait.answers.evaluation.bootstrap
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                plait.model.infer,
+                plait.answers.evaluation,
                 "bootstrap",
                 lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
             )
@@ -269,11 +269,11 @@ def maker() -> Maker:
 @pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Intervals from three resamples, for tests that evaluate and do not look at the intervals."""
-    import plait.model.infer
+    import plait.answers.evaluation
 
-    whole = plait.model.infer.bootstrap
+    whole = plait.answers.evaluation.bootstrap
     monkeypatch.setattr(
-        plait.model.infer,
+        plait.answers.evaluation,
         "bootstrap",
         lambda *args, **named: whole(*args, **{**named, "resamples": 3}),
     )

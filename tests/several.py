@@ -45,7 +45,7 @@ def make_model(
     fusion="concat",
     targets=tuple(KINDS),
     streams=("one", "two"),
-    alone=0.3,
+    unimodal_loss=0.3,
     shared=False,
     **dropped,
 ):
@@ -65,7 +65,7 @@ def make_model(
             for name in targets
         },
         modality_dropout=hidden,
-        alone=alone,
+        unimodal_loss=unimodal_loss,
     )
 
 

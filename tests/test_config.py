@@ -2,14 +2,14 @@
 
 import pytest
 
-from plait.config import Config, configure, option_lines
+from plait.config import Config, configure, current_names, option_lines
 from plait.errors import ConfigError
 
 WRONG = {
     "preset": "huge",
     "dropout": 1.0,
     "modality_dropout": -0.1,
-    "alone": 11,
+    "unimodal_loss": 11,
     "width": 7,
     "epochs": 0,
     "batch_size": 0,
@@ -107,3 +107,14 @@ def test_every_option_is_explained():
     assert all(about for _, _, about in lines)
     assert ("batch_size", "64", "Rows a step.") in lines
     assert {name: default for name, default, _ in lines}["encoders"] == "{}"
+
+
+def test_an_option_under_its_old_name_is_named_as_it_is_now() -> None:
+    with pytest.raises(
+        ConfigError, match="there is no option 'alone'. It is called 'unimodal_loss' now."
+    ):
+        configure(alone=0.1)
+
+
+def test_saved_documents_keep_their_old_names() -> None:
+    assert current_names({"clock": 4, "width": 8}) == {"tokens_per_stream": 4, "width": 8}

@@ -256,9 +256,9 @@ def test_a_group_stays_on_one_side(maker):
     assert "owner" not in model.schema.inputs
     assert model.schema.group == "owner"
     from plait.config import configure
-    from plait.training.dataset import understand
+    from plait.training.dataset import read_dataset
 
-    data = understand(plait.open_table(rows), ["label"], configure(group="owner"))
+    data = read_dataset(plait.open_table(rows), ["label"], configure(group="owner"))
     sides = [{rows[row]["owner"] for row in side} for side in (data.train, data.validation)]
     assert sides[0] and sides[1] and not sides[0] & sides[1]
     assert any("whole groups of 'owner' (seed 0)" in note for note in notes.told)
@@ -333,7 +333,13 @@ def test_every_fusion_trains_and_answers_with_any_stream_missing(maker, media, t
         {"optimizer": "rmsprop", "schedule": "linear", "class_weights": "balanced"},
         {"optimizer": "adam", "schedule": "constant", "ema": None, "clip": None},
         {"class_weights": "sqrt", "regression_loss": "mse", "augment": False, "accumulate": 2},
-        {"width": 32, "dropout": 0.0, "modality_dropout": 0.0, "alone": 0.0, "max_minutes": 5.0},
+        {
+            "width": 32,
+            "dropout": 0.0,
+            "modality_dropout": 0.0,
+            "unimodal_loss": 0.0,
+            "max_minutes": 5.0,
+        },
         {"precision": "bf16", "device": "cpu"},
     ],
 )

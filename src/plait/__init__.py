@@ -14,7 +14,6 @@ Importing plait imports neither torch nor anything else that is slow; the first 
 """
 
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -102,9 +101,7 @@ class _Alias(MetaPathFinder, Loader):
     other. ``plait.fusion.gmu`` is the module ``plait.model.fusion.gmu`` likewise.
     """
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         """Only for names at or below an alias."""
         known = any(f"{name}.".startswith(f"{alias}.") for alias in _ALIASES)
         return ModuleSpec(name, self) if known else None

@@ -44,7 +44,7 @@ class Config(BaseModel):
     align: dict[str, str] = Field(
         {}, description='Aligner before the encoder of a column or modality: {"image": "stn"}.'
     )
-    clock: int | None = Field(
+    tokens_per_stream: int | None = Field(
         None,
         ge=1,
         le=4096,
@@ -65,7 +65,7 @@ class Config(BaseModel):
         0.25, ge=0, lt=1, description="Chance that a present stream is hidden from a training row."
     )
 
-    alone: float = Field(
+    unimodal_loss: float = Field(
         0.3, ge=0, le=10, description="Weight of the loss by which each stream also answers alone."
     )
 
@@ -240,6 +240,15 @@ class Config(BaseModel):
     max_decode_seconds: float = Field(10.0, gt=0, description="Seconds to decode one cell.")
 
 
+RENAMED = {"alone": "unimodal_loss", "clock": "tokens_per_stream"}
+"""Option as 0.1.0 called it → its name now. Saved documents may hold the old one for ever."""
+
+
+def current_names(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved document's fields under the names that they have now."""
+    return {RENAMED.get(name, name): value for name, value in document.items()}
+
+
 def configure(**options: Any) -> Config:
     """Check options together and return the configuration.
 
@@ -248,7 +257,8 @@ def configure(**options: Any) -> Config:
     """
     names = list(Config.model_fields)
     problems = [
-        f"there is no option '{name}'.{suggest(name, names)}"
+        f"there is no option '{name}'."
+        + (f" It is called '{RENAMED[name]}' now." if name in RENAMED else suggest(name, names))
         for name in options
         if name not in names
     ]

@@ -21,11 +21,11 @@ from plait.progress import Reporter, Silent, Stopwatch
 from plait.sealed import TRAINING
 from plait.training import board
 from plait.training.closed_form import check_classes
-from plait.training.dataset import Data, understand
-from plait.training.finish import finish
+from plait.training.dataset import Dataset, read_dataset
+from plait.training.fit_prepared import fit_prepared
 from plait.training.optim import DEFAULT_LR
 from plait.training.options import check_choices, check_fit, without_effect
-from plait.training.prepare import encode, frozen_of, lay
+from plait.training.prepare import encode, frozen_of, prepare
 from plait.training.run_folder import check_folder, claim
 
 
@@ -104,9 +104,9 @@ def _fit(
     device_note: str,
     where: tuple[Any, Path | str | None],
 ) -> Predictor:
-    data = understand(table, names, config)
+    data = read_dataset(table, names, config)
     settings = settings_for(table, config)
-    ground = lay(table, data, config, settings, reporter)
+    ground = prepare(table, data, config, settings, reporter)
     features, plan = ground.features, ground.plan
     check_classes(plan.encoders, data.targets)
     tuned = check_fit(config, plan, features, data.targets)
@@ -121,7 +121,7 @@ def _fit(
     plan = with_decoders(plan, config, features, prepared.columns, data.train)
     frozen = frozen_of(ground, config)
     prepared = encode(frozen, prepared, config, reporter)
-    predictor = finish(
+    predictor = fit_prepared(
         *(data, features, plan, prepared, config, frozen, reporter),
         tuned=tuned,
         folder=folder,
@@ -135,7 +135,7 @@ def _fit(
 
 
 def _write(
-    predictor: Predictor, data: Data, prepared: PreparedTable, folder: Path, reporter: Reporter
+    predictor: Predictor, data: Dataset, prepared: PreparedTable, folder: Path, reporter: Reporter
 ) -> None:
     """The bundle, the figures of the TensorBoard log, and the report."""
     board.write(folder / TRAINING, predictor.metrics["figures"], len(predictor.history))
@@ -159,7 +159,7 @@ def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:
     )
 
 
-def _decisions(data: Data, features: Features, plan: Blueprint, config: Config) -> list[str]:
+def _decisions(data: Dataset, features: Features, plan: Blueprint, config: Config) -> list[str]:
     """Every choice made for the user, with its reason."""
     lines = [
         f"{column.name}: {column.modality or column.role}"

@@ -14,11 +14,11 @@ from plait.errors import AlignError, ConfigError
 from plait.experiments.comparison.screen import left_out
 from plait.model import assemble
 from plait.model.align import LDA, CrossAlign, SpatialTransformer
-from plait.model.blueprint import draw
+from plait.model.blueprint import plan_model
 from plait.model.fusion import FUSIONS, Bottleneck, Concat, build_fusion
 from plait.model.tokens import Tokens, check_stream
 from plait.progress import Silent
-from plait.training.dataset import understand
+from plait.training.dataset import read_dataset
 from plait.training.options import without_effect
 
 BIG = 100_000_000
@@ -51,9 +51,9 @@ def drawn(maker):
 
     def made(**options):
         config = configure(preset="fast", columns={"note": "text"}, **options)
-        data = understand(table, ["label"], config)
+        data = read_dataset(table, ["label"], config)
         features = Features.fit(table, data.schema.inputs, data.train, settings_for(table, config))
-        return config, draw(config, features), features, data.targets
+        return config, plan_model(config, features), features, data.targets
 
     return made
 
@@ -329,7 +329,7 @@ def painter(maker, tmp_path_factory):
     rows = [{name: row[name] for name in ("photo", "price", "label")} for row in rows]
     maker.csv(folder, "train.csv", rows)
     maker.fit(
-        folder / "train.csv", "label", reconstruct=0.1, fusion="concat", alone=0.0, golden_rows=0,
+        folder / "train.csv", "label", reconstruct=0.1, fusion="concat", unimodal_loss=0.0, golden_rows=0,
         out=folder / "run",
     )  # fmt: skip
     return folder, rows

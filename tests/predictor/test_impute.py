@@ -38,7 +38,7 @@ def folder(maker, tmp_path_factory):
 def model(maker, folder):
     return maker.fit(
         folder / "train.csv", "label", reconstruct=0.3, ignore=("score", "tags"),
-        out=folder / "run", golden_rows=0, alone=0.0, fusion="concat",
+        out=folder / "run", golden_rows=0, unimodal_loss=0.0, fusion="concat",
     )  # fmt: skip
 
 

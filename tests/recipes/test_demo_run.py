@@ -29,13 +29,13 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, tmp_path, capsys
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     pytest.importorskip("espeakng_loader", reason='needs pip install "plait[demo]"')
-    import plait.model.infer
+    import plait.answers.evaluation
 
-    whole = plait.model.infer.bootstrap
+    whole = plait.answers.evaluation.bootstrap
     folder = tmp_path_factory.mktemp("demo") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            plait.model.infer,
+            plait.answers.evaluation,
             "bootstrap",
             lambda *args, **named: whole(*args, **{**named, "resamples": 2}),
         )

@@ -458,19 +458,22 @@ def test_three_streams_are_balanced_too(name):
 
 @pytest.mark.parametrize("name", ["blending", "ogm-ge"])
 def test_streams_must_answer_alone(name):
-    config = configure(balance=name, alone=0.0, fusion="concat")
+    config = configure(balance=name, unimodal_loss=0.0, fusion="concat")
     text = (
-        f"balance='{name}' needs what each stream answers by itself, and with alone=0 the fusion "
-        "'concat' has no such answers. Set alone above 0, or take balance='agm'."
+        f"balance='{name}' needs what each stream answers by itself, and with unimodal_loss=0 the fusion "
+        "'concat' has no such answers. Set unimodal_loss above 0, or take balance='agm'."
     )
     assert balance_problems(config, ["one", "two"], voting=False) == [text]
     assert balance_problems(config, ["one", "two"], voting=True) == []
     assert balance_problems(config, ["one"], voting=False) == []
     with pytest.raises(ConfigError) as caught:
-        build_balance(make_model(alone=0.0), config, held_out())
+        build_balance(make_model(unimodal_loss=0.0), config, held_out())
     assert caught.value.problems == [text]
-    assert type(build_balance(make_model(alone=0.0), configure(balance="agm"))) is Agm
-    assert type(build_balance(make_model("late", alone=0.0), config, held_out())) is not Balance
+    assert type(build_balance(make_model(unimodal_loss=0.0), configure(balance="agm"))) is Agm
+    assert (
+        type(build_balance(make_model("late", unimodal_loss=0.0), config, held_out()))
+        is not Balance
+    )
 
 
 def test_blending_needs_held_out_rows():
@@ -499,15 +502,15 @@ def test_unknown_streams_and_needs_are_told_together(maker):
             columns={"note": "text"},
             fusion="concat",
             balance="ogm-ge",
-            alone=0.0,
+            unimodal_loss=0.0,
             lr_scale={"nota": 0.1, "numeric": 2.0},
             task_weights={"labels": 1.0},
         )
     assert str(caught.value) == (
         "4 options are wrong:\n"
         "  - task_weights: 'labels' is no target. Did you mean 'label'? The targets: label.\n"
-        "  - balance='ogm-ge' needs what each stream answers by itself, and with alone=0 the fusion "
-        "'concat' has no such answers. Set alone above 0, or take balance='agm'.\n"
+        "  - balance='ogm-ge' needs what each stream answers by itself, and with unimodal_loss=0 the fusion "
+        "'concat' has no such answers. Set unimodal_loss above 0, or take balance='agm'.\n"
         "  - lr_scale: unknown stream or modality 'nota'. Did you mean 'note'? "
         "Choose from: note, tabular, text.\n"
         "  - lr_scale: unknown stream or modality 'numeric'. Choose from: note, tabular, text."

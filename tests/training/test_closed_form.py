@@ -67,11 +67,11 @@ def test_a_projection_is_that_of_the_training_rows_alone(maker, media):
     model = fit(maker, media, "photo", "shop", encoders={"photo": "pca"})
     from plait.data.features import settings_for
     from plait.data.table.source import open_table
-    from plait.training.dataset import understand
+    from plait.training.dataset import read_dataset
 
     config = configure(ignore=tuple(n for n in ALL if n not in ("photo", "shop")))
     table = open_table(media)
-    data = understand(table, ["label"], config)
+    data = read_dataset(table, ["label"], config)
     column = model.features.prepare(table, settings_for(table, config)).columns["photo"]
     rows = data.train[column.rows_present[data.train]]
     pixels = column.batch(rows)[0].astype(np.float64).transpose(0, 3, 1, 2) / 127.5 - 1
@@ -127,7 +127,12 @@ def test_columns_that_share_an_encoder_are_fitted_together(maker, tmp_path):
     rows = [{"a": row["photo"], "b": row["photo"], "label": row["label"]} for row in rows]
     path, notes = maker.csv(tmp_path, "t.csv", rows), Notes()
     model = maker.fit(
-        path, "label", encoders={"image": "pca"}, share=("image",), clock=3, progress=notes
+        path,
+        "label",
+        encoders={"image": "pca"},
+        share=("image",),
+        tokens_per_stream=3,
+        progress=notes,
     )
     assert len(projections(model)) == 1
     assert any(note.startswith("a and b: pca keeps") for note in notes.told)
@@ -238,7 +243,14 @@ def test_a_spatial_transformer_is_trained_with_the_encoder(maker, media, tmp_pat
 
 def test_a_clock_gives_streams_one_number_of_tokens(maker, media, tmp_path):
     model = fit(
-        maker, media, "photo", "voice", "note", clock=5, fusion="attention", out=tmp_path / "run"
+        maker,
+        media,
+        "photo",
+        "voice",
+        "note",
+        tokens_per_stream=5,
+        fusion="attention",
+        out=tmp_path / "run",
     )
     assert all(isinstance(part, Clocked) for part in model.model.encoders)
     seen = []
@@ -248,7 +260,7 @@ def test_a_clock_gives_streams_one_number_of_tokens(maker, media, tmp_path):
     model.predict(media)
     assert seen and all(counts == {5} for counts in seen)
     again = load(tmp_path / "run")
-    assert again.blueprint.clock == 5
+    assert again.blueprint.tokens_per_stream == 5
     assert again.verify() <= 1e-5
 
 
@@ -258,7 +270,7 @@ def test_all_of_it_at_once(maker, media):
         *(media, "photo", "pulse", "shop"),
         encoders={"image": "pca", "signal": "lda"},
         align={"photo": "stn"},
-        clock=2,
+        tokens_per_stream=2,
     )
     inner = model.model.encoders[0].encoder
     assert isinstance(inner, Straightened)
@@ -271,7 +283,7 @@ def test_bundles_from_before_have_neither(plain_run):
     from plait.model.blueprint import Blueprint
 
     data = plain_run[0].blueprint.to_json()
-    assert (data.pop("align"), data.pop("clock")) == ({}, None)
+    assert (data.pop("align"), data.pop("tokens_per_stream")) == ({}, None)
     assert Blueprint.from_json(data) == plain_run[0].blueprint
 
 
@@ -315,8 +327,8 @@ def test_aligners_that_do_not_fit(maker, media, align, share, message):
 @pytest.mark.parametrize("clock", [0, 5000, "often"])
 def test_a_clock_has_bounds(clock):
     with pytest.raises(ConfigError) as caught:
-        configure(clock=clock)
-    assert f"clock={clock!r}: input should be" in str(caught.value)
+        configure(tokens_per_stream=clock)
+    assert f"tokens_per_stream={clock!r}: input should be" in str(caught.value)
 
 
 def test_the_face_has_align():

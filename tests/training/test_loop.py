@@ -73,7 +73,7 @@ def data(image=True):
     return columns, target.astype(np.int64)
 
 
-def make_model(image=True, dropout=0.1, modality_dropout=0.2, alone=0.3, width=WIDTH):
+def make_model(image=True, dropout=0.1, modality_dropout=0.2, unimodal_loss=0.3, width=WIDTH):
     size = {"width": width, "preset": "fast", "dropout": dropout}
     table = build_tabular([("numeric", {})], **size)
     table.hide = table.hide if dropout else 0.0
@@ -90,7 +90,7 @@ def make_model(image=True, dropout=0.1, modality_dropout=0.2, alone=0.3, width=W
         fusion=build_fusion("concat", dict.fromkeys(encoders, width), width=width, dropout=dropout),
         heads={"y": build_head("binary", width=width, outputs=2, dropout=dropout)},
         modality_dropout=modality_dropout,
-        alone=alone,
+        unimodal_loss=alone,
     ).to(memory_format=torch.channels_last)
 
 
@@ -351,7 +351,7 @@ def poisoned(where, row=13):
 
 
 def number_model():
-    model = make_model(image=False, dropout=0.0, modality_dropout=0.0, alone=0.0)
+    model = make_model(image=False, dropout=0.0, modality_dropout=0.0, unimodal_loss=0.0)
     head = build_head("regression", width=WIDTH, outputs=1, dropout=0.0, regression_loss="mse")
     return Model(
         streams=model.streams,

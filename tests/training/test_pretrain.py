@@ -355,7 +355,12 @@ def test_masked_pretraining_tells_a_category_from_a_text(maker):
             }
         )
     model = maker.fit(
-        table, "label", pretrain="masked", pretrain_epochs=12, columns={"note": "text"}, alone=0.0
+        table,
+        "label",
+        pretrain="masked",
+        pretrain_epochs=12,
+        columns={"note": "text"},
+        unimodal_loss=0.0,
     )
     figures = model.metrics["reconstruction"]["bird"]
     assert figures["usual"]["accuracy"] < 0.7

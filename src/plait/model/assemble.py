@@ -104,7 +104,7 @@ def _built(
         fusion=fusion,
         heads=heads,
         modality_dropout=plan.modality_dropout,
-        alone=plan.alone,
+        unimodal_loss=plan.unimodal_loss,
         decoders=_decoders(plan, features),
         reconstruct=plan.reconstruct,
     )
@@ -173,7 +173,11 @@ def _encoder(
         )
         if stream in plan.align:
             encoder = straighten(modality, plan.align[stream], encoder, state["channels"])
-    return encoder if plan.clock is None else Clocked(encoder, count=plan.clock)
+    return (
+        encoder
+        if plan.tokens_per_stream is None
+        else Clocked(encoder, count=plan.tokens_per_stream)
+    )
 
 
 def _decoders(plan: Blueprint, features: Features) -> dict[str, Decoder]:

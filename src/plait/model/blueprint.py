@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.config import Config
+from plait.config import Config, current_names
 from plait.data.features import Features
 from plait.data.store import PreparedColumn
 from plait.model.decoders.registry import decoder_class
@@ -31,7 +31,7 @@ class Blueprint:
         fusion: the fusion's name.
         width: numbers in a token.
         align: stream → the aligner before its encoder, for streams that have one.
-        clock: tokens that streams of several are resampled to; None: as they come.
+        tokens_per_stream: tokens that streams of several are resampled to; None: as they come.
         reconstruct: weight of rebuilding every column while training.
         decoders: column → what is typical of its cells, for columns that have a decoder.
         pretrained: stream → its pretrained encoder (`plait.model.pretrained.record.Record`), for
@@ -48,10 +48,10 @@ class Blueprint:
     preset: str
     dropout: float
     modality_dropout: float
-    alone: float
+    unimodal_loss: float
     fusion_options: dict[str, Any] = field(default_factory=dict)
     align: dict[str, str] = field(default_factory=dict)
-    clock: int | None = None
+    tokens_per_stream: int | None = None
     reconstruct: float = 0.0
     decoders: dict[str, dict[str, float]] = field(default_factory=dict)
     pretrained: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -78,10 +78,10 @@ class Blueprint:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Blueprint":
         """What `to_json` gave."""
-        return cls(**data)
+        return cls(**current_names(data))
 
 
-def draw(
+def plan_model(
     config: Config, features: Features, records: Mapping[str, Record] | None = None
 ) -> Blueprint:
     """Decide the architecture for these columns.
@@ -124,10 +124,10 @@ def draw(
         preset=config.preset,
         dropout=config.dropout,
         modality_dropout=config.modality_dropout if len(streams) > 1 else 0.0,
-        alone=config.alone,
+        unimodal_loss=config.unimodal_loss,
         fusion_options=dict(config.fusion_options),
         align=align,
-        clock=config.clock,
+        tokens_per_stream=config.tokens_per_stream,
         pretrained=pretrained,
     )
 

@@ -41,8 +41,8 @@ class Model(Trainable):
         heads: target name → head.
         modality_dropout: chance that a present stream is hidden from a training row; a row always
             keeps at least one of its streams (Neverova et al. 2016, ModDrop).
-        alone: weight of an auxiliary loss for which each stream answers by itself (Wang et al. 2020,
-            Gradient-Blending, with fixed weights), so that no encoder is left untrained because
+        unimodal_loss: weight of an auxiliary loss for which each stream answers by itself (Wang et al.
+            2020, Gradient-Blending, with fixed weights), so that no encoder is left untrained because
             another is quicker to learn.
         decoders: column → what rebuilds its cells from the fused vector; may be empty.
         reconstruct: weight of the loss by which the fused vector has to rebuild its columns (the mean
@@ -57,7 +57,7 @@ class Model(Trainable):
         fusion: Fusion,
         heads: Mapping[str, Head],
         modality_dropout: float = 0.0,
-        alone: float = 0.0,
+        unimodal_loss: float = 0.0,
         decoders: Mapping[str, Decoder] | None = None,
         reconstruct: float = 0.0,
     ) -> None:
@@ -69,10 +69,12 @@ class Model(Trainable):
         self.fusion = fusion
         self.heads = nn.ModuleList(heads.values())
         self.modality_dropout = modality_dropout
-        self.alone = alone if len(self.streams) > 1 and not fusion.voting else 0.0
+        self.unimodal_loss = unimodal_loss if len(self.streams) > 1 and not fusion.voting else 0.0
         self.emphasis: Tensor | None = None
         """Factors of each stream's own loss, then of the fused answer's, while training; None: 1."""
-        self.voices = StreamVectors(fusion.widths, width=fusion.width) if self.alone else None
+        self.voices = (
+            StreamVectors(fusion.widths, width=fusion.width) if self.unimodal_loss else None
+        )
         self.rebuilt = list(decoders or {})
         self.decoders = nn.ModuleList((decoders or {}).values())
         self.reconstruct = reconstruct
@@ -132,7 +134,7 @@ class Model(Trainable):
                 vectors, present = self.voices(tokens)
                 losses[name] = (
                     losses[name]
-                    + self.alone
+                    + self.unimodal_loss
                     * head.votes_loss(  # type: ignore[operator]
                         Tokens(vectors, present),
                         targets[name],

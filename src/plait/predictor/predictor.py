@@ -12,7 +12,7 @@ from plait.answers import golden
 from plait.answers.answerer import Answerer, chunks, note, warn
 from plait.answers.answers import Answers
 from plait.answers.evaluation import ALL, Evaluation, measure, subsets
-from plait.config import Config, within_caps
+from plait.config import Config, current_names, within_caps
 from plait.data.features import Features, PreparedTable
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.schema import Schema
@@ -30,7 +30,7 @@ from plait.errors import (
 )
 from plait.insight.explain.contributions import contributions
 from plait.insight.explain.explanation import explain
-from plait.insight.explain.held_out import ARRAYS, DOCUMENT, Held, apply_temperatures
+from plait.insight.explain.held_out import ARRAYS, DOCUMENT, HeldOut, apply_temperatures
 from plait.insight.explain.sets import predict_set
 from plait.insight.report.report import report
 from plait.model.assemble import build
@@ -83,7 +83,7 @@ class Predictor(Answerer):
         rows: list[golden.Row] | None = None,
         quarantine: Quarantine | None = None,
         frozen: Frozen | None = None,
-        held: Held | None = None,
+        held: HeldOut | None = None,
         record: dict[str, Any] | None = None,
     ) -> None:
         self.config = config
@@ -97,7 +97,7 @@ class Predictor(Answerer):
         self.golden = rows or []
         self.quarantine = quarantine or Quarantine()
         self.frozen = frozen or Frozen({})
-        self.held = held or Held()
+        self.held = held or HeldOut()
         self.record = record or {}
         apply_temperatures(self.model, self.held.calibration)
 
@@ -300,7 +300,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             keep_cells=bool(blueprint.decoders),
         )
         return Predictor(
-            config=within_caps(Config(**documents["config.json"]), caps),
+            config=within_caps(Config(**current_names(documents["config.json"])), caps),
             schema=Schema.from_json(documents["schema.json"]),
             features=features,
             blueprint=blueprint,
@@ -312,7 +312,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             rows=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
             frozen=frozen,
-            held=Held.restored(documents.get(DOCUMENT, {}), contents.arrays.get(ARRAYS, {})),
+            held=HeldOut.restored(documents.get(DOCUMENT, {}), contents.arrays.get(ARRAYS, {})),
         )
     except (CheckpointError, MissingExtra):
         raise

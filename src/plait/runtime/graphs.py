@@ -14,7 +14,7 @@ from plait.runtime.contained import is_contained
 from plait.runtime.memory import Memory
 
 FUSION = "fusion.onnx"
-STAMP = "plait.model.model"
+STAMP = "plait.model"
 """The key in a graph's metadata that says which exported model it is a part of."""
 
 STEP = 128

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from plait.answers import golden
 from plait.answers.answerer import Answerer, chunks, note, warn
 from plait.answers.answers import Answers
-from plait.config import Config, within_caps
+from plait.config import Config, current_names, within_caps
 from plait.data.features import Features, PreparedTable
 from plait.data.media import Limits, Media
 from plait.data.modalities import registry
@@ -72,7 +72,7 @@ class Runtime(Answerer):
             if name.endswith(".json")
         }
         try:
-            self.config = within_caps(Config(**documents["config.json"]), caps)
+            self.config = within_caps(Config(**current_names(documents["config.json"])), caps)
             self.schema = Schema.from_json(documents["schema.json"])
             self.features = Features.from_json(documents["preprocessing.json"])
             self.targets = [Target.from_json(part) for part in documents["targets.json"]]

@@ -15,7 +15,7 @@ from plait.errors import ConfigError, SchemaError, suggest
 
 
 @dataclass(frozen=True)
-class Data:
+class Dataset:
     """A table made ready: what each column is, what each row's answer is, which rows are which."""
 
     table: Table
@@ -27,7 +27,7 @@ class Data:
     notes: list[str]
 
 
-def understand(table: Table, names: list[str], config: Config) -> Data:
+def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
     """Schema, targets and split."""
     if not names:
         raise ConfigError(["target: name at least one column to predict."])
@@ -78,7 +78,7 @@ def understand(table: Table, names: list[str], config: Config) -> Data:
         for name in names
     ]
     encoded = {target.name: target.encode(cells[target.name])[:2] for target in targets}
-    return Data(table, schema, targets, encoded, train, validation, notes)
+    return Dataset(table, schema, targets, encoded, train, validation, notes)
 
 
 def _groups(table: Table, name: str | None) -> list[object] | None:

@@ -74,7 +74,7 @@ def distance(
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Distillation:
     """What a student starts from and learns from.
 
     Attributes:

@@ -23,8 +23,8 @@ from plait.progress import Reporter
 from plait.sealed import TRAINING
 from plait.training.checkpoint import holds_state
 from plait.training.closed_form import fit_encoders
-from plait.training.dataset import Data, goal
-from plait.training.distill import Lesson
+from plait.training.dataset import Dataset, goal
+from plait.training.distill import Distillation
 from plait.training.loop import Trainer, Vary
 from plait.training.pretrain import pretrain, rows_to_rebuild
 from plait.training.run_folder import PRETRAINING, check_same, tensorboard
@@ -38,7 +38,7 @@ MOST_TIMES = 3
 
 
 def train_model(
-    data: Data,
+    data: Dataset,
     features: Features,
     plan: Blueprint,
     prepared: PreparedTable,
@@ -47,7 +47,7 @@ def train_model(
     resume: bool,
     reporter: Reporter,
     backbones: Mapping[str, Backbone] | None = None,
-    lesson: Lesson | None = None,
+    lesson: Distillation | None = None,
 ) -> tuple[Model, list[dict[str, float]]]:
     """Build, train, and give back the model of the best epoch with its history.
 
@@ -106,7 +106,7 @@ def _timed(line: dict[str, float], began: float, ended: float) -> dict[str, floa
 
 def _prefit(
     model: Model,
-    data: Data,
+    data: Dataset,
     prepared: PreparedTable,
     goals: dict[str, np.ndarray],
     config: Config,
@@ -130,7 +130,7 @@ def _vary(features: Features, plan: Blueprint) -> Vary:
 
 def _pretrain(
     model: Model,
-    data: Data,
+    data: Dataset,
     features: Features,
     prepared: PreparedTable,
     config: Config,
@@ -176,7 +176,7 @@ def length(config: Config, steps: int) -> tuple[int, int]:
 
 def _trust_held_out(
     model: Model,
-    data: Data,
+    data: Dataset,
     prepared: PreparedTable,
     goals: dict[str, np.ndarray],
     reporter: Reporter,
@@ -196,7 +196,7 @@ def _trusted(trust: list[float], model: Model) -> str:
     return ", ".join(f"{name} {share:.2f}" for name, share in zip(streams, trust, strict=False))
 
 
-def _told(data: Data, features: Features, plan: Blueprint, config: Config) -> dict[str, Any]:
+def _told(data: Dataset, features: Features, plan: Blueprint, config: Config) -> dict[str, Any]:
     """What must be the same for a checkpoint to make sense, by the name a user knows it by."""
     free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows", "report"}
     return {

@@ -11,16 +11,16 @@ from plait.data.table.source import Table
 from plait.devices import choose_device
 from plait.errors import ConfigError
 from plait.model.backbones import choose, frozen_encoders, open_all
-from plait.model.blueprint import Blueprint, draw
+from plait.model.blueprint import Blueprint, plan_model
 from plait.model.frozen import Frozen
 from plait.model.pretrained.base import Backbone
 from plait.progress import Reporter
-from plait.training.dataset import Data
+from plait.training.dataset import Dataset
 from plait.training.options import check_choices
 
 
 @dataclass(frozen=True)
-class Groundwork:
+class Preparation:
     """How a table's columns become what the encoders read.
 
     Attributes:
@@ -34,9 +34,9 @@ class Groundwork:
     backbones: Mapping[str, Backbone]
 
 
-def lay(
-    table: Table, data: Data, config: Config, settings: Settings, reporter: Reporter
-) -> Groundwork:
+def prepare(
+    table: Table, data: Dataset, config: Config, settings: Settings, reporter: Reporter
+) -> Preparation:
     """Decide, fetch and fit, before any cell is prepared.
 
     Raises:
@@ -50,10 +50,10 @@ def lay(
         *(table, inputs, data.train, settings), share=config.share, given=chosen.states
     )
     records, backbones = open_all(config, features.modalities, chosen)
-    return Groundwork(features, draw(config, features, records), backbones)
+    return Preparation(features, plan_model(config, features, records), backbones)
 
 
-def _check_columns(config: Config, data: Data) -> None:
+def _check_columns(config: Config, data: Dataset) -> None:
     """Encoders named for columns that are there and are no inputs.
 
     Raises:
@@ -74,7 +74,7 @@ def _check_columns(config: Config, data: Data) -> None:
         raise ConfigError(problems)
 
 
-def frozen_of(ground: Groundwork, config: Config) -> Frozen:
+def frozen_of(ground: Preparation, config: Config) -> Frozen:
     """The encoders that run once a cell."""
     return frozen_encoders(
         ground.plan.frozen,

@@ -192,7 +192,7 @@ def test_a_prepared_table_comes_back_as_it_was(maker, braid, tmp_path):
 
     config = configure(preset="fast", ignore=("score", "tags"))
     tables = [open_table(braid / name) for name in ("train.csv", "test.csv")]
-    ready = data.prepare(tables[0], tables[1], ["label"], config, Silent())
+    ready = data.make_ready(tables[0], tables[1], ["label"], config, Silent())
     mark = data.save(ready, tmp_path)
     assert data.save(ready, tmp_path) == mark  # over the first
     back = data.load(tmp_path)
@@ -210,7 +210,7 @@ def test_a_prepared_table_comes_back_as_it_was(maker, braid, tmp_path):
         assert any(ready.test[name].rows_present[ready.row] for name in columns)
     assert back.cells.cells().keys() == ready.features.modalities.keys()
     assert [p.name for p in tmp_path.iterdir()] == ["prepared"]
-    other = data.prepare(
+    other = data.make_ready(
         tables[0], tables[1], ["label"], config.model_copy(update={"lr": 0.1}), Silent()
     )
     assert data.save(other, tmp_path) != mark
@@ -222,7 +222,7 @@ def test_times_of_one_row(maker, tmp_path, monkeypatch):
 
     monkeypatch.setattr(run, "CALLS", 2)
     config = configure(preset="fast", columns={"note": "text"})
-    ready = data.prepare(
+    ready = data.make_ready(
         open_table(maker.plain(40)), open_table(maker.plain(8)), ["label"], config, Silent()
     )
     data.save(ready, tmp_path)

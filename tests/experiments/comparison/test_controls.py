@@ -13,18 +13,18 @@ from plait.data.table.source import open_table
 from plait.experiments.comparison.run import Job, config_for, flops, plan_for
 from plait.model.assemble import build
 from plait.model.augment import augment
-from plait.model.blueprint import Blueprint, draw
+from plait.model.blueprint import Blueprint, plan_model
 from plait.model.fusion.registry import FUSIONS
 from plait.model.loader import Loader, collate
 from plait.progress import Silent
-from plait.training.dataset import Data, goal, understand
+from plait.training.dataset import Dataset, goal, read_dataset
 from plait.training.loop import Trainer
 
 
 @dataclass
 class Made:
     config: Config
-    data: Data
+    data: Dataset
     features: Features
     plan: Blueprint
     columns: Any
@@ -45,12 +45,12 @@ def made(maker, tmp_path_factory):
         preset="fast", batch_size=8, modality_dropout=0.5, dropout=0.2,
         ignore=("score", "tags", "voice"),
     )  # fmt: skip
-    data = understand(table, ["label"], config)
+    data = read_dataset(table, ["label"], config)
     settings = settings_for(table, config)
     features = Features.fit(table, data.schema.inputs, data.train, settings)
     goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
     prepared = features.prepare(table, settings)
-    return Made(config, data, features, draw(config, features), prepared.columns, goals)
+    return Made(config, data, features, plan_model(config, features), prepared.columns, goals)
 
 
 def states(module):

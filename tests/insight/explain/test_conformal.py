@@ -20,7 +20,7 @@ from plait.insight.explain.conformal import (
     threshold,
     wilson,
 )
-from plait.insight.explain.held_out import Held
+from plait.insight.explain.held_out import HeldOut
 from plait.insight.explain.sets import TargetSets
 
 
@@ -196,7 +196,7 @@ def test_what_cannot_be_promised_is_told(several, braid, maker):
     with pytest.raises(ConfigError, match=r"coverage=0.999: 'label' has \d+ validation rows"):
         model.predict_set(braid / "test.csv", coverage=0.999)
     old = plait.load(folder)
-    old.held = Held()
+    old.held = HeldOut()
     with pytest.raises(TableError) as caught:
         old.predict_set(braid / "test.csv")
     assert str(caught.value) == (

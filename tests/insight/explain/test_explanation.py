@@ -10,7 +10,7 @@ from rich.console import Console
 import plait
 from plait.errors import TableError
 from plait.insight.explain.explanation import AGAIN, whole
-from plait.insight.explain.held_out import Held
+from plait.insight.explain.held_out import HeldOut
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_every_kind_of_row(run, several, braid, maker, tmp_path):
     code, _, err = run("explain", folder, table, "--row", "9")
     assert code == 1 and "row=9: new.csv has 1 rows" in err
     model = plait.load(folder)
-    model.held = Held()
+    model.held = HeldOut()
     model.save(tmp_path / "bare")
     code, out, _ = run("explain", tmp_path / "bare", table)
     assert code == 0 and "validation rows" not in out

@@ -156,10 +156,10 @@ def test_unreadable_cells_are_told(fitted, braid, page, tmp_path):
 
 
 def test_a_model_that_kept_little(maker, page, tmp_path):
-    from plait.insight.explain.held_out import Held
+    from plait.insight.explain.held_out import HeldOut
 
     model = maker.fit(maker.plain(30), "label")
-    model.held, model.history, model.record = Held(), [], {}
+    model.held, model.history, model.record = HeldOut(), [], {}
     found = page(model.report(maker.plain(8, seed=3), tmp_path / "r.html", limits=QUICK))
     assert own(found) == ["summary", "contributions", "within", "robustness", "trust"]
     assert "This model keeps no calibration" in found.text

@@ -12,7 +12,7 @@ from plait.model.tokens import ColumnBatch, Tokens
 WIDTH = 16
 
 
-def make(fusion="concat", dropout=0.0, modality_dropout=0.0, alone=0.0, shared=False):
+def make(fusion="concat", dropout=0.0, modality_dropout=0.0, unimodal_loss=0.0, shared=False):
     size = {"width": WIDTH, "preset": "fast", "dropout": dropout}
     text = build_encoder("text", "transformer", {"vocabulary": 20, "max_tokens": 9}, **size)
     other = (
@@ -36,7 +36,7 @@ def make(fusion="concat", dropout=0.0, modality_dropout=0.0, alone=0.0, shared=F
             "size": build_head("regression", width=WIDTH, outputs=1, dropout=dropout),
         },
         modality_dropout=modality_dropout,
-        alone=alone,
+        unimodal_loss=unimodal_loss,
     )
 
 
@@ -78,7 +78,7 @@ def test_it_is_encoders_then_fusion_then_heads(fusion):
 
 @numbers_too
 def test_every_parameter_learns(fusion):
-    model = make(fusion, alone=0.3)
+    model = make(fusion, unimodal_loss=0.3)
     losses = model.row_losses(batch(), goals())
     sum(loss.sum() for loss in losses.values()).backward()
     silent = [name for name, weight in model.named_parameters() if weight.grad is None]
@@ -147,7 +147,7 @@ def test_modality_dropout_leaves_missing_streams_missing():
 
 def test_the_loss_alone_is_added_by_its_weight():
     plain, columns, targets = make("concat").eval(), batch(), goals()
-    model = make("concat", alone=0.5).eval()
+    model = make("concat", unimodal_loss=0.5).eval()
     model.load_state_dict(plain.state_dict(), strict=False)
     vectors, present = model.voices(model.encode(columns))
     for head, (name, loss) in zip(
@@ -164,14 +164,14 @@ def test_the_loss_alone_is_added_by_its_weight():
 
 def test_streams_learn_alone_even_while_hidden():
     """The streams' own answers see what modality dropout hides from the fusion."""
-    model = make("concat", modality_dropout=0.99, alone=1.0).train()
+    model = make("concat", modality_dropout=0.99, unimodal_loss=1.0).train()
     model.row_losses(batch(), goals())["size"].sum().backward()
     assert (model.voices.project[0][1].weight.grad != 0).any()
 
 
 @pytest.mark.parametrize("fusion", ["concat", "late"])
 def test_rows_without_a_target_teach_nothing(fusion):
-    model, targets = make(fusion, alone=0.3), goals()
+    model, targets = make(fusion, unimodal_loss=0.3), goals()
     targets["label.x"][:] = -1
     targets["size"][:] = torch.nan
     losses = model.row_losses(batch(), targets)
@@ -186,14 +186,14 @@ def test_a_single_stream_needs_no_loss_alone():
         encoders={"note": make().encoders[0]},
         fusion=build_fusion("concat", {"note": WIDTH}, width=WIDTH, dropout=0.0),
         heads={"y": build_head("regression", width=WIDTH, outputs=1, dropout=0.0)},
-        alone=0.3,
+        unimodal_loss=0.3,
     )
     assert model.voices is None
     assert model({"note": batch()["first.note"]})["y"].shape == (8, 1)
 
 
 def test_save_and_load_gives_the_same_answers():
-    model, twin, columns = make(alone=0.3).eval(), make(alone=0.3).eval(), batch()
+    model, twin, columns = make(unimodal_loss=0.3).eval(), make(unimodal_loss=0.3).eval(), batch()
     twin.load_state_dict(model.state_dict())
     assert all(
         torch.equal(a, b)

@@ -384,7 +384,7 @@ def test_every_parameter_learns_whatever_the_rule(name, options):
         encoders=encoders,
         fusion=fusion,
         heads={"y": build_head("binary", width=WIDTH, outputs=2, dropout=0.0, votes=fusion.stacks)},
-        alone=0.3,
+        unimodal_loss=0.3,
     )
     there = torch.ones(ROWS, dtype=torch.bool)
     there[0] = False

@@ -6,7 +6,7 @@ import torch
 from several import KINDS, ROWS, batch, make_model
 
 from plait.data.targets.kinds import propose_target
-from plait.training.distill import SHARE, TAUGHT, Lesson, Taught, distance
+from plait.training.distill import SHARE, TAUGHT, Distillation, Taught, distance
 
 
 def softmax(values):
@@ -53,7 +53,7 @@ def test_a_teacher_that_is_certain_gives_a_finite_loss(kind):
 
 def test_without_a_teacher_the_student_learns_as_any_model():
     model = make_model()
-    lesson = Lesson([], lambda model: None, {})
+    lesson = Distillation([], lambda model: None, {})
     assert lesson.learner(model) is model and lesson.goals() == {}
 
 

@@ -126,7 +126,7 @@ def compare(
     tested = None if test is None else open_table(test, root=test_root)
     parallel = jobs or max(1, cores() // 2)
     with _folder(out) as folder, claim(folder):
-        ready = data.prepare(table, tested, targets, config, reporter)
+        ready = data.make_ready(table, tested, targets, config, reporter)
         for note in ready.notes:
             reporter.note(note)
         able = _able(names, ready, reporter)
@@ -306,8 +306,8 @@ def _controls(ready: data.Ready, seeds: int) -> list[str]:
         f"epochs: {epochs} at most, patience {patience}, the best epoch by the validation rows is kept",
         f"augmentation: {'the same draws at every step' if config.augment else 'none'}; "
         f"modality dropout {ready.plan.modality_dropout:g}, the same draws at every step",
-        f"each stream also answers alone while training, weight {config.alone:g}; fusions whose streams "
-        "vote do so by themselves",
+        f"each stream also answers alone while training, weight {config.unimodal_loss:g}; fusions whose "
+        "streams vote do so by themselves",
         "options of the fusions: their defaults; none was tuned",
         f"{seeds} seed{'s' if seeds > 1 else ''} a method, one thread a run",
     ]

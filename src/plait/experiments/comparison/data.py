@@ -26,8 +26,8 @@ from plait.data.targets.target import Target
 from plait.errors import StoreError, TableError
 from plait.model.blueprint import Blueprint
 from plait.progress import Reporter
-from plait.training.dataset import understand
-from plait.training.prepare import encode, frozen_of, lay
+from plait.training.dataset import read_dataset
+from plait.training.prepare import encode, frozen_of, prepare
 
 FOLDER = "prepared"
 TEST_SHARE = 0.2
@@ -80,7 +80,7 @@ class Ready:
         return list(self.plan.streams)
 
 
-def prepare(
+def make_ready(
     table: Table, test: Table | None, names: list[str], config: Config, reporter: Reporter
 ) -> Ready:
     """Decide, split, fit and prepare, once for all runs.
@@ -93,7 +93,7 @@ def prepare(
     """
     notes = []
     if test is None:
-        whole = understand(table, names, config.model_copy(update={"validation": TEST_SHARE}))
+        whole = read_dataset(table, names, config.model_copy(update={"validation": TEST_SHARE}))
         table, test = whole.table.take(whole.train), whole.table.take(whole.validation)
         by = f"whole groups of '{config.group}'" if config.group else "balanced by target"
         notes.append(
@@ -101,9 +101,9 @@ def prepare(
             f"{by} (seed {config.seed}); no run trains or stops by them"
         )
     test.require(names[:1])
-    data = understand(table, names, config)
+    data = read_dataset(table, names, config)
     settings = settings_for(table, config)
-    ground = lay(table, data, config, settings, reporter)
+    ground = prepare(table, data, config, settings, reporter)
     features, plan = ground.features, ground.plan
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
     prepared.quarantine.check(

@@ -41,7 +41,7 @@ from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
 from plait.predictor.predictor import Predictor
 from plait.progress import Stage
-from plait.training.dataset import Data
+from plait.training.dataset import Dataset
 from plait.training.fit import train_model
 from plait.training.options import check_fit
 
@@ -107,7 +107,7 @@ def perform(ready: Ready, job: Job) -> dict[str, Any]:
     empty = ArrowTable(
         pa.table({}), None, False, "the training table"
     )  # its cells are prepared already
-    data = Data(
+    data = Dataset(
         empty, ready.schema, ready.targets, ready.encoded, ready.train, ready.validation, []
     )
     clock = Clock()

@@ -21,7 +21,7 @@ from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
 from plait.errors import TableError
 from plait.insight.explain.contributions import Contributions
-from plait.insight.explain.held_out import Held
+from plait.insight.explain.held_out import HeldOut
 from plait.insight.explain.plain import plain
 from plait.insight.explain.within import STEPS, Within, attribute, joined
 from plait.model.model import Model
@@ -91,7 +91,7 @@ class _Fitted(Protocol):
     features: Features
     model: Model
     targets: list[Target]
-    held: Held
+    held: HeldOut
 
     def answer(self, source: Any) -> Answers: ...
 

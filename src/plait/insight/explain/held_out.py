@@ -30,7 +30,7 @@ ARRAYS = "held_out.safetensors"
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """What is kept of the validation rows.
 
     Attributes:
@@ -68,7 +68,7 @@ class Held:
         return found
 
     @classmethod
-    def restored(cls, data: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> "Held":
+    def restored(cls, data: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> "HeldOut":
         """What `to_json` and `arrays` gave; nothing where both are empty.
 
         Raises:
@@ -105,7 +105,7 @@ def learn(
     rows: Int64[np.ndarray, " rows"],
     targets: Sequence[Target],
     encoded: Mapping[str, tuple[np.ndarray, np.ndarray]],
-) -> Held:
+) -> HeldOut:
     """What held-out rows tell of a trained model, whose temperatures are set on the way.
 
     Args:
@@ -129,7 +129,7 @@ def learn(
             conformal[target.name] = held_scores(
                 target.kind, natural(target, values[present]), told
             )
-    return Held(calibration, conformal, Neighbourhood.fit(vectors))
+    return HeldOut(calibration, conformal, Neighbourhood.fit(vectors))
 
 
 @torch.no_grad()

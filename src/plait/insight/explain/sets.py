@@ -14,7 +14,7 @@ from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
 from plait.insight.explain.conformal import METHODS, covered, members, threshold, wilson
-from plait.insight.explain.held_out import Held
+from plait.insight.explain.held_out import HeldOut
 from plait.insight.explain.plain import plain
 from plait.progress import Reporter
 
@@ -104,7 +104,7 @@ class PredictionSets:
 class _Fitted(Protocol):
     """What sets need of a `plait.predictor.predictor.Predictor`."""
 
-    held: Held
+    held: HeldOut
     targets: list[Target]
 
     def answer(

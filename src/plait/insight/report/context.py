@@ -23,7 +23,7 @@ from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.section import Language, metric_words, spoken
 from plait.insight.explain.contributions import Contributions, contributions
-from plait.insight.explain.held_out import Held
+from plait.insight.explain.held_out import HeldOut
 from plait.insight.report.album import Album
 from plait.model.blueprint import Blueprint
 from plait.model.frozen import Frozen
@@ -47,7 +47,7 @@ class Fitted(Protocol):
     history: list[dict[str, float]]
     quarantine: Quarantine
     frozen: Frozen
-    held: Held
+    held: HeldOut
     record: dict[str, Any]
 
 

@@ -20,7 +20,7 @@ class CentralNet(Fusion):
     ``c^{l+1} = Σ_m α_m^{l+1} h_m^{l+1} + α_c^{l+1} f(W_c^l c^l + b_c^l)``; ``z = c^L``. f is GELU. The α
     are learned, one a stream and layer, and start equal.
 
-    The paper also trains each tower to answer by itself. plait's ``alone`` loss
+    The paper also trains each tower to answer by itself. plait's ``unimodal_loss``
     (`plait.model.model.Model`) does that for any fusion: each stream's encoder answers alone. It has
     its own pooling and map, so it reaches the encoders and not these towers.
 

@@ -36,7 +36,7 @@ class Blending(Listening):
         self.held = held
         self.first: list[list[float]] = []
         self.train = Means(len(self.streams) + 1)
-        alone = 1.0 if model.fusion.voting else model.alone
+        alone = 1.0 if model.fusion.voting else model.unimodal_loss
         self.alone = alone
         self.weights = [alone / len(self.streams)] * len(self.streams) + [1.0]
 

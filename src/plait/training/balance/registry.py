@@ -13,11 +13,12 @@ from plait.training.balance.modulation import Agm, OgmGe
 
 def balance_problems(config: Config, streams: Sequence[str], *, voting: bool) -> list[str]:
     """What is wrong with ``balance``, now that the streams and the fusion are known."""
-    silent = config.alone == 0 and not voting and len(streams) > 1
+    silent = config.unimodal_loss == 0 and not voting and len(streams) > 1
     if config.balance in ("blending", "ogm-ge") and silent:
         return [
-            f"balance='{config.balance}' needs what each stream answers by itself, and with alone=0 the "
-            f"fusion '{config.fusion}' has no such answers. Set alone above 0, or take balance='agm'."
+            f"balance='{config.balance}' needs what each stream answers by itself, and with "
+            f"unimodal_loss=0 the fusion '{config.fusion}' has no such answers. Set unimodal_loss above "
+            "0, or take balance='agm'."
         ]
     return []
 
@@ -35,7 +36,7 @@ def build_balance(model: Trainable, config: Config, held: Loader | None = None) 
         return Balance()
     silent = model.voices is None and not model.fusion.voting
     problems = balance_problems(
-        config.model_copy(update={"alone": 0.0 if silent else 1.0}),
+        config.model_copy(update={"unimodal_loss": 0.0 if silent else 1.0}),
         list(model.streams),
         voting=model.fusion.voting,
     )

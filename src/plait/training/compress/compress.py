@@ -26,9 +26,9 @@ from plait.progress import Reporter, Silent, Stopwatch
 from plait.training.compress.narrow import learnt, narrower, without
 from plait.training.compress.result import Compressed, measured
 from plait.training.compress.slices import inherit
-from plait.training.dataset import Data, goal, understand
-from plait.training.distill import Lesson
-from plait.training.finish import finish
+from plait.training.dataset import Dataset, goal, read_dataset
+from plait.training.distill import Distillation
+from plait.training.fit_prepared import fit_prepared
 from plait.training.prepare import encode
 from plait.training.run_folder import check_folder, claim
 
@@ -138,7 +138,7 @@ def _configured(config: Config, options: Mapping[str, Any]) -> Config:
     return configure(**{**config.model_dump(exclude_unset=True), **_PLAIN, **options})
 
 
-def _same_task(teacher: Predictor, table: Table, config: Config) -> Data:
+def _same_task(teacher: Predictor, table: Table, config: Config) -> Dataset:
     """The table's rows, split as they were, with the fitted model's own targets and columns.
 
     Raises:
@@ -152,7 +152,7 @@ def _same_task(teacher: Predictor, table: Table, config: Config) -> Data:
             f"{table.name} lacks {', '.join(map(repr, absent))}, which the model reads. Pass the table "
             "that it was fitted to, or one with the same columns."
         )
-    data = understand(table, names, config)
+    data = read_dataset(table, names, config)
     for known, found in zip(teacher.targets, data.targets, strict=True):
         if known.kind != found.kind or set(found.classes) - set(known.classes):
             raise CompressError(
@@ -160,7 +160,7 @@ def _same_task(teacher: Predictor, table: Table, config: Config) -> Data:
                 f"{_told(known)}, the table holds {_told(found)}."
             )
     encoded = {t.name: t.encode(table.cells(t.name))[:2] for t in teacher.targets}
-    return Data(table, teacher.schema, teacher.targets, encoded, data.train, data.validation, [])
+    return Dataset(table, teacher.schema, teacher.targets, encoded, data.train, data.validation, [])
 
 
 def _told(target: Target) -> str:
@@ -170,7 +170,7 @@ def _told(target: Target) -> str:
 
 def _student(
     teacher: Predictor,
-    data: Data,
+    data: Dataset,
     config: Config,
     to: float,
     way: str,
@@ -195,7 +195,7 @@ def _student(
         f"width {plan.width} of {teacher.blueprint.width}: {learnt(fresh):,} weights of "
         f"{learnt(teacher.model):,}"
     )
-    lesson = Lesson(
+    lesson = Distillation(
         teacher.targets,
         _inherited(teacher, data, prepared, config) if way != "distil" else _as_it_is,
         _answers(teacher.model, prepared, data, reporter) if way != "prune" else {},
@@ -204,7 +204,7 @@ def _student(
         {n: one for n, one in teacher.frozen.encoders.items() if n in features.modalities}
     )
     clock = Stopwatch(reporter)
-    return finish(data, features, plan, prepared, config, frozen, clock, lesson=lesson)
+    return fit_prepared(data, features, plan, prepared, config, frozen, clock, lesson=lesson)
 
 
 def _as_it_is(model: Model) -> None:
@@ -222,7 +222,7 @@ def _known(asked: Sequence[str], there: list[str]) -> list[str]:
 
 
 def _answers(
-    model: Model, prepared: PreparedTable, data: Data, reporter: Reporter
+    model: Model, prepared: PreparedTable, data: Dataset, reporter: Reporter
 ) -> dict[str, np.ndarray]:
     """The teacher's scores of every row that is learnt from or held out."""
     rows = np.sort(np.concatenate([data.train, data.validation]))
@@ -238,7 +238,7 @@ def _answers(
 
 
 def _inherited(
-    teacher: Predictor, data: Data, prepared: PreparedTable, config: Config
+    teacher: Predictor, data: Dataset, prepared: PreparedTable, config: Config
 ) -> Callable[[Model], None]:
     """A start from the weights of the fitted model that matter most."""
     matters = importance(teacher.model, data, prepared, config)
@@ -253,7 +253,7 @@ def _inherited(
 
 
 def importance(
-    model: Model, data: Data, prepared: PreparedTable, config: Config
+    model: Model, data: Dataset, prepared: PreparedTable, config: Config
 ) -> dict[str, Tensor]:
     """``|w ∂L/∂w|`` of every learnt weight, summed over some batches (Molchanov et al. 2019, eq. 8)."""
     goals = {t.name: goal(t, *data.encoded[t.name]) for t in data.targets}

@@ -13,7 +13,7 @@ from plait.errors import CompressError
 from plait.predictor.predictor import Predictor
 from plait.progress import Reporter
 from plait.training.compress.narrow import learnt
-from plait.training.dataset import Data
+from plait.training.dataset import Dataset
 
 TURNS = 30
 """Single rows answered by each model, in turn, for the latency."""
@@ -91,7 +91,7 @@ class Compressed:
 def measured(
     teacher: Predictor,
     student: Predictor,
-    data: Data,
+    data: Dataset,
     test: Any,
     *,
     root: Path | str | None,
@@ -122,13 +122,13 @@ def _figures(model: Predictor, metrics: dict[str, dict[str, float]], latency: fl
     return Figures(weights, weights * 4 / 1e6, latency, score, metrics)
 
 
-def _held_out(model: Predictor, data: Data) -> dict[str, dict[str, float]]:
+def _held_out(model: Predictor, data: Dataset) -> dict[str, dict[str, float]]:
     table = data.table.take(data.validation)
     found = model.evaluate(table, resamples=0)
     return {name: one.metrics for name, one in found.targets.items()}
 
 
-def _latencies(models: tuple[Predictor, Predictor], data: Data, tell: Any) -> list[float]:
+def _latencies(models: tuple[Predictor, Predictor], data: Dataset, tell: Any) -> list[float]:
     """Milliseconds a row, the models in turn, so that a busy moment meets both."""
     rows = [row.cells() for row in models[0].golden] or [{}]
     times: list[list[float]] = [[], []]

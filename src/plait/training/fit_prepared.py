@@ -10,7 +10,7 @@ from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.modalities import registry
 from plait.insight.diagnose.brief import brief
-from plait.insight.explain.held_out import Held, learn
+from plait.insight.explain.held_out import HeldOut, learn
 from plait.model.blueprint import Blueprint
 from plait.model.frozen import Frozen
 from plait.model.infer import infer
@@ -19,13 +19,13 @@ from plait.model.pretrained.base import Backbone
 from plait.predictor.predictor import Predictor
 from plait.predictor.rebuild import measure_rebuilt
 from plait.progress import Stopwatch
-from plait.training.dataset import Data
-from plait.training.distill import Lesson
+from plait.training.dataset import Dataset
+from plait.training.distill import Distillation
 from plait.training.fit import train_model
 
 
-def finish(
-    data: Data,
+def fit_prepared(
+    data: Dataset,
     features: Features,
     plan: Blueprint,
     prepared: PreparedTable,
@@ -37,7 +37,7 @@ def finish(
     folder: Path | None = None,
     resume: bool = False,
     backbones: Mapping[str, Backbone] | None = None,
-    lesson: Lesson | None = None,
+    lesson: Distillation | None = None,
 ) -> Predictor:
     """From prepared columns to a model that knows what it is worth, not saved.
 
@@ -78,7 +78,7 @@ def finish(
     return predictor
 
 
-def _record(reporter: Stopwatch, data: Data) -> dict[str, Any]:
+def _record(reporter: Stopwatch, data: Dataset) -> dict[str, Any]:
     """What there is to say about the fit itself."""
     return {
         "seconds": {**reporter.seconds, "all": reporter.total},
@@ -88,7 +88,7 @@ def _record(reporter: Stopwatch, data: Data) -> dict[str, Any]:
 
 
 def _measure(
-    model: Model, data: Data, prepared: PreparedTable, config: Config, held: Held
+    model: Model, data: Dataset, prepared: PreparedTable, config: Config, held: HeldOut
 ) -> dict[str, Any]:
     """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
     rows = data.validation
@@ -106,7 +106,7 @@ def _measure(
     return {**told, "figures": found}
 
 
-def _golden(model: Model, data: Data, features: Features, config: Config) -> list[golden.Row]:
+def _golden(model: Model, data: Dataset, features: Features, config: Config) -> list[golden.Row]:
     """The first validation rows whose media are small enough."""
     media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
     chosen: list[golden.Row] = []

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
-from plait.answers.chance import adjusted
 from plait.insight.diagnose import drift
+from plait.insight.diagnose.chance import adjusted
 
 
 def test_categories(rng):

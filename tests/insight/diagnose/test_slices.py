@@ -1,11 +1,9 @@
-"""Slices and their tests against scipy, a planted weakness found, and noise not shown as one."""
+"""A planted weakness found, and noise not shown as one."""
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy import stats
 
-from plait.answers.chance import adjusted, larger, too_many
 from plait.data.table import columns as table_columns
 from plait.data.table.source import open_table
 from plait.insight.diagnose.slices import SMALLEST, slices
@@ -13,33 +11,6 @@ from plait.insight.diagnose.slices import SMALLEST, slices
 
 def table(**columns):
     return open_table(pa.table(columns))
-
-
-def test_adjusted_is_scipys(rng):
-    p = rng.random(40) ** 3
-    np.testing.assert_allclose(adjusted(p), stats.false_discovery_control(p))
-    with_gaps = np.array([0.01, np.nan, 0.04])
-    np.testing.assert_allclose(adjusted(with_gaps), [0.02, np.nan, 0.04])
-    assert adjusted(np.zeros(0)).shape == (0,)
-
-
-@pytest.mark.parametrize(
-    "counts", [(3, 20, 10, 200), (20, 20, 3, 50), (0, 12, 5, 30), (5, 9, 0, 40)]
-)
-def test_too_many_is_fishers_exact_test(counts):
-    wrong, rows, others_wrong, others = counts
-    square = [[wrong, rows - wrong], [others_wrong, others - others_wrong]]
-    assert too_many(*counts) == pytest.approx(stats.fisher_exact(square, "greater").pvalue)
-
-
-def test_larger_is_mann_and_whitneys_test(rng):
-    for here, there in [
-        (rng.normal(0.4, 1, 30), rng.normal(0, 1, 70)),
-        (rng.integers(0, 4, 25).astype(float), rng.integers(0, 4, 60).astype(float)),
-    ]:
-        right = stats.mannwhitneyu(here, there, alternative="greater", method="asymptotic").pvalue
-        assert larger(here, there) == pytest.approx(right)
-    assert larger(np.ones(5), np.ones(9)) == 1.0
 
 
 def test_a_planted_weakness_is_found_and_said_with_its_figures(rng):

@@ -109,10 +109,15 @@ def test_chance_is_seeded():
     assert (members(APS, scores, 0.7, seed=1) == members(APS, scores, 0.7, seed=2)).all()
 
 
-def test_wilson_against_scipy():
-    for hits, rows in ((0, 5), (17, 20), (90, 100)):
-        right = stats.binomtest(hits, rows).proportion_ci(0.95, "wilson")
-        np.testing.assert_allclose(wilson(hits, rows), right, atol=1e-6)
+def test_wilson_on_newcombes_examples():
+    """Newcombe (1998), Two-sided confidence intervals for the single proportion, table I, method 3."""
+    for hits, rows, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ]:
+        np.testing.assert_allclose(wilson(hits, rows), (low, high), atol=5e-5)
     assert np.isnan(wilson(0, 0)).all()
 
 

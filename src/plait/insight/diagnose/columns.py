@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float, UInt64
 
-from plait.answers.chance import adjusted
 from plait.data.modalities.base import Settings, State
 from plait.data.table.columns import example
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.insight.diagnose import drift
+from plait.insight.diagnose.chance import adjusted
 from plait.insight.diagnose.drift import Drift
 from plait.insight.diagnose.fingerprints import NOTHING, Prints, prints
 

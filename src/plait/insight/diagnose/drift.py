@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt64
 
-from plait.answers.chance import larger
 from plait.answers.metrics import auroc
+from plait.insight.diagnose.chance import larger
 
 FEWEST = 20
 """Rows that each table needs at least."""

@@ -8,10 +8,10 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from plait.answers.chance import LEVEL, adjusted, larger, too_many
 from plait.data.table.columns import LOOKED_AT, count, example
 from plait.data.table.source import Table
 from plait.data.targets.target import as_number
+from plait.insight.diagnose.chance import LEVEL, adjusted, larger, too_many
 
 SMALLEST = 10
 """Rows in a slice at least, and in the rest."""

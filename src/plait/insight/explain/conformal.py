@@ -141,7 +141,7 @@ def wilson(hits: int, rows: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927); NaN where there are no rows."""
     if not rows:
         return float("nan"), float("nan")
-    z, share = 1.959964, hits / rows
-    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
-    reach = z / (1 + z * z / rows) * (share * (1 - share) / rows + z * z / (4 * rows**2)) ** 0.5
-    return middle - reach, middle + reach
+    from scipy.stats import binomtest
+
+    low, high = binomtest(hits, rows).proportion_ci(0.95, "wilson")
+    return float(low), float(high)

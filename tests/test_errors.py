@@ -3,7 +3,17 @@
 import pytest
 
 from plait import errors
-from plait.errors import ConfigError, MissingExtra, PlaitError, suggest, training_extra, unknown
+from plait.errors import (
+    ConfigError,
+    MissingExtra,
+    PlaitError,
+    counted,
+    printable,
+    shortened,
+    suggest,
+    training_extra,
+    unknown,
+)
 
 
 @pytest.mark.parametrize(
@@ -60,3 +70,18 @@ def test_what_only_fitted_models_need_names_its_extra():
     )
     assert training_extra(ImportError("another", name="elsewhere")) is None
     assert training_extra(ImportError("nameless")) is None
+
+
+def test_a_count_agrees_with_its_noun():
+    assert counted(1) == "1 row" and counted(0) == "0 rows" and counted(1200) == "1,200 rows"
+    assert counted(1, "text is", "texts are") == "1 text is"
+    assert counted(2, "text is", "texts are") == "2 texts are"
+
+
+def test_long_text_is_cut():
+    assert shortened("abcdef", 4) == "abc…" and shortened("abcd", 4) == "abcd"
+
+
+def test_text_from_outside_is_repeated_safely():
+    assert printable("x" * 100) == "x" * 79 + "…"
+    assert printable("a\nb\u202e") == "a·b·"

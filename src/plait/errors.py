@@ -63,7 +63,7 @@ class ConfigError(PlaitError):
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
         count = len(self.problems)
-        head = "1 option is wrong:" if count == 1 else f"{count} options are wrong:"
+        head = f"{counted(count, 'option is', 'options are')} wrong:"
         super().__init__("\n".join([head, *(f"  - {problem}" for problem in self.problems)]))
 
 
@@ -111,3 +111,18 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     """The sentence for a name that is not among the choices."""
     known = sorted(choices)
     return f"unknown {kind} '{name}'.{suggest(name, known)} Choose from: {', '.join(known)}."
+
+
+def counted(count: int, noun: str = "row", plural: str = "") -> str:
+    """``1 row``, ``1,200 rows``; ``plural`` where it is not the noun with an s: ``texts are``."""
+    return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """Text of at most so many characters, an ellipsis where it was cut."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def printable(text: str, most: int = 80) -> str:
+    """Text from outside, safe to repeat in a message: one line, short, nothing unprintable."""
+    return shortened("".join(c if c.isprintable() else "·" for c in text[: most + 1]), most)

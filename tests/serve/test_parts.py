@@ -15,7 +15,6 @@ from plait.serve.engine import Engine, Job, Result, _deliver, joined
 from plait.serve.logs import Lines, set_up
 from plait.serve.metrics import Metrics
 from plait.serve.options import Options
-from plait.serve.problem import shorten
 from plait.serve.replies import answers, explanations
 
 
@@ -138,8 +137,3 @@ def test_logging_is_set_up():
         for logger, handlers, level in before:
             logger.handlers, logger.propagate = handlers, True
             logger.setLevel(level)
-
-
-def test_what_a_client_sent_is_repeated_safely():
-    assert shorten("x" * 100) == "x" * 79 + "…"
-    assert shorten("a\nb") == "a\\nb"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from plait.answers.metrics import METRICS, PRIMARY, Metrics, bootstrap
+from plait.answers.plain import plain
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import unknown
@@ -83,18 +84,7 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""
-        plain = _plain(asdict(self))
-        return dict(plain)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value
+        return dict(plain(asdict(self)))
 
 
 def subsets(streams: Sequence[str]) -> dict[str, list[str] | None]:

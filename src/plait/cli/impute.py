@@ -19,7 +19,7 @@ from plait.cli.app import (
     say,
 )
 from plait.cli.app import out as console
-from plait.errors import UnreadableColumnError
+from plait.errors import UnreadableColumnError, counted
 
 
 @app.command()
@@ -69,7 +69,6 @@ def impute(
         found = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
         print_json({"out": output, "rows": len(filled), "filled": found, "absent": filled.absent})
         return
-    rows = "1 row" if len(filled) == 1 else f"{len(filled)} rows"
     listed = Path(output).with_suffix(".filled.csv")
-    say(console, f"{spoken(filled.counts())}; {rows} written to {output}")
+    say(console, f"{spoken(filled.counts())}; {counted(len(filled))} written to {output}")
     say(console, f"What was filled is listed in {listed}")

@@ -19,6 +19,7 @@ from plait.cli.app import (
     reporter_for,
     say,
 )
+from plait.errors import counted
 
 
 @app.command()
@@ -58,9 +59,8 @@ def predict(
         if len(answers.quarantine):
             listed = Path(output).with_suffix(".unreadable.csv")
             answers.quarantine.to_csv(listed)
-            count = len(answers.quarantine)
-            told = "1 unreadable cell is" if count == 1 else f"{count} unreadable cells are"
-            say(err, f"{told} listed in {listed}")
+            cells = counted(len(answers.quarantine), "unreadable cell is", "unreadable cells are")
+            say(err, f"{cells} listed in {listed}")
     if as_json:
         unreadable = [[e.row, e.column, e.reason] for e in answers.quarantine.entries]
         print_json({"answers": columns, "unreadable": unreadable, "absent": answers.absent})

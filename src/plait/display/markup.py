@@ -64,16 +64,6 @@ def named(text: str) -> Html:
     return tag("bdi", text)
 
 
-def shortened(text: str, most: int = 200) -> str:
-    """Text of at most so many characters, an ellipsis where it was cut."""
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def counted(rows: int) -> str:
-    """So many rows, in English."""
-    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """A figure with a fixed number of decimals; a dash for none."""
     if value is None or not math.isfinite(value):

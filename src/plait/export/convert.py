@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.errors import ExportError, MissingExtra
+from plait.errors import ExportError, MissingExtra, shortened
 from plait.export.slim import slimmed
 from plait.runtime.graphs import STAMP
 
@@ -115,7 +115,7 @@ def reason(error: BaseException) -> str:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = lines[0] if lines else type(error).__name__
-    return (told if len(told) <= 200 else told[:199] + "…").rstrip(".")
+    return shortened(told).rstrip(".")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from plait.data.features import PreparedTable
 from plait.data.modalities.base import Problem, State
@@ -26,7 +25,7 @@ from plait.model.augment import augment
 from plait.model.encoders.pretrained import standardised
 from plait.model.loader import collate
 from plait.model.pretrained.base import Backbone
-from plait.model.tokens import CELLS, ColumnBatch, Tokens
+from plait.model.tokens import CELLS, ColumnBatch, Tokens, stack_batches
 from plait.progress import Reporter, Silent
 
 BATCH = 32
@@ -187,14 +186,7 @@ def _in_halves(backbone: Backbone, batch: ColumnBatch) -> Tokens:
         _in_halves(backbone, ColumnBatch(batch.values[half], batch.mask[half]))
         for half in (slice(rows // 2), slice(rows // 2, None))
     ]
-    most = max(part.values.shape[1] for part in parts)
-    return Tokens(*(torch.cat([_padded(part[i], most) for part in parts]) for i in (0, 1)))
-
-
-def _padded(values: Tensor, most: int) -> Tensor:
-    """More zeros along the second axis."""
-    more = values.new_zeros((len(values), most - values.shape[1], *values.shape[2:]))
-    return torch.cat([values, more], dim=1)
+    return stack_batches(parts)
 
 
 def _batch(

@@ -1,6 +1,6 @@
 """What passes between encoders, fusion and heads."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +49,16 @@ class Tokens(NamedTuple):
     def present(self) -> Bool[Tensor, " batch"]:
         """Which samples have this stream."""
         return self.mask.any(dim=1)
+
+
+def stack_batches(parts: Sequence[Tokens]) -> Tokens:
+    """Batches of one stream one after the other, padded with zeros to the longest of them."""
+    pad, most = torch.nn.functional.pad, max(part.mask.shape[1] for part in parts)
+    extra = [most - part.mask.shape[1] for part in parts]
+    return Tokens(
+        torch.cat([pad(part.values, (0, 0, 0, n)) for part, n in zip(parts, extra, strict=True)]),
+        torch.cat([pad(part.mask, (0, n)) for part, n in zip(parts, extra, strict=True)]),
+    )
 
 
 def check_stream(what: str, stream: Any, width: int) -> None:

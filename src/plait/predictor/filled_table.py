@@ -14,7 +14,7 @@ from PIL import Image
 from plait.data.modalities.write_video import write_clip
 from plait.data.table.answers import write_csv, write_table
 from plait.data.table.quarantine import Quarantine
-from plait.errors import TableError
+from plait.errors import TableError, counted
 
 Cells = dict[str, list[Any]]
 MEDIA = {"image": ".png", "video": ".mp4", "audio": ".wav", "signal": ".npy"}
@@ -197,4 +197,4 @@ def spoken(counts: Mapping[str, int]) -> str:
     some = {name: count for name, count in counts.items() if count}
     total = sum(some.values())
     told = ", ".join(f"{name} {count}" for name, count in some.items())
-    return f"{total} cell{'' if total == 1 else 's'} filled" + (f": {told}" if some else "")
+    return f"{counted(total, 'cell')} filled" + (f": {told}" if some else "")

@@ -26,6 +26,7 @@ from plait.errors import (
     MissingExtra,
     PlaitError,
     TableError,
+    counted,
     unknown,
 )
 from plait.insight.explain.contributions import contributions
@@ -252,10 +253,9 @@ class Predictor(Answerer):
             values, present, problems = target.encode(table.cells(target.name))
             encoded[target.name] = (values, present)
             if problems:
-                rows = "1 row was" if len(problems) == 1 else f"{len(problems)} rows were"
                 notes.append(
-                    f"{rows} left out of the figures for '{target.name}': "
-                    f"row {problems[0].row}: {problems[0].reason}"
+                    f"{counted(len(problems), 'row was', 'rows were')} left out of the figures for "
+                    f"'{target.name}': row {problems[0].row}: {problems[0].reason}"
                 )
         return encoded, notes
 

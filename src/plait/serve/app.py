@@ -7,12 +7,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
+from plait.errors import printable
 from plait.serve.docs_page import page
 from plait.serve.engine import Kind
 from plait.serve.logs import log
 from plait.serve.middleware import App, Gate, told
 from plait.serve.openapi import describe
-from plait.serve.problem import Problem, shorten, wrong
+from plait.serve.problem import Problem, wrong
 from plait.serve.service import Service
 from plait.serve.traces import telemetry
 
@@ -74,7 +75,7 @@ def _shown(request: Request) -> str | None:
     query = request.query_params
     for name in query:
         if name != "streams":
-            raise wrong(f"the query has '{shorten(name)}', and only 'streams' is known.")
+            raise wrong(f"the query has '{printable(name)}', and only 'streams' is known.")
     if len(query.multi_items()) > 1:
         raise wrong("the query has 'streams' twice; write  ?streams=a,b")
     return query.get("streams")

@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from plait.serve.problem import Problem, busy, shorten
+from plait.errors import printable
+from plait.serve.problem import Problem, busy
 
 Receive = Callable[[], Awaitable[Any]]
 
@@ -139,7 +140,7 @@ def _once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         counts = Counter(name for name, _ in pairs)  # one pass, however many names were sent
         twice = next(name for name, count in counts.items() if count > 1)
-        told = f"{where} has '{shorten(twice)}' twice in one object; send it once."
+        told = f"{where} has '{printable(twice)}' twice in one object; send it once."
         raise Problem(400, "bad_json", told)
     return found
 
@@ -151,7 +152,9 @@ def _refuse(where: str, word: str) -> NoReturn:
 def _finite(where: str, text: str) -> float:
     number = float(text)
     if number - number != 0.0:
-        raise Problem(400, "bad_json", f"{where} holds {shorten(text)}, which no number can hold.")
+        raise Problem(
+            400, "bad_json", f"{where} holds {printable(text)}, which no number can hold."
+        )
     return number
 
 
@@ -238,7 +241,7 @@ def parse_form(data: bytes, content_type: bytes) -> list[Part]:
         parser.write(data)
         parser.finalize()
     except FormParserError as error:
-        told = shorten(str(error).rstrip("."), 120)
+        told = printable(str(error).rstrip("."), 120)
         raise Problem(400, "bad_form", f"the form cannot be read: {told}.") from None
     if not form.ended:
         raise Problem(400, "bad_form", "the form ends before its last boundary.")

@@ -8,8 +8,8 @@ from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 from plait.data.modalities.signal import is_inline
-from plait.errors import suggest
-from plait.serve.problem import Problem, shorten, wrong
+from plait.errors import printable, suggest
+from plait.serve.problem import Problem, wrong
 
 MEDIA = frozenset({"image", "audio", "video", "signal"})
 _MOST_DIGITS = 18
@@ -33,7 +33,7 @@ def row_cells(row: Any, modalities: Mapping[str, str], where: str) -> dict[str, 
         raise wrong(f"{where} is {_kind(row)}, expected an object of columns and their cells.")
     check_columns(row, modalities, where)
     return {
-        name: _cell(value, modalities[name], f"{where}, column '{shorten(name)}'")
+        name: _cell(value, modalities[name], f"{where}, column '{printable(name)}'")
         for name, value in row.items()
     }
 
@@ -43,7 +43,7 @@ def check_columns(names: Mapping[str, Any], modalities: Mapping[str, str], where
     for name in names:
         if name not in modalities:
             raise wrong(
-                f"{where}: the model reads no column '{shorten(name)}'."
+                f"{where}: the model reads no column '{printable(name)}'."
                 f"{suggest(name[:200], modalities)} It reads: {', '.join(modalities)}."
             )
 
@@ -124,7 +124,7 @@ def _encoded(value: Any, modality: str, where: str) -> object:
         )
     extra = sorted(value.keys() - {"base64", "name"})
     if extra or not isinstance(value.get("base64"), str):
-        odd = f"has '{shorten(extra[0])}'" if extra else "has no text 'base64'"
+        odd = f"has '{printable(extra[0])}'" if extra else "has no text 'base64'"
         raise wrong(f"{where} {odd}, expected {_SHAPE}.")
     name = value.get("name")
     if not isinstance(name, str | None):
@@ -136,7 +136,7 @@ def _encoded(value: Any, modality: str, where: str) -> object:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         reason = str(error).rstrip(".").lower()
-        raise wrong(f"{where} is not base64: {shorten(reason)}.") from None
+        raise wrong(f"{where} is not base64: {printable(reason)}.") from None
     return _media(data, name)
 
 

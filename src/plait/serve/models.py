@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plait.errors import BundleError, ConfigError, PlaitError, unknown
+from plait.errors import BundleError, ConfigError, PlaitError, printable, unknown
 from plait.runtime import Runtime
 from plait.sealed import EXPORTED
-from plait.serve.problem import Problem, shorten
+from plait.serve.problem import Problem
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 DECODE_SECONDS = 5.0
@@ -113,7 +113,7 @@ class Models:
         if name is None:
             return next(iter(self._models.values()))
         if name not in self._models:
-            told = unknown("model", shorten(name), self._models)
+            told = unknown("model", printable(name), self._models)
             raise Problem(404, "no_such_model", told)
         return self._models[name]
 

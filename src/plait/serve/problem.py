@@ -37,9 +37,3 @@ def busy(message: str) -> Problem:
 def wrong(message: str) -> Problem:
     """Understood, and not what the model can read."""
     return Problem(422, "wrong_value", message)
-
-
-def shorten(text: str, most: int = 80) -> str:
-    """What a client sent, safe to repeat in a message."""
-    shown = text if len(text) <= most else text[: most - 1] + "…"
-    return shown if shown.isprintable() else ascii(shown)[1:-1]

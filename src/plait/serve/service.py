@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from plait.errors import unknown
+from plait.errors import printable, unknown
 from plait.insight.explain.shapley import EXACT
 from plait.runtime.runtime import NO_VECTOR
 from plait.serve import replies
@@ -15,7 +15,7 @@ from plait.serve.engine import Engine, Kind, Result
 from plait.serve.metrics import Metrics
 from plait.serve.models import Model, Models
 from plait.serve.options import Options
-from plait.serve.problem import Problem, shorten, wrong
+from plait.serve.problem import Problem, wrong
 
 INLINE = 50_000
 """Bytes of a body up to which it is parsed at once: handing it to a thread would take longer."""
@@ -115,7 +115,7 @@ class Service:
             raise Problem(
                 415,
                 "wrong_type",
-                f"the body is '{shorten(content_type.decode('latin-1'))}', expected one of {known}.",
+                f"the body is '{printable(content_type.decode('latin-1'))}', expected one of {known}.",
             )
         arguments = (body, told, model, self.options)
         if len(body) <= INLINE:
@@ -231,7 +231,7 @@ def _streams(asked: Any, model: Model) -> tuple[str, ...] | None:
         raise wrong("'streams' must be a list of names of streams.")
     for name in asked:
         if name not in model.streams:
-            raise wrong(f"streams: {unknown('stream', shorten(name), model.streams)}")
+            raise wrong(f"streams: {unknown('stream', printable(name), model.streams)}")
     return tuple(name for name in model.streams if name in asked)
 
 
@@ -262,7 +262,9 @@ def _from_json(body: bytes, told: bytes, model: Model, options: Options) -> tupl
         raise wrong('the body must be an object with a list of rows: {"rows": [{...}]}.')
     for name in value:
         if name not in ("rows", "streams"):
-            raise wrong(f"the body has '{shorten(name)}', and only 'rows' and 'streams' are known.")
+            raise wrong(
+                f"the body has '{printable(name)}', and only 'rows' and 'streams' are known."
+            )
     _check_count(len(value["rows"]), options)
     rows: list[Row] = [
         row_cells(row, model.modalities, f"row {index}") for index, row in enumerate(value["rows"])
@@ -290,7 +292,7 @@ def _from_lines(body: bytes, told: bytes, model: Model, options: Options) -> tup
 def _from_form(body: bytes, told: bytes, model: Model, options: Options) -> tuple[list[Row], Any]:
     row: dict[str, object] = {}
     for part in parse_form(body, told):
-        where = f"part '{shorten(part.name)}'"
+        where = f"part '{printable(part.name)}'"
         check_columns({part.name: part}, model.modalities, where)
         if part.name in row:
             raise wrong(f"{where} comes twice; a form is one row.")

@@ -9,7 +9,7 @@ from torch import Tensor
 from plait.data.store import PreparedColumn
 from plait.model.loader import collate
 from plait.model.model import Model
-from plait.model.tokens import Tokens
+from plait.model.tokens import Tokens, stack_batches
 
 STEPS = 60
 MOST = 512
@@ -91,18 +91,4 @@ def _encoded(
         model.encode(collate(columns, part))
         for part in np.array_split(rows, -(-len(rows) // BATCH))
     ]
-    whole = {}
-    for name in parts[0]:
-        longest = max(part[name].mask.shape[1] for part in parts)
-        padded = [_padded(part[name], longest) for part in parts]
-        whole[name] = Tokens(
-            torch.cat([stream.values for stream in padded]),
-            torch.cat([stream.mask for stream in padded]),
-        )
-    return whole
-
-
-def _padded(stream: Tokens, length: int) -> Tokens:
-    extra = length - stream.mask.shape[1]
-    pad = torch.nn.functional.pad
-    return Tokens(pad(stream.values, (0, 0, 0, extra)), pad(stream.mask, (0, extra)))
+    return {name: stack_batches([part[name] for part in parts]) for name in parts[0]}

@@ -18,7 +18,6 @@ from plait.display.markup import (
     named,
     number,
     percent,
-    shortened,
     signed,
     table,
     tag,
@@ -69,7 +68,6 @@ def test_figures_in_words():
         "+0.500", "−0.500", "0.000", "0.000", "–",
     ]  # fmt: skip
     assert percent(0.1234) == "12.3 %" and percent(None) == "–"
-    assert shortened("abcdef", 4) == "abc…" and shortened("abcd", 4) == "abcd"
 
 
 def test_bars_share_a_nought():

@@ -20,7 +20,7 @@ from plait.data.modalities.base import (
 from plait.data.modalities.evidence import looks_like_file, quantity
 from plait.data.modalities.numeric import is_missing_number, to_number
 from plait.data.modalities.text import count_words, to_text
-from plait.errors import CellError
+from plait.errors import CellError, counted, shortened
 
 MOST = 10_000
 """Categories kept; the rarest beyond count as unseen."""
@@ -95,11 +95,12 @@ class CategoricalModality(Modality):
 
     def describe(self, state: State) -> str:
         """For instance ``3 categories: red, green, blue``."""
-        values = [str(value) if len(value) <= 20 else f"{value[:19]}…" for value in state["values"]]
+        values = [shortened(value, 20) for value in state["values"]]
         names = ", ".join(values[:5]) + (", …" if len(values) > 5 else "")
-        noun = "category" if len(values) == 1 else "categories"
         more = f" ({state['dropped']} rarer ones count as unseen)" if state["dropped"] else ""
-        return f"{len(values)} {noun}{': ' if names else ''}{names}{more}"
+        return (
+            f"{counted(len(values), 'category', 'categories')}{': ' if names else ''}{names}{more}"
+        )
 
 
 def to_category(cell: object, limits: Limits) -> str:

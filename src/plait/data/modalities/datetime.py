@@ -17,8 +17,8 @@ from plait.data.modalities.base import (
     State,
     is_missing,
 )
-from plait.data.modalities.evidence import be, quantity, shorten
-from plait.errors import CellError
+from plait.data.modalities.evidence import be, quantity
+from plait.errors import CellError, printable
 
 ORDERS = {"dmy": "day first", "mdy": "month first"}
 MISSING_WORDS = frozenset({"na", "n/a", "nat", "nan", "null", "none", "?", "-"})
@@ -146,9 +146,9 @@ def to_moment(cell: object, order: str) -> datetime | None:
     other = "mdy" if order == "dmy" else "dmy"
     if _YEAR_LAST.fullmatch(text) and _moment_or_none(text, other, retry=False):
         raise CellError(
-            f"'{shorten(text)}' is {ORDERS[other]}, while the column's dates are {ORDERS[order]}"
+            f"'{printable(text)}' is {ORDERS[other]}, while the column's dates are {ORDERS[order]}"
         )
-    raise CellError(f"'{shorten(text)}' is not a date, expected for instance 2024-01-31")
+    raise CellError(f"'{printable(text)}' is not a date, expected for instance 2024-01-31")
 
 
 def _moment_or_none(cell: object, order: str, retry: bool = True) -> datetime | None:

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from plait.data.media import label
 from plait.data.modalities.base import is_missing
-from plait.errors import CellError
+from plait.errors import CellError, shortened
 
 T = TypeVar("T")
 
@@ -264,5 +264,4 @@ def reason_of(error: Exception) -> str:
         return "needs more memory to decode than there is"
     lines = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
     words = _PATH.sub("…", _ADDRESS.sub("", lines.strip().split("\n")[0])).strip(" .")
-    words = words if len(words) <= 100 else words[:99] + "…"
-    return f"cannot be decoded ({words or type(error).__name__})"
+    return f"cannot be decoded ({shortened(words, 100) or type(error).__name__})"

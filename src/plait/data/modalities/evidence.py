@@ -114,9 +114,3 @@ def quantity(part: int, whole: int) -> str:
 def be(part: int, whole: int) -> str:
     """``is`` or ``are``, to go with `quantity`."""
     return "is" if part == 1 == whole else "are"
-
-
-def shorten(text: str, width: int = 40) -> str:
-    """A text for a message: one line, at most ``width`` characters, nothing unprintable."""
-    flat = "".join(c if c.isprintable() else "·" for c in text[: width + 1])
-    return flat if len(flat) <= width else flat[: width - 1] + "…"

@@ -15,8 +15,8 @@ from plait.data.modalities.base import (
     State,
     is_missing,
 )
-from plait.data.modalities.evidence import be, quantity, shorten
-from plait.errors import CellError
+from plait.data.modalities.evidence import be, quantity
+from plait.errors import CellError, printable
 
 MISSING_WORDS = frozenset(
     {"na", "n/a", "nan", "null", "none", "nil", "?", "-", "--", "<na>", "nat"}
@@ -113,7 +113,7 @@ def to_number(cell: object) -> float | None:
     if value != value:
         return None
     if value in (float("inf"), float("-inf")):
-        raise CellError(f"'{shorten(str(cell))}' is infinite, expected a finite number")
+        raise CellError(f"'{printable(str(cell))}' is infinite, expected a finite number")
     return value
 
 
@@ -132,7 +132,7 @@ def _convert(cell: object) -> float:
     try:
         return float(cell)  # type: ignore[arg-type]
     except OverflowError:
-        raise CellError(f"'{shorten(str(cell))}' is too large for a number") from None
+        raise CellError(f"'{printable(str(cell))}' is too large for a number") from None
     except (TypeError, ValueError):
         raise CellError(f"is a {type(cell).__name__}, expected a number") from None
 
@@ -153,7 +153,7 @@ def _parse(text: str) -> float:
             raise CellError(f"'{text}' could be {either}: write it without the comma")
         if _DECIMAL_COMMA.fullmatch(text):
             return float(text.replace(",", "."))
-    raise CellError(f"'{shorten(text)}' is not a number")
+    raise CellError(f"'{printable(text)}' is not a number")
 
 
 def _number_or_none(cell: object) -> float | None:

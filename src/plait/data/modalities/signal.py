@@ -13,9 +13,9 @@ import numpy as np
 from plait.data.media import label
 from plait.data.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
 from plait.data.modalities.decode import decode_all, named
-from plait.data.modalities.evidence import inline_bytes, media_evidence, quantity, shorten
+from plait.data.modalities.evidence import inline_bytes, media_evidence, quantity
 from plait.data.modalities.sample import sample
-from plait.errors import CellError
+from plait.errors import CellError, counted, printable
 
 LONGEST = {"fast": 1024, "balanced": 2048, "best": 4096}
 SAMPLE = 200
@@ -108,10 +108,9 @@ class SignalModality(Modality):
 
     def describe(self, state: State) -> str:
         """For instance ``2 leads, at most 2048 steps``."""
-        leads = f"{state['leads']} lead{'s' if state['leads'] > 1 else ''}"
         turned = ", turned from leads by steps" if state["leads_first"] else ""
         stride = f", {state['stride']} steps averaged into one" if state["stride"] > 1 else ""
-        return f"{leads}{turned}{stride}, the first {state['max_steps']} steps"
+        return f"{counted(state['leads'], 'lead')}{turned}{stride}, the first {state['max_steps']} steps"
 
 
 def read(cell: object, settings: Settings) -> np.ndarray:
@@ -201,7 +200,7 @@ def _from_inline(text: str, cap: int) -> np.ndarray:
         return np.array([float(word) for word in _BETWEEN.split(text.strip(" \t\r\n[]()")) if word])
     except ValueError as error:
         word = str(error).rpartition(": ")[2].strip("'")
-        raise CellError(f"holds '{shorten(word)}' among its numbers") from None
+        raise CellError(f"holds '{printable(word)}' among its numbers") from None
 
 
 def _from_csv(data: bytes, cap: int) -> np.ndarray:
@@ -217,7 +216,7 @@ def _from_csv(data: bytes, cap: int) -> np.ndarray:
             rows.append([float(word) if word else np.nan for word in words])
         except ValueError:
             if number:
-                text = f"line {number + 1} is '{shorten(line)}', expected numbers"
+                text = f"line {number + 1} is '{printable(line)}', expected numbers"
                 raise CellError(text) from None
     if len({len(row) for row in rows}) > 1:
         raise CellError("its lines differ in how many numbers they hold")
@@ -233,8 +232,7 @@ def _prepare_one(array: np.ndarray, state: State) -> np.ndarray:
     turned = _turn(array, bool(state["leads_first"]))
     if turned.shape[1] != leads:
         shape = " x ".join(map(str, array.shape))
-        lead = f"{leads} lead{'s' if leads > 1 else ''}"
-        raise CellError(f"has the shape {shape}, expected {lead}")
+        raise CellError(f"has the shape {shape}, expected {counted(leads, 'lead')}")
     mended = _mend(turned[: int(state["max_steps"]) * stride])
     if stride > 1:
         mended = np.add.reduceat(mended, np.arange(0, len(mended), stride)) / np.minimum(

@@ -9,7 +9,7 @@ import numpy as np
 
 from plait.data.modalities.base import Problem
 from plait.data.table.answers import write_csv
-from plait.errors import UnreadableColumnError
+from plait.errors import UnreadableColumnError, counted
 
 
 @dataclass(frozen=True, order=True)
@@ -60,8 +60,8 @@ class Quarantine:
     def cut(self) -> list[str]:
         """One line for each column with cells that were cut."""
         return [
-            f"{column}: {count} {'text is' if count == 1 else 'texts are'} longer than the model reads; "
-            "the rest of each was left out"
+            f"{column}: {counted(count, 'text is', 'texts are')} longer than the model "
+            "reads; the rest of each was left out"
             for column, count in sorted(self.shortened.items())
         ]
 
@@ -108,7 +108,7 @@ class Quarantine:
         entries = self.entries
         for column, count in self.counts().items():
             first = next(entry for entry in entries if entry.column == column)
-            cells = "1 unreadable cell" if count == 1 else f"{count} unreadable cells, the first"
+            cells = counted(count, "unreadable cell", "unreadable cells, the first")
             lines.append(f"{column}: {cells} in row {first.row}: {first.reason}")
         return lines
 

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 
 from plait.data.modalities.base import Problem, is_missing
+from plait.errors import shortened
 
 Kind = Literal["binary", "multiclass", "multilabel", "regression"]
 
 _INTEGRAL = re.compile(r"[+-]?\d+\.0*")
-_SHOWN = 60
 
 LARGEST = 1e18
 """Standard deviations that a number may lie off the mean: its square still fits 32 bits."""
@@ -198,5 +198,4 @@ def label_parts(cell: object, separator: str | None) -> list[str]:
 
 def short(cell: object) -> str:
     """A cell quoted for a message, cut when it is long."""
-    text = str(cell)
-    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+    return repr(shortened(str(cell), 60))

@@ -19,7 +19,7 @@ from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.devices import choose_device, cores
 from plait.display.bars import Bars
-from plait.errors import ConfigError, unknown
+from plait.errors import ConfigError, counted, unknown
 from plait.experiments.comparison import about, data
 from plait.experiments.comparison.jobs import run_all, time_rows
 from plait.experiments.comparison.page import render
@@ -309,5 +309,5 @@ def _controls(ready: data.Ready, seeds: int) -> list[str]:
         f"each stream also answers alone while training, weight {config.unimodal_loss:g}; fusions whose "
         "streams vote do so by themselves",
         "options of the fusions: their defaults; none was tuned",
-        f"{seeds} seed{'s' if seeds > 1 else ''} a method, one thread a run",
+        f"{counted(seeds, 'seed')} a method, one thread a run",
     ]

@@ -23,7 +23,7 @@ from plait.data.store import PreparedColumn, Store
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
-from plait.errors import StoreError, TableError
+from plait.errors import StoreError, TableError, counted
 from plait.model.blueprint import Blueprint
 from plait.progress import Reporter
 from plait.training.dataset import read_dataset
@@ -145,7 +145,7 @@ def _truth(test: Table, targets: list[Target]) -> tuple[Truth, list[str]]:
             f"{test.name} has no row with a known answer in '{first.name}': nothing can be compared."
         )
     notes = [
-        f"test: {len(problems)} row{'s' * (len(problems) > 1)} left out, the first of them row "
+        f"test: {counted(len(problems))} left out, the first of them row "
         f"{problems[0].row}: {problems[0].reason}"
         for _ in problems[:1]
     ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from plait.answers.evaluation import natural
 from plait.answers.metrics import PRIMARY
+from plait.answers.plain import plain
 from plait.answers.statistics import bootstrap, holm, interval, p_value
 from plait.data.targets.target import Target
 
@@ -68,19 +69,11 @@ class Row:
         told |= {f"without {name}": value for name, value in self.without.items()}
         told |= {f"{float(share):.0%} missing": value for share, value in self.gaps.items()}
         told["problems"] = "; ".join(self.problems)
-        return {name: _known(value) for name, value in told.items()}
+        return dict(plain(told))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; None for NaN."""
-        told = asdict(self)
-        for name, value in told.items():
-            if isinstance(value, dict):
-                told[name] = {key: _known(inner) for key, inner in value.items()}
-        return {name: _known(value) for name, value in told.items()}
-
-
-def _known(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return dict(plain(asdict(self)))
 
 
 def aggregate(

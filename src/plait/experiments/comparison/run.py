@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS, PRIMARY
+from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import PreparedTable
 from plait.data.store import PreparedColumn
@@ -213,9 +214,9 @@ def _figures(ready: Ready, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
     main = PRIMARY[target.kind]
     return {
-        "metrics": _plain(views["all"]),
-        "without": _plain({name: views[f"without {name}"][main] for name in ready.streams}),
-        "gaps": _plain({str(share): views[f"gaps {share}"][main] for share in GAPS}),
+        "metrics": plain(views["all"]),
+        "without": plain({name: views[f"without {name}"][main] for name in ready.streams}),
+        "gaps": plain({str(share): views[f"gaps {share}"][main] for share in GAPS}),
         "answers": answers(target.kind, natural(target, found["all"][present])),
     }
 
@@ -228,10 +229,6 @@ def answers(kind: str, found: np.ndarray) -> list[Any]:
         [float(f"{value:.7g}") for value in row] if isinstance(row, list) else float(f"{row:.7g}")
         for row in found.tolist()
     ]
-
-
-def _plain(figures: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if np.isfinite(value) else None for name, value in figures.items()}
 
 
 def size(model: Model) -> dict[str, int]:

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from plait.display.plot_frame import short_number
+from plait.errors import counted
 from plait.experiments.comparison.rows import Row
 
 WIDE = 110
@@ -130,5 +131,5 @@ def remarks(rows: Sequence[Row], about: Mapping[str, Any]) -> list[str]:
         count = len(row.problems)
         if count:
             first = row.problems[0].replace("\n", " ")
-            lines.append(f"! {row.method}: {count} failed run{'s' if count > 1 else ''}: {first}")
+            lines.append(f"! {row.method}: {counted(count, 'failed run')}: {first}")
     return lines

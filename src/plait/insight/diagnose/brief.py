@@ -8,13 +8,13 @@ from jaxtyping import Bool, Float, Int64
 
 from plait.answers.evaluation import natural
 from plait.answers.metrics import METRICS, PRIMARY
+from plait.answers.plain import plain
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.insight.diagnose.mistakes import confusion
 from plait.insight.diagnose.slices import slices
 from plait.insight.explain.calibration import Calibration, reliability
-from plait.insight.explain.plain import plain
 from plait.insight.explain.score import row_scores
 from plait.insight.explain.shapley import EXACT, Game
 from plait.insight.explain.subsets import score_subsets

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from plait.answers.metrics import calibration_error
+from plait.answers.plain import plain
 
 FEWEST = 20
 """Rows with a known answer that a temperature is fitted to at least."""
@@ -96,11 +97,7 @@ class Reliability:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""
-        blank = {
-            name: [None if value != value else value for value in getattr(self, name)]
-            for name in ("confidence", "accuracy")
-        }
-        return {**asdict(self), **blank}
+        return dict(plain(asdict(self)))
 
 
 def reliability(truth: Truth, scores: Logits, *, bins: int = 15) -> Reliability:

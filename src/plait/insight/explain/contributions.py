@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float
 from plait.answers.answers import decode
 from plait.answers.evaluation import natural
 from plait.answers.metrics import HIGHER_IS_BETTER, METRICS
+from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import PreparedTable
 from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
-from plait.insight.explain.plain import plain
 from plait.insight.explain.score import row_scores, unit
 from plait.insight.explain.shapley import ORDERS, Game
 from plait.insight.explain.subsets import score_subsets

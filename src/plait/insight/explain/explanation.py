@@ -11,6 +11,7 @@ from jaxtyping import Float
 from tokenizers import Tokenizer, decoders
 
 from plait.answers.answers import Answers
+from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import PreparedColumn
@@ -22,7 +23,6 @@ from plait.display.notebook import block, grid
 from plait.errors import TableError
 from plait.insight.explain.contributions import Contributions
 from plait.insight.explain.held_out import HeldOut
-from plait.insight.explain.plain import plain
 from plait.insight.explain.within import STEPS, Within, attribute, joined
 from plait.model.model import Model
 from plait.progress import Reporter, Silent

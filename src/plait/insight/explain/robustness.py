@@ -8,6 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from plait.answers.metrics import Metrics
+from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.store import PreparedColumn
@@ -21,7 +22,6 @@ from plait.insight.explain.curves import (
     degraded_curves,
     metrics_of,
 )
-from plait.insight.explain.plain import plain
 from plait.insight.explain.shapley import EXACT
 from plait.insight.explain.subsets import score_subsets
 from plait.model.frozen import Frozen

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
+from plait.answers.plain import plain
 from plait.data.features import Features
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.path import Inputs, Kind, answer_score, answered
-from plait.insight.explain.plain import plain
 from plait.insight.explain.within import (
     BATCH,
     STEPS,

@@ -9,13 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers.answers import Answers
+from plait.answers.plain import plain
 from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
 from plait.insight.explain.conformal import METHODS, covered, members, threshold, wilson
 from plait.insight.explain.held_out import HeldOut
-from plait.insight.explain.plain import plain
 from plait.progress import Reporter
 
 

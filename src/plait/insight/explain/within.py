@@ -10,11 +10,11 @@ from jaxtyping import Float, Int64, Shaped
 from numpy.polynomial.legendre import leggauss
 from torch import Tensor
 
+from plait.answers.plain import plain
 from plait.data.features import Features
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.path import Inputs, Kind, answer_score, answered, kind_of
-from plait.insight.explain.plain import plain
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch

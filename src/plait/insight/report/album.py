@@ -12,9 +12,9 @@ from plait.data.media import label
 from plait.data.modalities import audio, image
 from plait.data.modalities.base import Prepared, Settings, is_missing
 from plait.data.table.source import Table
-from plait.display.markup import Html, join, named, shortened, tag
+from plait.display.markup import Html, join, named, tag
 from plait.display.section import Language, spoken
-from plait.errors import CellError
+from plait.errors import CellError, shortened
 from plait.insight.report.heat import over_signal
 
 BYTES = 9_000_000

@@ -16,13 +16,13 @@ from plait.display.markup import (
     note,
     number,
     plots,
-    shortened,
     signed,
     table,
     tag,
 )
 from plait.display.plots import Bar, bars
 from plait.display.section import Section
+from plait.errors import shortened
 from plait.insight.explain.contributions import (
     INDEPENDENT,
     REDUNDANCY,

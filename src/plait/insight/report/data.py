@@ -11,20 +11,19 @@ from plait.data.table.quarantine import Entry
 from plait.display.markup import (
     Html,
     bullets,
-    counted,
     details,
     figure,
     join,
     named,
     note,
     percent,
-    shortened,
     table,
     tag,
     tidy,
 )
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
+from plait.errors import counted, shortened
 from plait.insight.diagnose.columns import Column, Distribution
 from plait.insight.diagnose.fingerprints import LENGTH, SIZE, TIME
 from plait.insight.diagnose.table_check import COMPARED, Look, look

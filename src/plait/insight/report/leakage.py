@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plait.display.markup import Html, bullets, counted, details, join, named, note, tag, tidy
+from plait.display.markup import Html, bullets, details, join, named, note, tag, tidy
+from plait.errors import counted
 from plait.insight.diagnose.copies import Copies
 from plait.insight.diagnose.table_check import Leaks, Look
 from plait.insight.report.context import Context

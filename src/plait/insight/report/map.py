@@ -8,18 +8,17 @@ from jaxtyping import Int64
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Html,
-    counted,
     figure,
     join,
     named,
     note,
     number,
     plots,
-    shortened,
     tag,
     tidy,
 )
 from plait.display.section import Section
+from plait.errors import counted, shortened
 from plait.insight.diagnose.plane import TSNE, Plane, flatten
 from plait.insight.report.context import Context
 from plait.insight.report.scatter import OTHERS, Spot, cloud

@@ -21,6 +21,7 @@ from plait.display.markup import (
 )
 from plait.display.plots import heat_map
 from plait.display.section import Section
+from plait.errors import shortened
 from plait.insight.diagnose.mistakes import (
     PerClass,
     confusion,
@@ -101,7 +102,10 @@ def _matrix(
     shares = np.divide(part, count, out=np.full_like(part, np.nan), where=count > 0)
     names = [tidy(target.classes[place]) for place in seen]
     drawn = heat_map(
-        [f"{_cut(name)} ({int(rows)})" for name, rows in zip(names, count[:, 0], strict=True)],
+        [
+            f"{shortened(name, 24)} ({int(rows)})"
+            for name, rows in zip(names, count[:, 0], strict=True)
+        ],
         names,
         shares.tolist(),
         title=say("Confusion matrix", "混淆矩阵"),
@@ -111,10 +115,6 @@ def _matrix(
         "纵向：真实类别及其行数。横向：模型答案。每一行之和为 1。",
     )
     return figure(drawn, told, wide=True)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= 24 else name[:23] + "…"
 
 
 def _confused(

@@ -9,7 +9,6 @@ from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
-    counted,
     figure,
     join,
     note,
@@ -20,7 +19,7 @@ from plait.display.markup import (
     tag,
 )
 from plait.display.plots import Series, lines
-from plait.errors import ConfigError
+from plait.errors import ConfigError, counted
 from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.insight.report.context import Context
 

@@ -12,10 +12,10 @@ from jaxtyping import Int64
 from plait.data.features import PreparedTable
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.source import Table, open_table
-from plait.display.markup import Html, counted, join, named
+from plait.display.markup import Html, join, named
 from plait.display.page import document
 from plait.display.section import LANGUAGES, Language, Section
-from plait.errors import ConfigError, TableError, unknown
+from plait.errors import ConfigError, TableError, counted, unknown
 from plait.insight.explain.explanation import only
 from plait.insight.report import (
     contributions,

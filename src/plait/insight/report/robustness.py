@@ -9,7 +9,6 @@ from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
-    counted,
     details,
     figure,
     join,
@@ -17,13 +16,13 @@ from plait.display.markup import (
     note,
     number,
     plots,
-    shortened,
     signed,
     table,
     tag,
 )
 from plait.display.plots import Series, lines
 from plait.display.section import Section
+from plait.errors import counted, shortened
 from plait.insight.explain.curves import Curve, degraded_curves
 from plait.insight.explain.robustness import every_subset
 from plait.insight.report.context import Context, some_rows

@@ -12,12 +12,12 @@ from plait.display.markup import (
     named,
     note,
     number,
-    shortened,
     signed,
     tag,
     tiles,
 )
 from plait.display.section import Section
+from plait.errors import shortened
 from plait.insight.explain.contributions import REDUNDANCY, SYNERGY
 from plait.insight.report.context import Context
 from plait.insight.report.contributions import cells, share_levels, told_answer

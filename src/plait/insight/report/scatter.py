@@ -18,6 +18,7 @@ from plait.display.plot_frame import (
     stroke,
 )
 from plait.display.plot_labels import width_of
+from plait.errors import shortened
 
 OTHERS = 12
 """So many groups can be told apart: six colours, four shapes, and no pair of them twice. The next one,
@@ -123,7 +124,7 @@ def _legend(groups: Sequence[tuple[int, str]], ring: str, width: int) -> tuple[s
     entries = [(group, name, False) for group, name in groups]
     entries += [(OTHERS, ring, True)] if ring else []
     for group, name, ringed in entries:
-        told = name if len(name) <= 40 else name[:39] + "…"
+        told = shortened(name, 40)
         need = width_of(told, TEXT) + 26
         if x + need > width and x > 10:
             x, row = 10.0, row + 1

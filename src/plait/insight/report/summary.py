@@ -7,7 +7,6 @@ from plait.data.targets.target import Target, class_name, label_parts, short
 from plait.display.markup import (
     Html,
     bullets,
-    counted,
     details,
     facts,
     join,
@@ -20,6 +19,7 @@ from plait.display.markup import (
     tiles,
 )
 from plait.display.section import KIND_WORDS, Language, Section, spoken
+from plait.errors import counted
 from plait.insight.report.context import Context
 
 SHOWN = 4
@@ -69,7 +69,7 @@ def strangers(context: Context, language: Language) -> list[str]:
         names = ", ".join(short(name) for name in kinds[:NAMED]) + ", ..." * (len(kinds) > NAMED)
         known = ", ".join(map(short, target.classes[:NAMED]))
         known += ", ..." * (len(target.classes) > NAMED)
-        rows = "1 row holds" if count == 1 else f"{count:,} rows hold"
+        rows = counted(count, "row holds", "rows hold")
         if target.kind == "regression":
             english = f"{target.name}: {rows} no number ({names}), and no figure counts them."
             chinese = f"{target.name}：{count:,} 行不是数字（{names}），未计入指标。"

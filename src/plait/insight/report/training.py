@@ -9,13 +9,13 @@ from plait.display.markup import (
     named,
     number,
     plots,
-    shortened,
     table,
     tag,
     tiles,
 )
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
+from plait.errors import shortened
 from plait.insight.report.context import Context
 from plait.progress import SHARE
 

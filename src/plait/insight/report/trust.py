@@ -10,7 +10,6 @@ from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
     Html,
-    counted,
     figure,
     join,
     named,
@@ -23,6 +22,7 @@ from plait.display.markup import (
 )
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
+from plait.errors import counted
 from plait.insight.explain.calibration import FEWEST, Reliability, reliability
 from plait.insight.report.context import Context
 from plait.insight.report.prediction_sets import promises, right_answers, risks

@@ -9,19 +9,18 @@ from plait.display.markup import (
     Child,
     Html,
     cards,
-    counted,
     details,
     join,
     levels,
     named,
     note,
     number,
-    shortened,
     signed,
     table,
     tag,
 )
 from plait.display.section import Section
+from plait.errors import counted, shortened
 from plait.insight.explain.explanation import Words, spelt, whole
 from plait.insight.explain.sanity import (
     FIELDS,

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from plait.errors import AlignError
+from plait.errors import AlignError, counted
 
 
 def numbers(
@@ -29,7 +29,7 @@ def numbers(
     if bad:
         first = np.argwhere(~np.isfinite(array))[0].tolist()
         raise AlignError(
-            f"{name} holds {bad} NaN or infinite value{'s' if bad > 1 else ''}, the first at {first}. "
+            f"{name} holds {counted(bad, 'NaN or infinite value')}, the first at {first}. "
             "Leave those rows or steps out, or fill them in, first."
         )
     return array.astype(np.float64)
@@ -39,10 +39,7 @@ def table(name: str, values: Shaped[np.ndarray, "..."], fewest: int = 1) -> np.n
     """``[rows, features]`` with at least so many rows."""
     array = numbers(name, values, (2,), "[rows, features]")
     if len(array) < fewest:
-        raise AlignError(
-            f"{name} has {len(array)} row{'s' * (len(array) != 1)}; at least {fewest} "
-            "are needed to fit."
-        )
+        raise AlignError(f"{name} has {counted(len(array))}; at least {fewest} are needed to fit.")
     return array
 
 

@@ -15,7 +15,7 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
-from plait.errors import CheckpointError
+from plait.errors import CheckpointError, counted
 
 HUB = "hf:"
 FETCHED = ("model*.safetensors", "*.json", "*.txt", "*.model", "README.md")
@@ -158,8 +158,8 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
         missing = [file for file in files if file.will_download]
         if missing:
             size = sum(file.file_size or 0 for file in missing) / 1e6
-            counted = "1 file" if len(missing) == 1 else f"{len(missing)} files"
-            note(f"fetching {wanted.reference}: {size:,.1f} MB in {counted}, to {wanted.cache}")
+            many = counted(len(missing), "file")
+            note(f"fetching {wanted.reference}: {size:,.1f} MB in {many}, to {wanted.cache}")
         with _bars(shown=bool(missing) and sys.stderr.isatty()):
             return Path(str(snapshot_download(wanted.name, revision=files[0].commit_hash, **asked)))
     except (raised.HTTPError, raised.XetDownloadError, OSError) as error:

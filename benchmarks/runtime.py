@@ -17,7 +17,7 @@ from benchmarks.data import Source
 from benchmarks.lines import Line, at_least, at_most
 from benchmarks.ready import some
 from benchmarks.single_row import SHOWN, fitted
-from plait.data.modalities.audio import log_mel
+from plait.data.modalities.log_mel import log_mel
 from plait.export import export
 from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime

@@ -38,6 +38,9 @@ class Letters(Modality):
     def describe(self, state):
         return ""
 
+    def _restore(self, prepared, state):
+        return []
+
     def prepare(self, cells, state, settings):
         self.seen += cells
         texts = ["" if is_missing(cell) or cell == "!" else str(cell) for cell in cells]

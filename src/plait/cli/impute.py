@@ -40,14 +40,15 @@ def impute(
 
     Example: [bold]plait impute runs/a new.csv -o filled.csv[/bold]
     """
+    from plait.data.modalities import registry
     from plait.data.table.answers import check_output
     from plait.data.table.source import open_table
-    from plait.predictor.filled_table import MEDIA, check_beside, spoken, write_filled
+    from plait.predictor.filled_table import check_beside, spoken, write_filled
     from plait.predictor.predictor import load
 
     check_output(output, table)
     model = load(bundle)
-    media = [name for name, kind in model.features.modalities.items() if kind in MEDIA]
+    media = [name for name, kind in model.features.modalities.items() if registry.get(kind).media]
     base = open_table(table, root=root, empty=True).root
     folder = check_beside(output, base, media)
     filled = model.impute(table, root=root, reporter=reporter_for(quiet))

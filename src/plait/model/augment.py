@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from plait.data.modalities.audio import mel_centres
+from plait.data.modalities.log_mel import mel_centres
 from plait.model.tokens import ColumnBatch, fold_frames, unfold_frames
 
 State = dict[str, Any]

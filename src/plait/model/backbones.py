@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from plait.config import Config
+from plait.data.modalities import registry
 from plait.data.modalities.base import Settings, State
-from plait.data.modalities.text import measure_longer
 from plait.data.table.source import Table
 from plait.errors import ConfigError
 from plait.model.encoders.base import Encoder, learnt_state
@@ -72,10 +72,8 @@ def choose(
             known[name] = find_checkpoint(name, note=reporter.note)
         checkpoint = known[name]
         family = family_of(modality, checkpoint.config, checkpoint.reference)
-        state = family.state(checkpoint.folder)
-        if modality == "text":
-            cells = (cell for chunk in table.chunks(column, rows) for cell in chunk)
-            state = measure_longer(cells, state, settings)
+        cells = (cell for chunk in table.chunks(column, rows) for cell in chunk)
+        state = registry.get(modality).adapt(family.state(checkpoint.folder), cells, settings)
         chosen.checkpoints[column] = checkpoint
         chosen.states[column] = state
     return chosen

@@ -8,12 +8,12 @@ import numpy as np
 
 from plait.config import Config, current_names
 from plait.data.features import Features
+from plait.data.modalities.registry import TABULAR_MODALITIES
 from plait.data.store import PreparedColumn
 from plait.model.decoders.registry import decoder_class
 from plait.model.encoders.registry import (
     SIZES,
     TABULAR,
-    TABULAR_MODALITIES,
     default_encoder,
 )
 from plait.model.pretrained.record import Record

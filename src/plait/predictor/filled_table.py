@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 from jaxtyping import Bool
-from PIL import Image
 
-from plait.data.modalities.write_video import write_clip
+from plait.data.modalities import registry
 from plait.data.table.answers import write_csv, write_table
 from plait.data.table.quarantine import Quarantine
 from plait.errors import TableError, counted
 
 Cells = dict[str, list[Any]]
-MEDIA = {"image": ".png", "video": ".mp4", "audio": ".wav", "signal": ".npy"}
-"""Modality → the ending of the file that its rebuilt cells are written to."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +57,7 @@ class Filled:
         return [
             name
             for name, which in self.filled.items()
-            if self.modalities[name] in MEDIA and names.count(name) > 1 and which.all()
+            if registry.get(self.modalities[name]).media and names.count(name) > 1 and which.all()
         ]
 
     def notes(self) -> list[str]:
@@ -112,11 +108,10 @@ def write_filled(output: Path | str, filled: Filled, folder: Path, root: Path | 
     """
     columns: Cells = {}
     for name, cells in filled.columns.items():
-        modality = filled.modalities.get(name, "")
         which = filled.filled.get(name)
         if which is None or not which.any():
             columns[name] = cells
-        elif modality in MEDIA:
+        elif registry.get(filled.modalities[name]).media:
             columns[name] = _media(name, cells, which, filled, folder, root)
         else:
             columns[name] = _alike(cells, which)
@@ -156,34 +151,24 @@ def _media(
         )
     if any(isinstance(cell, list) for cell in kept):
         return [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
+    modality = registry.get(filled.modalities[name])
     place = folder / _safe(name, list(filled.modalities))
-    made = list(cells)
+    written = list(cells)
     try:
         place.mkdir(parents=True, exist_ok=True)
         for row in np.flatnonzero(which).tolist():
-            file = place / f"{row}{MEDIA[filled.modalities[name]]}"
-            _write(file, cells[row], filled.rates.get(name, 0))
-            made[row] = _relative(file, root or Path(), folder).as_posix()
+            file = place / f"{row}{modality.file_suffix}"
+            modality.write(file, cells[row], filled.rates.get(name, 0))
+            written[row] = _relative(file, root or Path(), folder).as_posix()
     except OSError as error:
         raise TableError(f"cannot write into '{place}': {error.strerror or error}.") from None
-    return made
+    return written
 
 
 def _relative(file: Path, root: Path, folder: Path) -> Path:
     """A file's path as its cell tells it."""
     whole, base = file.resolve(), root.resolve()
     return whole.relative_to(base if whole.is_relative_to(base) else folder.parent.resolve())
-
-
-def _write(file: Path, cell: np.ndarray, rate: int) -> None:
-    if file.suffix == ".png":
-        Image.fromarray(cell[:, :, 0] if cell.shape[2] == 1 else cell).save(file)
-    elif file.suffix == ".wav":
-        soundfile.write(file, cell, rate)
-    elif file.suffix == ".mp4":
-        write_clip(file, cell, rate)
-    else:
-        np.save(file, cell, allow_pickle=False)
 
 
 def _safe(name: str, names: Sequence[str]) -> str:

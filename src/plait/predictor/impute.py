@@ -1,7 +1,6 @@
 """Imputation: what a missing cell would hold, told from the other cells of its row."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,14 +11,12 @@ from torch import Tensor
 
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
-from plait.data.media import Limits
+from plait.data.modalities import registry
 from plait.data.modalities.base import Problem
-from plait.data.modalities.categorical import to_category
-from plait.data.modalities.restore import restore
 from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import Table, open_table
 from plait.devices import compute_threads, torch_threads
-from plait.errors import CellError, ConfigError
+from plait.errors import ConfigError
 from plait.model.decoders.base import Decoder
 from plait.model.infer import BATCH
 from plait.model.loader import collate
@@ -81,7 +78,10 @@ def impute(
         rates=_rates(self.features),
         quarantine=Quarantine(),
     )
-    own = {name: _own(columns[name]) for name in self.model.rebuilt if _is_category(self, name)}
+    spellings = {
+        name: registry.get(self.features.modalities[name]).spelling(columns[name])
+        for name in self.model.rebuilt
+    }
     with torch_threads(self.config.threads or compute_threads()):
         for start, rows, prepared in self._chunks(table, reporter or Silent()):
             vectors = _vectors(self.model, prepared, rows)
@@ -90,37 +90,20 @@ def impute(
                 problem = Problem(entry.row, entry.reason)
                 filled.quarantine.add(entry.column, [problem], offset=start)
             filled.absent[:] = prepared.absent
-    for name, known in own.items():
+    for name, spelling in spellings.items():
         cells = filled.columns[name]
-        for row in np.flatnonzero(filled.filled[name]).tolist():
-            cells[row] = known.get(cells[row], cells[row])
+        for row in np.flatnonzero(filled.filled[name]).tolist() if spelling else []:
+            cells[row] = spelling.get(cells[row], cells[row])
     return filled
 
 
 def _rates(features: Features) -> dict[str, int]:
     """Samples a second of sounds, and frames a second of videos as long as they usually are."""
-    rates = {}
-    for name, modality in features.modalities.items():
-        state = features.states[name]
-        if modality == "audio":
-            rates[name] = int(state["rate"])
-        elif modality == "video":
-            rates[name] = max(1, round(state["frames"] / max(state.get("seconds", 1.0), 0.1)))
-    return rates
-
-
-def _is_category(fitted: _Fitted, name: str) -> bool:
-    return fitted.features.modalities[name] == "categorical"
-
-
-def _own(cells: list[Any]) -> dict[str, Any]:
-    """A column's cells by their category, so that a filled one is written as the table writes it."""
-    known: dict[str, Any] = {}
-    for cell in cells:
-        if cell is not None:
-            with suppress(CellError):
-                known.setdefault(to_category(cell, Limits()), cell)
-    return known
+    rates = {
+        name: registry.get(modality).rate(features.states[name])
+        for name, modality in features.modalities.items()
+    }
+    return {name: rate for name, rate in rates.items() if rate is not None}
 
 
 @torch.no_grad()
@@ -162,4 +145,4 @@ def _rebuilt(
     assert isinstance(decoder, Decoder)
     output = decoder(Fused(vectors[torch.from_numpy(rows)]))
     state = fitted.features.states[name]
-    return restore(fitted.features.modalities[name], decoder.cell(output), state)
+    return registry.get(fitted.features.modalities[name]).restore(decoder.cell(output), state)

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
+from plait.data.modalities import registry
 from plait.data.modalities.signal import is_inline
 from plait.errors import printable, suggest
 from plait.serve.problem import Problem, wrong
 
-MEDIA = frozenset({"image", "audio", "video", "signal"})
-_MOST_DIGITS = 18
+_EXACT_DIGITS = 18
+"""Digits of a whole number that int64 holds, whatever they are."""
+
 _SHAPE = '{"base64": "..."}'
 
 Cells = dict[str, list[object]]
@@ -54,12 +56,13 @@ def part_cell(data: bytes, filename: str | None, modality: str, where: str) -> o
     Args:
         filename: what the client calls the file; its ending tells how to read some kinds.
     """
-    if modality not in MEDIA or filename is None:
+    kind = registry.get(modality)
+    if not kind.media or filename is None:
         try:
             text = data.decode("utf-8")
         except UnicodeDecodeError:
             raise wrong(f"{where} holds bytes that are not UTF-8 text.") from None
-        if modality not in MEDIA or (modality == "signal" and is_inline(text)):
+        if not kind.media or (kind.listed and is_inline(text)):
             return text
         raise wrong(f"{where} is text, expected a file: curl -F '{modality}=@file'.")
     return _media(data, filename)
@@ -74,9 +77,10 @@ def columns_of(rows: Sequence[Mapping[str, object]]) -> Cells:
 def _cell(value: Any, modality: str, where: str) -> object:
     if value is None:
         return None
-    if modality == "signal" and isinstance(value, list | str):
-        return _signal(value, where)
-    if modality in MEDIA:
+    kind = registry.get(modality)
+    if kind.listed and isinstance(value, list | str):
+        return _listed(value, where)
+    if kind.media:
         return _encoded(value, modality, where)
     if isinstance(value, str):
         if _has_half_character(value):
@@ -84,12 +88,12 @@ def _cell(value: Any, modality: str, where: str) -> object:
         return value
     if isinstance(value, dict | list):
         raise wrong(f"{where} is {_kind(value)}, expected a text, a number, true or false.")
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_MOST_DIGITS:
-        return str(value) if modality in ("text", "categorical") else _float(value, where)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_EXACT_DIGITS:
+        return str(value) if kind.words or kind.nominal else _float(value, where)
     return value
 
 
-def _signal(value: list[Any] | str, where: str) -> object:
+def _listed(value: list[Any] | str, where: str) -> object:
     """Numbers in a list, or in a list for each step; or a text of numbers."""
     if isinstance(value, str):
         if is_inline(value):

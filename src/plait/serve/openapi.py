@@ -4,7 +4,8 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from plait.serve.cells import MEDIA
+from plait.data.modalities import registry
+from plait.data.modalities.base import Modality
 from plait.serve.models import Model, Models
 from plait.serve.options import Options
 
@@ -106,7 +107,7 @@ def example_row(model: Model) -> dict[str, Any]:
             value = {"base64": value["base64"]} | (
                 {"name": value["path"]} if "path" in value else {}
             )
-        elif kind in MEDIA and not isinstance(value, list | str):
+        elif registry.get(kind).media and not isinstance(value, list | str):
             continue
         size = len(json.dumps(value))
         if value is not None and size <= left:
@@ -145,12 +146,8 @@ def _work(name: str, about: str, model: Model) -> dict[str, Any]:
 
 def _bodies(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
     """The schema of a JSON body, and of the parts of a form."""
-    columns = {
-        column: {"anyOf": [_MEDIA, {"type": "array"}, _TEXT, {"type": "null"}]}
-        if kind == "signal"
-        else ({"anyOf": [_MEDIA, {"type": "null"}]} if kind in MEDIA else _PLAIN)
-        for column, kind in model.modalities.items()
-    }
+    kinds = {column: registry.get(kind) for column, kind in model.modalities.items()}
+    columns = {column: _cell(kind) for column, kind in kinds.items()}
     body = {
         "type": "object",
         "properties": {
@@ -165,10 +162,18 @@ def _bodies(model: Model) -> tuple[dict[str, Any], dict[str, Any]]:
         "additionalProperties": False,
     }
     parts = {
-        column: {"type": "string", "format": "binary"} if kind in MEDIA else _TEXT
-        for column, kind in model.modalities.items()
+        column: {"type": "string", "format": "binary"} if kind.media else _TEXT
+        for column, kind in kinds.items()
     }
     return body, parts
+
+
+def _cell(modality: Modality) -> dict[str, Any]:
+    """The schema of a cell."""
+    if not modality.media:
+        return _PLAIN
+    numbers = [{"type": "array"}, _TEXT] if modality.listed else []
+    return {"anyOf": [_MEDIA, *numbers, {"type": "null"}]}
 
 
 def _get(name: str, about: str, schema: dict[str, Any] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.data.media import is_url
+from plait.data.modalities import registry
 from plait.errors import MissingExtra
 from plait.insight.explain.occlusion import occluded
 from plait.insight.explain.shapley import EXACT
@@ -23,6 +24,7 @@ from plait.serve.body import Gone
 from plait.serve.cells import Cells
 from plait.serve.engine import Kind
 from plait.serve.models import Model
+from plait.serve.page_inputs import component
 from plait.serve.page_parts import bars, marks
 from plait.serve.problem import Problem, busy
 from plait.serve.service import FULL, Service
@@ -108,7 +110,7 @@ def _form(gradio: Any, service: Service, word: Any, model: Model, mark: str) -> 
     """
     with gradio.Row():
         with gradio.Column(min_width=280):
-            inputs = [_input(gradio, name, model, mark) for name in model.modalities]
+            inputs = [component(gradio, name, model, mark) for name in model.modalities]
             streams = gradio.CheckboxGroup(
                 model.streams, value=model.streams, label=word("streams"), elem_id=f"{mark}streams"
             )
@@ -137,35 +139,6 @@ def _form(gradio: Any, service: Service, word: Any, model: Model, mark: str) -> 
     given, told = [*inputs, streams], [*answers, why, where, notes]
     for begin in (ask.click, streams.change):
         begin(answer, given, told, api_name=False, show_progress="minimal")
-
-
-def _input(gradio: Any, name: str, model: Model, mark: str) -> Any:
-    """The component for a column, by its modality."""
-    state = model.runtime.features.states[name]
-    named = {"label": name, "elem_id": f"{mark}in-{name}"}
-    match model.modalities[name]:
-        case "image":
-            found = gradio.Image(
-                type="filepath", image_mode=None, format="png", height=240, **named
-            )
-            # Gradio would open the file, and show its path where it cannot; plait's guard opens it.
-            found.preprocess = lambda payload: payload and payload.path
-            return found
-        case "audio":
-            return gradio.Audio(type="filepath", **named)
-        case "video":
-            return gradio.Video(**named)
-        case "signal":
-            return gradio.File(type="filepath", **named)
-        case "numeric":  # no Number, whose empty field is a zero
-            return gradio.Textbox(placeholder="3.14", **named)
-        case "categorical":
-            known = [str(value) for value in state.get("values", [])]
-            return gradio.Dropdown(known, value=None, allow_custom_value=True, **named)
-        case "datetime":
-            return gradio.Textbox(placeholder="2024-05-31", **named)
-        case _:
-            return gradio.Textbox(lines=3, **named)
 
 
 def _output(gradio: Any, target: Any, mark: str) -> Any:
@@ -248,7 +221,7 @@ def _shown_answer(target: Any, told: dict[str, Any]) -> Any:
 
 def _cell(kind: str, value: Any) -> object:
     """A component's value as a cell. Gradio has put what was sent into a file of its own."""
-    if kind not in ("image", "audio", "video", "signal"):
+    if not registry.get(kind).media:
         return value
     path = Path(value)
     return {"bytes": path.read_bytes(), "path": path.name}

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from plait.config import Config
 from plait.data.features import Features
+from plait.data.modalities.registry import TABULAR_MODALITIES
 from plait.data.targets.target import Target
 from plait.errors import ConfigError, suggest, unknown
 from plait.model.backbones import encoder_name, tune_problems
@@ -12,7 +13,6 @@ from plait.model.encoders.aligned import ALIGNERS
 from plait.model.encoders.registry import (
     ENCODERS,
     TABULAR,
-    TABULAR_MODALITIES,
 )
 from plait.model.fusion.registry import FUSIONS, option_problems
 from plait.model.pretrained.packaged import packaged_names

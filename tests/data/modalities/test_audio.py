@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from plait.data.media import Limits
-from plait.data.modalities.audio import AudioModality, load, log_mel
+from plait.data.modalities.audio import AudioModality, load
+from plait.data.modalities.log_mel import log_mel
 from plait.errors import CellError
 
 AUDIO = AudioModality()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from plait.data.modalities.audio import log_mel
 from plait.data.modalities.griffin_lim import listen
+from plait.data.modalities.log_mel import log_mel
 
 STATE = {"rate": 8000, "mels": 40, "window_ms": 25, "hop_ms": 10, "fmin": 60.0, "fmax": 4000.0}
 

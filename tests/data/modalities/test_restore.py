@@ -7,19 +7,14 @@ import pytest
 from clips import encode, square
 
 from plait.data.modalities.base import Prepared
-from plait.data.modalities.registry import MODALITIES, get
-from plait.data.modalities.restore import RESTORE, restore
+from plait.data.modalities.registry import get
 
 
 def there_and_back(name, cells, settings):
     modality = get(name)
     state = modality.fit(cells, settings)
     prepared = modality.prepare(cells, state, settings)
-    return restore(name, prepared, state), state
-
-
-def test_every_modality_can_be_restored():
-    assert set(RESTORE) == set(MODALITIES)
+    return modality.restore(prepared, state), state
 
 
 def test_numbers(settings):
@@ -32,7 +27,7 @@ def test_numbers(settings):
 def test_numbers_stay_within_what_was_seen_and_are_told_in_six_digits(settings):
     state = get("numeric").fit([1.0, 2.0, 3.0, 4.0], settings)
     values = np.array([[9.0], [-9.0], [1 / 3]], np.float32)
-    found = restore("numeric", Prepared(values, None, np.ones(3, bool)), state)
+    found = get("numeric").restore(Prepared(values, None, np.ones(3, bool)), state)
     assert found[:2] == [4.0, 1.0]
     assert len(f"{found[2]}") <= 8
 
@@ -42,7 +37,7 @@ def test_categories(settings):
     assert there_and_back("categorical", cells, settings)[0] == ["red", "blue", None, "red", "1"]
     state = get("categorical").fit(cells, settings)
     unseen = Prepared(np.zeros(1, np.int64), None, np.ones(1, bool))
-    assert restore("categorical", unseen, state) == [None]
+    assert get("categorical").restore(unseen, state) == [None]
 
 
 def test_dates(settings):
@@ -65,7 +60,7 @@ def test_the_other_features_correct_a_blurred_position(settings):
     state = modality.fit(cells, settings)
     prepared = modality.prepare(["2018-05-17"], state, settings)
     prepared.values[0, 0] += 0.02  # about a month of 4.4 years' deviation
-    assert restore("datetime", prepared, state) == [date(2018, 5, 17)]
+    assert get("datetime").restore(prepared, state) == [date(2018, 5, 17)]
 
 
 def test_a_date_outside_the_calendar_is_none(settings):
@@ -73,7 +68,7 @@ def test_a_date_outside_the_calendar_is_none(settings):
     state = modality.fit(["0300-01-01", "9000-01-01"], settings)
     features = np.zeros((1, 7), np.float32)
     features[0, 0] = 10
-    assert restore("datetime", Prepared(features, None, np.ones(1, bool)), state) == [None]
+    assert get("datetime").restore(Prepared(features, None, np.ones(1, bool)), state) == [None]
 
 
 def test_texts_come_back_in_lower_case(settings):

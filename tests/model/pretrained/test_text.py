@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from plait.data.media import Limits
 from plait.data.modalities.base import Prepared, Settings, State
-from plait.data.modalities.text import TextModality, measure_longer
+from plait.data.modalities.text import TextModality
 from plait.errors import CheckpointError
 from plait.model.pretrained import text_settings
 from plait.model.pretrained.configure import silence
@@ -155,20 +155,20 @@ def test_longer_is_measured(checkpoint: Checkpoint, settings: Settings) -> None:
     state = text_state(checkpoint("text", "bert"))
     assert state["longer"] == 0.0
     cells: list[object] = ["a cat"] * 97 + ["one two " * 40] * 3 + [None, "\ud800"]
-    measured = measure_longer(cells, state, settings)
+    measured = TextModality().adapt(state, cells, settings)
     assert measured == state | {"longer": 0.03} and state["longer"] == 0.0
     assert TextModality().describe(measured) == (
         "190 subwords, at most 24 a text (3.0% of training texts are longer, and cut)"
     )
     assert TextModality().describe(state) == "190 subwords, at most 24 a text"
-    assert measure_longer([], state, settings)["longer"] == 0.0
+    assert TextModality().adapt(state, [], settings)["longer"] == 0.0
     exact = " ".join(["cat"] * 40)
     for words in range(1, 40):
         ids = own(checkpoint("text", "bert"))(" ".join(["a"] * words))["input_ids"]
         if len(ids) == 24:
             exact = " ".join(["a"] * words)
-    assert measure_longer([exact], state, settings)["longer"] == 0.0
-    assert measure_longer([exact + " a"], state, settings)["longer"] == 1.0
+    assert TextModality().adapt(state, [exact], settings)["longer"] == 0.0
+    assert TextModality().adapt(state, [exact + " a"], settings)["longer"] == 1.0
 
 
 def test_threads_and_batches_change_nothing(checkpoint: Checkpoint, settings: Settings) -> None:
@@ -198,7 +198,7 @@ def test_cut_at_the_left(tmp_path: Path, settings: Settings) -> None:
     (row,) = ids_of(TextModality().prepare([cell], state, settings))
     assert row == own(folder)(cell, truncation=True, max_length=24)["input_ids"]
     assert row[-3:] == ids_of(TextModality().prepare(["red bird"], state, settings))[0][-3:]
-    assert measure_longer([cell], state, settings)["longer"] == 1.0
+    assert TextModality().adapt(state, [cell], settings)["longer"] == 1.0
 
 
 @pytest.mark.parametrize("flag", ["do_lower_case", "tokenize_chinese_chars", "strip_accents"])

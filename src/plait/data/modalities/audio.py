@@ -1,20 +1,11 @@
-"""Audio: WAV, FLAC, OGG or MP3 at any rate, mixed to mono, as log-mel frames.
-
-Log-mel follows Davis and Mermelstein (1980), "Comparison of parametric representations for
-monosyllabic word recognition", without their cosine transform, on the mel scale of HTK:
-``mel(f) = 2595 log10(1 + f / 700)``. Triangles have height 1; windows are Hann, centred on
-``t * hop`` with zeros beyond the ends; values are ``ln(power + 1e-6)``. The transform is at least
-50 ms long, twice the window, so that the lowest bands hold several bins each. Normalising a clip is
-the encoder's business.
-"""
+"""Audio: WAV, FLAC, OGG or MP3 at any rate, mixed to mono, as log-mel frames."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from io import BytesIO
 from math import ceil
+from pathlib import Path
 from time import monotonic
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import soundfile
@@ -22,9 +13,21 @@ import soxr
 
 from plait.data.media import Limits
 from plait.data.modalities import audio_recipe
-from plait.data.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
+from plait.data.modalities.base import (
+    Display,
+    Evidence,
+    Modality,
+    Prepared,
+    Problem,
+    Settings,
+    State,
+    Unit,
+    split_steps,
+)
 from plait.data.modalities.decode import decode_all
 from plait.data.modalities.evidence import inline_bytes, media_evidence, starts_like_markup
+from plait.data.modalities.griffin_lim import listen
+from plait.data.modalities.log_mel import hop_samples, log_mel
 from plait.data.modalities.sample import sample
 from plait.errors import CellError
 
@@ -35,14 +38,11 @@ LIGHT_BYTES = 1 << 18
 LONGEST = 30
 """Seconds kept of a clip at most."""
 
-FLOOR = 1e-6
 RATES = (1_000, 1_000_000)
 """Sample rates, in Hz, that are taken for sound."""
 
 _BLOCK = 1 << 16
 _LOUDEST = 1e5  # 16-bit numbers written as floats still pass; their squares stay finite
-_FRAMES = 512
-_FEW = 8  # blocks of so many frames that one thread transforms sooner than two
 _BATCH_BYTES = 64 << 20
 _UNKNOWN = 1 << 62
 
@@ -60,6 +60,11 @@ class AudioModality(Modality):
     name: ClassVar[str] = "audio"
     media: ClassVar[bool] = True
     stored: ClassVar[bool] = True
+    display: ClassVar[Display] = "player"
+    folder_suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".m4a"}
+    )
+    file_suffix: ClassVar[str] = ".wav"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Paths or bytes whose headers are sounds."""
@@ -136,6 +141,23 @@ class AudioModality(Modality):
         what = "the waveform" if wave else f"log-mel, {state['mels']} bands"
         return f"{what} at {state['rate']} Hz, the first {state['max_seconds']:g} s of a clip"
 
+    def unit(self, inner: tuple[int, ...], ragged: bool, state: State) -> Unit:
+        """A band at a step."""
+        raw = ragged and inner == (state.get("mels"),)
+        return "spectrum" if raw else super().unit(inner, ragged, state)
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """``float32 [samples]`` at the state's rate, by `griffin_lim.listen`."""
+        return [listen(frames, state)[0] for frames in split_steps(prepared)]
+
+    def rate(self, state: State) -> int | None:
+        """In Hz."""
+        return int(state["rate"])
+
+    def write(self, file: Path, cell: np.ndarray, rate: int) -> None:
+        """Mono, 16 bits."""
+        soundfile.write(file, cell, rate)
+
 
 def _none(state: State) -> np.ndarray:
     """No steps at all, of the state's width and type."""
@@ -187,86 +209,6 @@ def _blocks(sound: soundfile.SoundFile, wanted: int, limits: Limits) -> list[np.
             limit = limits.decode_seconds
             raise CellError(f"took longer than {limit:g} s to decode (max_decode_seconds)")
     return blocks
-
-
-def log_mel(clips: Sequence[np.ndarray], state: State, threads: int = 1) -> np.ndarray:
-    """Log-mel frames of several clips, one after the other.
-
-    Args:
-        clips: mono ``float32 [samples]`` each, at the state's rate.
-        state: an audio state.
-        threads: how many blocks of frames to transform at once.
-
-    Returns:
-        ``float16 [steps, mels]`` with ``1 + samples // hop`` steps a clip.
-    """
-    rate, hop = int(state["rate"]), hop_samples(state)
-    window = round(rate * state["window_ms"] / 1000)
-    size = transform_size(rate, window)
-    shape = np.hanning(window + 1)[:-1].astype(np.float32)
-    bank = mel_bank(int(state["mels"]), rate, size, state["fmin"], state["fmax"])
-    silence = np.zeros(window // 2, np.float32)
-    flat = np.concatenate(
-        [piece for clip in clips for piece in (silence, clip, silence)] + [silence]
-    )
-    begins, offset = [], 0
-    for clip in clips:
-        begins.append(offset + hop * np.arange(1 + len(clip) // hop))
-        offset += len(clip) + 2 * len(silence)
-    starts = np.concatenate(begins)
-    frames = np.lib.stride_tricks.sliding_window_view(flat, window)
-    out = np.empty((len(starts), bank.shape[1]), np.float16)
-
-    def transform(begin: int) -> None:
-        block = frames[starts[begin : begin + _FRAMES]] * shape
-        spectrum = np.fft.rfft(block, size)
-        power = np.square(spectrum.real) + np.square(spectrum.imag)
-        # In float64, since how float32 sums round depends on how many rows are multiplied at once,
-        # and a clip has to come out the same alone and among others.
-        bands = (power.astype(np.float64) @ bank).astype(np.float32)
-        out[begin : begin + _FRAMES] = np.log(bands + np.float32(FLOOR))
-
-    blocks = range(0, len(starts), _FRAMES)
-    if len(blocks) <= _FEW or threads == 1:
-        for begin in blocks:
-            transform(begin)
-    else:
-        # One thread a product: the pool's threads keep the cores busy already.
-        with (
-            audio_recipe.blas().limit(limits=1, user_api="blas"),
-            ThreadPoolExecutor(threads) as pool,
-        ):
-            list(pool.map(transform, blocks))
-    return out
-
-
-def hop_samples(state: State) -> int:
-    """Samples from one frame to the next."""
-    return round(int(state["rate"]) * state["hop_ms"] / 1000)
-
-
-def transform_size(rate: int, window: int) -> int:
-    """Samples of the Fourier transform: a power of two, no shorter than the window and than 50 ms."""
-    return int(1 << (max(window, rate // 20) - 1).bit_length())
-
-
-def mel_centres(mels: int, fmin: float, fmax: float) -> np.ndarray:
-    """Edges and centres of the bands in Hz, ``[mels + 2]``; band ``b`` peaks at entry ``b + 1``."""
-    low, high = (2595 * np.log10(1 + f / 700) for f in (fmin, fmax))
-    hertz: np.ndarray = 700 * (10 ** (np.linspace(low, high, mels + 2) / 2595) - 1)
-    return hertz
-
-
-@lru_cache(16)
-def mel_bank(mels: int, rate: int, size: int, fmin: float, fmax: float) -> np.ndarray:
-    """Triangular filters ``[size // 2 + 1, mels]`` of height 1; do not change them, they are kept."""
-    hertz = mel_centres(mels, fmin, fmax)
-    bins = np.linspace(0, rate / 2, size // 2 + 1)[:, None]
-    rising = (bins - hertz[:-2]) / (hertz[1:-1] - hertz[:-2])
-    falling = (hertz[2:] - bins) / (hertz[2:] - hertz[1:-1])
-    bank: np.ndarray = np.maximum(0, np.minimum(rising, falling))
-    bank.flags.writeable = False
-    return bank
 
 
 def _read(cell: object, settings: Settings) -> bytes:

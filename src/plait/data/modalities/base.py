@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +16,17 @@ _ABSENT = frozenset({"NaTType", "NAType"})
 
 State = dict[str, Any]
 """What a modality learnt from the training rows: JSON values only, saved in the bundle."""
+
+
+Unit = Literal["pixels", "spectrum", "signal", "tokens", "field"]
+"""What of a cell an explanation marks: a pixel, a band at a step, a lead at a step, a step or word, or
+the whole cell. The names are those that explanations saved as JSON hold."""
+
+TIMED: frozenset[Unit] = frozenset({"spectrum", "signal"})
+"""Units whose first axis is time."""
+
+Display = Literal["picture", "frames", "player", "curve", "text"]
+"""How a page shows a cell."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,36 @@ class Modality(ABC):
     stored: ClassVar[bool] = False
     """True when preparing is slow enough, or the arrays large enough, to be kept in the store."""
 
+    tabular: ClassVar[bool] = False
+    """True when a cell is a field of a few numbers; all such columns form one stream together."""
+
+    quantitative: ClassVar[bool] = False
+    """True when cells are quantities, which have an order and distances."""
+
+    nominal: ClassVar[bool] = False
+    """True when cells name one of a few kinds."""
+
+    words: ClassVar[bool] = False
+    """True when cells are running text, prepared as subwords of the tokenizer in the state."""
+
+    listed: ClassVar[bool] = False
+    """True when a cell may be a list of numbers, or text that lists them, instead of a file."""
+
+    perturbable: ClassVar[bool] = True
+    """False when a cell cannot be made worse by degrees, but only be another row's."""
+
+    display: ClassVar[Display] = "text"
+    """How a page shows a cell."""
+
+    folder_suffixes: ClassVar[frozenset[str]] = frozenset()
+    """How files end that make a tree of folders a table of this modality; lower case, with the dot."""
+
+    file_suffix: ClassVar[str] = ""
+    """The ending of the files that restored media are written to; empty when they stand in the table."""
+
+    measure: ClassVar[str | None] = None
+    """What the number of `compared` is: ``value``, ``time`` or ``length``; None for no number."""
+
     @abstractmethod
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Whether a sample of a column's cells looks like this modality, and why.
@@ -128,6 +170,69 @@ class Modality(ABC):
     @abstractmethod
     def describe(self, state: State) -> str:
         """The state in a few words for people: ``28x28 grey``, ``log-mel, 64 bands at 8000 Hz``."""
+
+    def adapt(self, state: State, cells: Iterable[object], settings: Settings) -> State:
+        """A pretrained checkpoint's state, with what only the training cells can show filled in."""
+        return state
+
+    def unit(self, inner: tuple[int, ...], ragged: bool, state: State) -> Unit:
+        """What of a prepared cell an explanation marks.
+
+        A ragged column whose steps have another width than the state says holds the tokens of a frozen
+        encoder.
+
+        Args:
+            inner: the axes of one cell, or of one step of a ragged column.
+        """
+        return "tokens" if ragged else "field"
+
+    def compared(self, cell: object, state: State, settings: Settings) -> Any:
+        """A cell as a value that equals that of every cell of the same content.
+
+        Returns:
+            text, a number or a moment; None for a cell that says that there is none.
+
+        Raises:
+            CellError: it cannot be read.
+        """
+        return cell
+
+    def restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """The cells that these arrays stand for, in the user's own terms; None where there is none.
+
+        What `prepare` throws away does not come back: an image has the prepared size, a text is in lower
+        case, a sound is heard through its log-mel bands.
+        """
+        cells = self._restore(prepared, state)
+        present = prepared.present.tolist()
+        return [cell if there else None for cell, there in zip(cells, present, strict=True)]
+
+    @abstractmethod
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """`restore`, without regard to which cells are present."""
+
+    def spelling(self, cells: Iterable[object]) -> dict[Any, Any]:
+        """Restored cell → the same cell as this column writes it, for those that it writes otherwise."""
+        return {}
+
+    def rate(self, state: State) -> int | None:
+        """Samples or frames per second of restored cells; None where there is no such rate."""
+        return None
+
+    def write(self, file: Path, cell: np.ndarray, rate: int) -> None:
+        """Write a restored cell into a file that ends in `file_suffix`.
+
+        Raises:
+            OSError: the file cannot be written.
+            MissingExtra: a library for this modality is not installed.
+        """
+        np.save(file, cell, allow_pickle=False)
+
+
+def split_steps(prepared: Prepared) -> list[np.ndarray]:
+    """Each ragged cell's own steps."""
+    lengths = np.zeros(0, np.int64) if prepared.lengths is None else prepared.lengths
+    return np.split(prepared.values, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
 
 def is_missing(cell: object) -> bool:

@@ -3,7 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from contextlib import suppress
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -39,6 +40,9 @@ class CategoricalModality(Modality):
     """
 
     name: ClassVar[str] = "categorical"
+    tabular: ClassVar[bool] = True
+    nominal: ClassVar[bool] = True
+    perturbable: ClassVar[bool] = False
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Few values that repeat. Numbers are left to ``numeric`` unless text."""
@@ -101,6 +105,24 @@ class CategoricalModality(Modality):
         return (
             f"{counted(len(values), 'category', 'categories')}{': ' if names else ''}{names}{more}"
         )
+
+    def compared(self, cell: object, state: State, settings: Settings) -> Any:
+        """The text of the category."""
+        return to_category(cell, settings.media.limits)
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """The category's text; None for an index that training did not see."""
+        values = [None, *state["values"]]
+        return [values[index] for index in prepared.values.tolist()]
+
+    def spelling(self, cells: Iterable[object]) -> dict[Any, Any]:
+        """Category → the first cell of it: 1 where the table has numbers, not ``"1"``."""
+        spellings: dict[Any, Any] = {}
+        for cell in cells:
+            if cell is not None:
+                with suppress(CellError):
+                    spellings.setdefault(to_category(cell, Limits()), cell)
+        return spellings
 
 
 def to_category(cell: object, limits: Limits) -> str:

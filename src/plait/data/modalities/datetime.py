@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,6 +24,9 @@ ORDERS = {"dmy": "day first", "mdy": "month first"}
 MISSING_WORDS = frozenset({"na", "n/a", "nat", "nan", "null", "none", "?", "-"})
 CLIP = 10.0
 ASSUMED_SPREAD = 86400.0
+SEARCHED_DAYS = 366
+"""Days around the position in time that are looked at for a date that fits its other features: a year,
+after which the turns of the calendar come back."""
 
 EPOCH = datetime(1970, 1, 1)
 _CLOCK = (
@@ -56,6 +59,9 @@ class DatetimeModality(Modality):
     """
 
     name: ClassVar[str] = "datetime"
+    tabular: ClassVar[bool] = True
+    perturbable: ClassVar[bool] = False
+    measure: ClassVar[str | None] = "time"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Dates, or text that reads as dates."""
@@ -112,6 +118,14 @@ class DatetimeModality(Modality):
             ORDERS[state["order"]] if state["decided"] else f"{ORDERS[state['order']]} if unclear"
         )
         return f"{kind} around {middle:%Y-%m-%d}, {shown}"
+
+    def compared(self, cell: object, state: State, settings: Settings) -> Any:
+        """The moment, by the column's order of day and month; ``dmy`` where there is no state."""
+        return to_moment(cell, state.get("order", "dmy"))
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """`date`, or `datetime` where the column has times."""
+        return [_nearest(features, state) for features in prepared.values.astype(np.float64)]
 
 
 def to_moment(cell: object, order: str) -> datetime | None:
@@ -230,6 +244,28 @@ def _find_order(cells: Iterable[object]) -> tuple[str, bool]:
     if votes["dmy"] != votes["mdy"]:
         return ("dmy" if votes["dmy"] > votes["mdy"] else "mdy"), True
     return ("mdy" if marks["/"] > marks["."] + marks["-"] else "dmy"), not marks
+
+
+def _nearest(features: np.ndarray, state: State) -> date | datetime | None:
+    """The day whose features lie nearest, among those within a year of the position in time.
+
+    The time of the day is the angle of its sine and cosine. None where the position lies outside the
+    years 1 to 9999.
+    """
+    clock = timedelta(0)
+    if state["times"]:
+        turn = np.arctan2(features[7], features[8]) / (2 * np.pi) % 1.0
+        clock = timedelta(minutes=round(turn * 24 * 60) % (24 * 60))
+    try:
+        near = EPOCH + timedelta(seconds=state["mean"] + float(features[0]) * state["std"])
+        midnight = near.replace(hour=0, minute=0, second=0, microsecond=0)
+        offsets = range(-SEARCHED_DAYS, SEARCHED_DAYS + 1)
+        days = [midnight + clock + timedelta(days=offset) for offset in offsets]
+    except OverflowError:
+        return None
+    of_days = moment_features(days, state)[:, : len(features)]
+    best = days[int(np.square(of_days - features).sum(axis=1).argmin())]
+    return best if state["times"] else best.date()
 
 
 def _seconds(moment: datetime) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float32
 
-from plait.data.modalities.audio import FLOOR, hop_samples, mel_bank, transform_size
+from plait.data.modalities.log_mel import FLOOR, hop_samples, mel_bank, transform_size
 
 ROUNDS = 48
 MOMENTUM = 0.9
@@ -34,7 +34,7 @@ def listen(
     equal frames give equal sounds.
 
     Args:
-        log_mel: as `plait.data.modalities.audio.log_mel` gives them.
+        log_mel: as `plait.data.modalities.log_mel.log_mel` gives them.
         state: the audio column's state.
         rounds: of Griffin-Lim. Each costs two Fourier transforms a frame.
 

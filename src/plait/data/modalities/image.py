@@ -4,14 +4,24 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from io import BytesIO
+from pathlib import Path
 from struct import unpack_from
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
 from plait.data.media import Limits
-from plait.data.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
+from plait.data.modalities.base import (
+    Display,
+    Evidence,
+    Modality,
+    Prepared,
+    Problem,
+    Settings,
+    State,
+    Unit,
+)
 from plait.data.modalities.decode import decode_all
 from plait.data.modalities.evidence import inline_bytes, media_evidence, starts_like_markup
 from plait.data.modalities.image_recipe import Recipe, describe_recipe, execute
@@ -66,6 +76,14 @@ class ImageModality(Modality):
     name: ClassVar[str] = "image"
     media: ClassVar[bool] = True
     stored: ClassVar[bool] = True
+    display: ClassVar[Display] = "picture"
+    folder_suffixes: ClassVar[frozenset[str]] = frozenset(
+        {
+            *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"),
+            *(".tif", ".tiff", ".ppm", ".pgm", ".ico"),
+        }
+    )
+    file_suffix: ClassVar[str] = ".png"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Paths or bytes whose headers are images."""
@@ -137,6 +155,19 @@ class ImageModality(Modality):
             told = describe_recipe(state["recipe"])
             return f"{state['size']}x{state['size']} {colour}" + (f", {told}" if told else "")
         return f"{state['size']}x{state['size']} {colour}, padded to a square"
+
+    def unit(self, inner: tuple[int, ...], ragged: bool, state: State) -> Unit:
+        """A pixel."""
+        raw = not ragged and len(inner) == 3
+        return "pixels" if raw else super().unit(inner, ragged, state)
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """``uint8 [height, width, channels]``."""
+        return list(prepared.values)
+
+    def write(self, file: Path, cell: np.ndarray, rate: int) -> None:
+        """Grey or colour."""
+        Image.fromarray(cell[:, :, 0] if cell.shape[2] == 1 else cell).save(file)
 
 
 def load(data: bytes, size: int, channels: int, limits: Limits) -> np.ndarray:

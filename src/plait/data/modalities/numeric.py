@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class NumericModality(Modality):
     """
 
     name: ClassVar[str] = "numeric"
+    tabular: ClassVar[bool] = True
+    quantitative: ClassVar[bool] = True
+    measure: ClassVar[str | None] = "value"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Cells that are numbers, or text that reads as numbers."""
@@ -92,6 +95,16 @@ class NumericModality(Modality):
             return f"always {state['center']:.4g}"
         low, high = state["minimum"], state["maximum"]
         return f"{low:.4g} to {high:.4g}, median {state['center']:.4g}"
+
+    def compared(self, cell: object, state: State, settings: Settings) -> Any:
+        """The number itself."""
+        return to_number(cell)
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """``x * scale + center`` as float, within what the training cells held, six digits of it."""
+        values = prepared.values[:, 0].astype(np.float64) * state["scale"] + state["center"]
+        values = np.clip(values, state["minimum"], state["maximum"])
+        return [float(f"{value:.6g}") for value in values.tolist()]
 
 
 def to_number(cell: object) -> float | None:

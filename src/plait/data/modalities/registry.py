@@ -1,4 +1,10 @@
-"""Every modality plait knows, by the word users write. Add one: import it, and add a line."""
+"""Every modality plait knows, by the word users write.
+
+To add one: a file here with its class, an import and a line below; then a line in each torch-side
+registry that it needs: `plait.model.encoders.registry` for an encoder, and, where they apply,
+`plait.model.decoders.registry`, `plait.model.masking`, `plait.model.augment`,
+`plait.model.pretrained.registry`, `plait.insight.explain.degrade` and `plait.serve.page_inputs`.
+"""
 
 from plait.data.modalities.audio import AudioModality
 from plait.data.modalities.base import Modality
@@ -21,6 +27,10 @@ MODALITIES: dict[str, Modality] = {
     "categorical": CategoricalModality(),
     "datetime": DatetimeModality(),
 }
+"""Word → modality. Where two see equal evidence in a column, the first is proposed."""
+
+TABULAR_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.tabular)
+"""The modalities whose columns form one stream together."""
 
 
 def get(name: str) -> Modality:

@@ -6,12 +6,22 @@ from functools import partial
 from io import BytesIO
 from math import ceil, prod
 from pathlib import PurePath
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from plait.data.media import label
-from plait.data.modalities.base import Evidence, Modality, Prepared, Problem, Settings, State
+from plait.data.modalities.base import (
+    Display,
+    Evidence,
+    Modality,
+    Prepared,
+    Problem,
+    Settings,
+    State,
+    Unit,
+    split_steps,
+)
 from plait.data.modalities.decode import decode_all, named
 from plait.data.modalities.evidence import inline_bytes, media_evidence, quantity
 from plait.data.modalities.sample import sample
@@ -44,6 +54,12 @@ class SignalModality(Modality):
 
     name: ClassVar[str] = "signal"
     media: ClassVar[bool] = True
+    listed: ClassVar[bool] = True
+    display: ClassVar[Display] = "curve"
+    folder_suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".npy"}
+    )  # text files are tables as often
+    file_suffix: ClassVar[str] = ".npy"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Lists of numbers, text of numbers, or files that hold them."""
@@ -111,6 +127,25 @@ class SignalModality(Modality):
         turned = ", turned from leads by steps" if state["leads_first"] else ""
         stride = f", {state['stride']} steps averaged into one" if state["stride"] > 1 else ""
         return f"{counted(state['leads'], 'lead')}{turned}{stride}, the first {state['max_steps']} steps"
+
+    def unit(self, inner: tuple[int, ...], ragged: bool, state: State) -> Unit:
+        """A lead at a step."""
+        raw = ragged and inner == (state.get("leads"),)
+        return "signal" if raw else super().unit(inner, ragged, state)
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """``float32``, its axes as in the column's own cells: ``[steps]``, or two in either order.
+
+        Scaled back, each step repeated by the stride, so that time runs as in the column's cells.
+        """
+        signals = []
+        for steps in split_steps(prepared):
+            signal = steps * np.array(state["std"]) + np.array(state["mean"])
+            signal = signal.repeat(int(state["stride"]), axis=0).astype(np.float32)
+            if signal.shape[1] == 1 and not state["leads_first"]:
+                signal = signal[:, 0]
+            signals.append(signal.T if state["leads_first"] else signal)
+        return signals
 
 
 def read(cell: object, settings: Settings) -> np.ndarray:

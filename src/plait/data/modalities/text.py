@@ -7,6 +7,7 @@ lower case, and digits stand alone.
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
@@ -14,7 +15,15 @@ from threading import Lock
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import (
+    Encoding,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    trainers,
+)
 
 from plait.data.media import Limits
 from plait.data.modalities.base import (
@@ -25,6 +34,7 @@ from plait.data.modalities.base import (
     Settings,
     State,
     is_missing,
+    split_steps,
 )
 from plait.data.modalities.evidence import looks_like_file, quantity
 from plait.data.modalities.sample import sample
@@ -40,6 +50,9 @@ PADDING = "[PAD]"
 _TOKEN_CHARACTERS = 24
 _SHRINK = 8
 _BATCH = 512
+_BYTES = decoders.ByteLevel()
+_DIGIT = re.compile("Ġ([0-9])")
+_MARK = re.compile("(?<=[0-9])Ġ([].,:;%/)'\"-])")
 _Encoded = TypeVar("_Encoded")
 
 # The library's own threads warn, or worse hang, when a process forks after it used them. plait brings
@@ -58,6 +71,8 @@ class TextModality(Modality):
 
     name: ClassVar[str] = "text"
     stored: ClassVar[bool] = True
+    words: ClassVar[bool] = True
+    measure: ClassVar[str | None] = "length"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Words: many different texts, of several words each or of one word that seldom repeats."""
@@ -113,18 +128,19 @@ class TextModality(Modality):
                 rows.append(row)
             except CellError as error:
                 problems.append(Problem(row, str(error)))
-        tokenizer, most = _load(state["tokenizer"]), int(state["max_tokens"])
+        tokenizer, max_tokens = _load(state["tokenizer"]), int(state["max_tokens"])
         if state.get("special"):
-            whole = _encode_marked(tokenizer, texts, most, settings.threads)
-            shortened = sum(bool(one.overflowing) for one in whole)
-            encoded = [one.ids for one in whole]
+            encodings = _encode_marked(tokenizer, texts, max_tokens, settings.threads)
+            shortened = sum(bool(encoding.overflowing) for encoding in encodings)
+            kept = [encoding.ids for encoding in encodings]
         else:
-            found = _encode(tokenizer, texts, most + 1, settings.threads)
-            shortened = sum(len(ids) > most for ids in found)
-            encoded = [ids[:most] for ids in found]
+            # One id more than is kept shows which texts are longer.
+            encoded = _encode(tokenizer, texts, max_tokens + 1, settings.threads)
+            shortened = sum(len(ids) > max_tokens for ids in encoded)
+            kept = [ids[:max_tokens] for ids in encoded]
         lengths = np.zeros(len(cells), np.int64)
-        lengths[rows] = [len(ids) for ids in encoded]
-        values = np.array([one for ids in encoded for one in ids], np.int32)
+        lengths[rows] = [len(ids) for ids in kept]
+        values = np.array([token for ids in kept for token in ids], np.int32)
         return Prepared(values, lengths, lengths > 0, problems, shortened)
 
     def is_light(self, cell: object) -> bool:
@@ -137,25 +153,43 @@ class TextModality(Modality):
         cut = longer if state["longer"] else ""
         return f"{state['vocabulary']} subwords, at most {state['max_tokens']} a text{cut}"
 
+    def adapt(self, state: State, cells: Iterable[object], settings: Settings) -> State:
+        """The state of a pretrained tokenizer with ``longer`` filled: the share of texts that it cuts.
 
-def measure_longer(cells: Iterable[object], state: State, settings: Settings) -> State:
-    """The state of a pretrained tokenizer with ``longer`` filled: the share of a sample that it cuts.
+        Args:
+            state: one with ``special``, as `plait.model.pretrained.text_settings.text_state` gives it.
+            cells: training cells; up to 50,000 of them are looked at, missing and broken ones are not.
+            settings: caps and threads.
+        """
+        texts: list[str] = []
+        for cell in sample(cells, SAMPLE):
+            try:
+                texts.append(to_text(cell, settings.media.limits))
+            except CellError:
+                continue
+        max_tokens = int(state["max_tokens"])
+        encodings = _encode_marked(_load(state["tokenizer"]), texts, max_tokens, settings.threads)
+        longer = sum(bool(encoding.overflowing) for encoding in encodings)
+        return {**state, "longer": round(longer / max(len(encodings), 1), 6)}
 
-    Args:
-        cells: training cells; up to 50,000 of them are looked at, missing and broken ones are not.
-        state: one with ``special``, as `plait.model.pretrained.text.text_state` gives it.
-        settings: caps and threads.
-    """
-    texts: list[str] = []
-    for cell in sample(cells, SAMPLE):
-        try:
-            texts.append(to_text(cell, settings.media.limits))
-        except CellError:
-            continue
-    most = int(state["max_tokens"])
-    encoded = _encode_marked(_load(state["tokenizer"]), texts, most, settings.threads)
-    longer = sum(bool(one.overflowing) for one in encoded) / max(len(encoded), 1)
-    return {**state, "longer": round(longer, 6)}
+    def compared(self, cell: object, state: State, settings: Settings) -> Any:
+        """The text without the space around it."""
+        return str(cell).strip()
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """The subwords joined, as characters.
+
+        The tokenizer puts a space before every digit, and before what follows one. It is taken away
+        before digits, and between a digit and a mark; before a letter it stays: ``3rd`` comes back as
+        ``3 rd``.
+        """
+        tokenizer = _load(state["tokenizer"])
+        texts = []
+        for ids in split_steps(prepared):
+            subwords = "".join(tokenizer.id_to_token(index) or "" for index in ids.tolist())
+            joined = _MARK.sub(r"\1", _DIGIT.sub(r"\1", subwords))
+            texts.append(_BYTES.decode([joined]).replace("\ufffd", "").strip())
+        return texts
 
 
 def to_text(cell: object, limits: Limits) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from plait.data.media import Limits
 from plait.data.modalities.base import (
+    Display,
     Evidence,
     Modality,
     Prepared,
@@ -23,6 +25,7 @@ from plait.data.modalities.image import GREY_SPREAD, boxed
 from plait.data.modalities.sample import sample
 from plait.data.modalities.video_clip import Clip, frames, library, listed, opened, picture, spread
 from plait.data.modalities.video_container import container_of
+from plait.data.modalities.write_video import write_clip
 from plait.errors import CellError
 
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"})
@@ -56,6 +59,11 @@ class VideoModality(Modality):
     name: ClassVar[str] = "video"
     media: ClassVar[bool] = True
     stored: ClassVar[bool] = True
+    display: ClassVar[Display] = "frames"
+    folder_suffixes: ClassVar[frozenset[str]] = frozenset(
+        {".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg"}
+    )
+    file_suffix: ClassVar[str] = ".mp4"
 
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Paths or bytes whose headers are videos."""
@@ -130,6 +138,18 @@ class VideoModality(Modality):
         colour = "grey" if state["channels"] == 1 else "colour"
         how = "padded to a square" if state["fit"] == "pad" else "cut from the middle"
         return f"{state['frames']} frames of {state['size']}x{state['size']} {colour}, {how}"
+
+    def _restore(self, prepared: Prepared, state: State) -> list[Any]:
+        """``uint8 [frames, height, width, channels]``, without sound."""
+        return list(prepared.values)
+
+    def rate(self, state: State) -> int | None:
+        """Frames per second that make a clip last as long as clips of the column usually do."""
+        return max(1, round(state["frames"] / max(state.get("seconds", 1.0), 0.1)))
+
+    def write(self, file: Path, cell: np.ndarray, rate: int) -> None:
+        """Grey or colour, silent."""
+        write_clip(file, cell, rate)
 
 
 def load(data: bytes, state: State, limits: Limits) -> np.ndarray:

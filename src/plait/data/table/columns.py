@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from plait.data.modalities.base import is_missing
+from plait.data.modalities import registry
+from plait.data.modalities.base import Modality, is_missing
 from plait.data.table.source import Table
 from plait.data.targets.target import as_number
 
@@ -222,11 +223,9 @@ def identifier(name: str, modality: str, facts: Facts) -> str | None:
         modality: what it would be read as; files, signals and dates are never identifiers.
         facts: what was counted.
     """
-    if (
-        modality not in ("numeric", "categorical", "text")
-        or facts.looked < 3
-        or facts.distinct is None
-    ):
+    kind = registry.get(modality)
+    readable = kind.quantitative or kind.nominal or kind.words
+    if not readable or facts.looked < 3 or facts.distinct is None:
         return None
     texts = [str(cell).strip() for cell in facts.sample]
     spaced = sum(" " in text for text in texts) / len(texts)
@@ -235,7 +234,7 @@ def identifier(name: str, modality: str, facts: Facts) -> str | None:
     words = name_words(name)
     hashes = sum(bool(_UUID.fullmatch(t) or _HASH.fullmatch(t)) for t in texts) >= 0.95 * len(texts)
     if facts.unique:
-        how = _why_unique(words, modality, facts, hashes)
+        how = _why_unique(words, kind, facts, hashes)
         return how and f"every value is different and {how}: it cannot help on new rows"
     each = facts.looked / facts.distinct
     named = bool(words & _ID_WORDS) or hashes
@@ -254,7 +253,7 @@ def identifier(name: str, modality: str, facts: Facts) -> str | None:
     return None
 
 
-def _why_unique(words: set[str], modality: str, facts: Facts, hashes: bool) -> str | None:
+def _why_unique(words: set[str], modality: Modality, facts: Facts, hashes: bool) -> str | None:
     """What makes values that are all different look like an identifier."""
     if words & _ID_WORDS:
         return "it looks like an identifier by its name"
@@ -262,7 +261,7 @@ def _why_unique(words: set[str], modality: str, facts: Facts, hashes: bool) -> s
         return None
     if hashes:
         return "it looks like an identifier (a hash or UUID)"
-    if words & _FILE_WORDS and modality != "numeric":
+    if words & _FILE_WORDS and not modality.quantitative:
         return "it looks like the name of a file that is not there"
     numbers = [as_number(key) for key in facts.keys]
     whole = [int(n) for n in numbers if n is not None and float(n).is_integer()]
@@ -274,11 +273,12 @@ def _why_unique(words: set[str], modality: str, facts: Facts, hashes: bool) -> s
         near = max(whole) - min(whole) < 20 * len(whole)
         if near and abs(steps.sum()) == len(steps) and facts.looked >= 20:
             return "it looks like an identifier (whole numbers in order)"
-        return None if modality == "numeric" else "it looks like an identifier (codes of digits)"
+        codes = "it looks like an identifier (codes of digits)"
+        return None if modality.quantitative else codes
     shapes = {re.sub(r"\d+", "9", str(key)) for key in facts.keys[:1000]}
     if len(shapes) == 1 and "9" in next(iter(shapes)):
         return f"it looks like an identifier (all of the form {next(iter(shapes))})"
-    if modality == "categorical" and facts.looked >= 20:
+    if modality.nominal and facts.looked >= 20:
         return "a category never comes back"
     return None
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from plait.data.modalities.registry import MODALITIES
 from plait.data.table import build
 from plait.data.table.arrow import (
     check_types,
@@ -20,28 +21,6 @@ from plait.data.table.arrow import (
 from plait.data.table.names import check_names
 from plait.data.table.spill import cached, collect
 from plait.errors import TableError
-
-MEDIA_SUFFIXES: dict[str, frozenset[str]] = {
-    "image": frozenset(
-        [
-            ".png",
-            ".jpg",
-            ".jpeg",
-            ".gif",
-            ".bmp",
-            ".webp",
-            ".tif",
-            ".tiff",
-            ".ppm",
-            ".pgm",
-            ".ico",
-        ]
-    ),
-    "audio": frozenset([".wav", ".flac", ".ogg", ".mp3", ".oga", ".opus", ".aiff", ".aif", ".m4a"]),
-    "video": frozenset([".mp4", ".webm", ".mkv", ".mov", ".avi", ".m4v", ".mpg", ".mpeg"]),
-    "signal": frozenset([".npy"]),
-}
-"""The name of a folder tree's media column, by how its files end."""
 
 
 def read_parquet(path: Path, folder: Path, key: str) -> tuple[pa.Table, list[str]]:
@@ -193,7 +172,7 @@ def read_folders(folder: Path) -> tuple[pa.Table, list[str]]:
 
 def _media_kind(path: Path) -> str | None:
     suffix = path.suffix.lower()
-    return next((kind for kind, ends in MEDIA_SUFFIXES.items() if suffix in ends), None)
+    return next((name for name, part in MODALITIES.items() if suffix in part.folder_suffixes), None)
 
 
 def _files_below(folder: Path) -> list[Path]:

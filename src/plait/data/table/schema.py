@@ -6,6 +6,7 @@ from typing import Any
 
 from plait.config import Role
 from plait.data.modalities.base import Evidence, Settings
+from plait.data.modalities.categorical import CategoricalModality
 from plait.data.modalities.registry import MODALITIES
 from plait.data.table import columns as column_facts
 from plait.data.table.columns import Facts, example
@@ -15,6 +16,8 @@ from plait.display.notebook import block, grid
 from plait.errors import SchemaError, suggest, unknown
 
 _IGNORE_WORDS = ("ignore", "ignored")
+_CODES = CategoricalModality.name
+"""What numbers are read as that are codes and no quantities."""
 
 
 @dataclass(frozen=True)
@@ -237,13 +240,10 @@ def _plan(
         )
     modality, evidence = best
     reason = evidence.reason
-    if modality == "numeric" and column_facts.leading_zeros(facts.sample):
-        modality, reason = "categorical", "digits with leading zeros are codes, not numbers"
-    if constant and modality == "numeric":
-        modality, reason = (
-            "categorical",
-            "a single number or missing, so that being there is what tells",
-        )
+    if MODALITIES[modality].quantitative and column_facts.leading_zeros(facts.sample):
+        modality, reason = _CODES, "digits with leading zeros are codes, not numbers"
+    if constant and MODALITIES[modality].quantitative:
+        modality, reason = _CODES, "a single number or missing, so that being there is what tells"
     for target, answers in targets.items():
         if column_facts.leak(facts, answers):
             return (
@@ -258,11 +258,10 @@ def _plan(
     if why is not None:
         return "ignored", None, why
     few = facts.distinct is not None and 2 < facts.distinct <= 50
-    if modality == "numeric" and few and column_facts.name_words(name) & {"id", "ids", "code"}:
-        modality, reason = (
-            "categorical",
-            f"{facts.distinct} numbers that come back, and the name says id",
-        )
+    named_code = bool(column_facts.name_words(name) & {"id", "ids", "code"})
+    if MODALITIES[modality].quantitative and few and named_code:
+        modality = _CODES
+        reason = f"{facts.distinct} numbers that come back, and the name says id"
     return "input", modality, reason
 
 
@@ -291,7 +290,8 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
         if common is not None and common[1] >= 0.99 and facts.looked >= 20:
             told.append(f"{common[1]:.1%} of its cells are '{example(common[0])}'")
         if (
-            plan.modality == "categorical"
+            plan.modality
+            and MODALITIES[plan.modality].nominal
             and facts.looked >= 20
             and 2 * (facts.distinct or 0) > facts.looked
         ):
@@ -311,7 +311,8 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
 
 def _mixed(plan: ColumnPlan, facts: Facts) -> list[str]:
     """A warning when some cells are numbers and others are not."""
-    if plan.modality not in ("numeric", "categorical"):
+    part = MODALITIES[plan.modality] if plan.modality else None
+    if part is None or not (part.quantitative or part.nominal):
         return []
     odd = [cell for cell in facts.sample if as_number(cell) is None]
     numbers = len(facts.sample) - len(odd)

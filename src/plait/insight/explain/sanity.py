@@ -12,6 +12,7 @@ from torch import Tensor
 
 from plait.answers.plain import plain
 from plait.data.features import Features
+from plait.data.modalities.registry import TABULAR_MODALITIES
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.path import Inputs, Kind, answer_score, answered
@@ -24,7 +25,6 @@ from plait.insight.explain.within import (
     pooled,
     read_by,
 )
-from plait.model.encoders.registry import TABULAR_MODALITIES
 from plait.model.loader import collate
 from plait.model.model import Model
 

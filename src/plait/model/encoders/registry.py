@@ -30,8 +30,6 @@ HEADS = 4
 TABULAR = "tabular"
 """The stream that all numeric, categorical and datetime columns form together."""
 
-TABULAR_MODALITIES = ("numeric", "categorical", "datetime")
-
 Build = Callable[[State, int, Size, float], Encoder]
 
 
@@ -83,16 +81,22 @@ def _text_transformer(state: State, width: int, size: Size, dropout: float) -> E
     )
 
 
-def _recurrent(kind: str, modality: str) -> Build:
-    inputs = {"audio": "mels", "text": "vocabulary", "signal": "leads"}[modality]
-    stride = {"audio": 2, "text": 1, "signal": 8}[modality]
+def _recurrent(
+    kind: str, inputs: str, *, stride: int, ids: bool = False, normalise: bool = False
+) -> Build:
+    """A GRU or an LSTM.
+
+    Args:
+        inputs: what the state calls the width of a step.
+        stride: steps that are read as one.
+    """
     return lambda state, width, size, dropout: Recurrent(
         inputs=state[inputs],
         width=width,
         kind="lstm" if kind == "lstm" else "gru",
-        ids=modality == "text",
+        ids=ids,
         stride=stride,
-        normalise=modality == "audio",
+        normalise=normalise,
         dropout=dropout,
     )
 
@@ -111,15 +115,23 @@ def _signal_patches(state: State, width: int, size: Size, dropout: float) -> Enc
     )
 
 
-def _projected(kind: str, modality: str) -> Build:
-    channels = {"image": "channels", "audio": "mels", "signal": "leads"}[modality]
-    # A mel spectrogram has many bands; a signal has few leads, and its form is in its time.
+def _projected(
+    kind: str, channels: str, *, segments: int = 32, sized: bool = False, standardise: bool = False
+) -> Build:
+    """A PCA or an LDA.
+
+    Args:
+        channels: what the state calls the width of a step, or of a pixel.
+        segments: of time, where a cell has some. A mel spectrogram has many bands, and needs few; a
+            signal has few leads, and its form is in its time.
+        sized: whether cells are squares of the state's ``size``.
+    """
     return lambda state, width, size, dropout: Projected(
         kind=kind,
         channels=state[channels],
-        size=state["size"] if modality == "image" else None,
-        segments=8 if modality == "audio" else 32,
-        standardise=modality == "audio",
+        size=state["size"] if sized else None,
+        segments=segments,
+        standardise=standardise,
         width=width,
         dropout=dropout,
     )
@@ -130,33 +142,39 @@ ENCODERS: dict[str, dict[str, Build]] = {
         "resnet": _image(ResidualCNN),
         "cnn": _image(PlainCNN),
         "vit": _vit,
-        "pca": _projected("pca", "image"),
-        "lda": _projected("lda", "image"),
+        "pca": _projected("pca", "channels", sized=True),
+        "lda": _projected("lda", "channels", sized=True),
     },
     "video": {"cnn": _video(FrameCNN), "r2plus1d": _video(FactorisedCNN)},
     "audio": {
         "cnn": _log_mel_cnn,
-        "gru": _recurrent("gru", "audio"),
-        "lstm": _recurrent("lstm", "audio"),
-        "pca": _projected("pca", "audio"),
-        "lda": _projected("lda", "audio"),
+        "gru": _recurrent("gru", "mels", stride=2, normalise=True),
+        "lstm": _recurrent("lstm", "mels", stride=2, normalise=True),
+        "pca": _projected("pca", "mels", segments=8, standardise=True),
+        "lda": _projected("lda", "mels", segments=8, standardise=True),
     },
     "text": {
         "transformer": _text_transformer,
-        "gru": _recurrent("gru", "text"),
-        "lstm": _recurrent("lstm", "text"),
+        "gru": _recurrent("gru", "vocabulary", stride=1, ids=True),
+        "lstm": _recurrent("lstm", "vocabulary", stride=1, ids=True),
     },
     "signal": {
         "cnn": _signal_cnn,
         "patch": _signal_patches,
-        "gru": _recurrent("gru", "signal"),
-        "lstm": _recurrent("lstm", "signal"),
-        "pca": _projected("pca", "signal"),
-        "lda": _projected("lda", "signal"),
+        "gru": _recurrent("gru", "leads", stride=8),
+        "lstm": _recurrent("lstm", "leads", stride=8),
+        "pca": _projected("pca", "leads"),
+        "lda": _projected("lda", "leads"),
     },
 }
 """Modality → name → builder. The first name of a modality is its default."""
 
+FEATURES: dict[str, Callable[[State], Feature]] = {
+    "numeric": lambda state: Feature("numbers", 1),
+    "categorical": lambda state: Feature("category", len(state["values"]) + 1),
+    "datetime": lambda state: Feature("numbers", 9 if state["times"] else 7),
+}
+"""Tabular modality → what the tabular encoder is given of a column."""
 
 NEED_CLASSES = frozenset({"lda"})
 """Encoders that are fitted to the classes of the first target."""
@@ -211,17 +229,9 @@ def build_tabular(
     scale: float = 1.0,
 ) -> TabularTokens:
     """The encoder for all tabular columns, given each one's modality and state in order."""
-    features = [_feature(modality, state) for modality, state in states]
+    features = [FEATURES[modality](state) for modality, state in states]
     size = sized(preset, width, scale)
     depth = max(1, size["depth"] // 2)
     return TabularTokens(
         features=features, width=width, depth=depth, heads=size["heads"], dropout=dropout
     )
-
-
-def _feature(modality: str, state: State) -> Feature:
-    if modality == "categorical":
-        return Feature("category", len(state["values"]) + 1)
-    if modality == "datetime":
-        return Feature("numbers", 9 if state["times"] else 7)
-    return Feature("numbers", 1)

@@ -5,7 +5,7 @@ the figures they rest on are in docs/pretrained.md.
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from typing import Any
@@ -19,8 +19,6 @@ from plait.model.pretrained.text_settings import text_state
 
 IMAGE = "efficientnet-lite0"
 TEXT = "all-minilm-l6-v2"
-CHOICES = {"image": IMAGE, "text": TEXT}
-"""Modality → the packaged model that ``best`` may take."""
 
 SIDE = 48
 """Pixels a side from which a picture has what a model of photographs knows; digits of 28 have not."""
@@ -45,14 +43,14 @@ def best_encoder(
     Args:
         cells: of the training rows.
     """
-    name = CHOICES.get(modality)
-    if name is None:
+    if modality not in CHOICES:
         return None, f"no pretrained {modality} encoder comes by pip"
+    name, suits = CHOICES[modality]
     if installed(name) is None:
         return None, (
             f'pip:{name} is not installed; to have it weighed: pip install "plait[pretrained]"'
         )
-    fits, why = (_pictures if modality == "image" else _texts)(cells, settings)
+    fits, why = suits(cells, settings)
     return (f"pip:{name}" if fits else None), why
 
 
@@ -86,3 +84,10 @@ def _readable(cells: Iterable[object], settings: Settings) -> Iterator[str]:
             continue
         with suppress(CellError):
             yield to_text(cell, settings.media.limits)
+
+
+CHOICES: dict[str, tuple[str, Callable[[Iterable[object], Settings], tuple[bool, str]]]] = {
+    "image": (IMAGE, _pictures),
+    "text": (TEXT, _texts),
+}
+"""Modality → the packaged model that ``best`` may take, and whether it suits a column's cells."""

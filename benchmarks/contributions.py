@@ -12,8 +12,7 @@ from benchmarks.single_row import fitted
 from plait.data.features import settings_for
 from plait.devices import torch_threads
 from plait.insight.explain.shapley import Game
-from plait.insight.explain.subsets import score_subsets
-from plait.model.infer import infer
+from plait.model.infer import infer, score_views
 
 
 def measure(bench: Bench) -> list[Line]:
@@ -27,7 +26,7 @@ def measure(bench: Bench) -> list[Line]:
         "answer": lambda: model.answer(table),
         "contributions": lambda: model.contributions(table),
         "infer": lambda: infer(model.model, columns, rows),
-        "subsets": lambda: list(score_subsets(model.model, columns, rows, game.subsets)),
+        "subsets": lambda: score_views(model.model, columns, rows, game.subsets[:, None]),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     with torch_threads(1):

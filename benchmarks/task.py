@@ -97,7 +97,7 @@ def measured(table: Ready, model: Any, source: Source, rows: int | None) -> dict
     prepared = table.features.prepare(test, settings_for(test, table.config))
     truth, present, _ = table.data.targets[0].encode(test.cells(source.target))
     known = np.flatnonzero(present)
-    scores = infer(model, prepared.columns, known, shown=subsets(list(model.streams)))
+    scores = infer(model, prepared.columns, known, subsets=subsets(list(model.streams)))
     figures = {
         name: chosen(classification(truth[known], by_target[source.target]))
         for name, by_target in scores.items()

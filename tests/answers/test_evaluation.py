@@ -85,7 +85,7 @@ def test_subsets_are_all_each_alone_and_all_but_each():
 
 
 def test_encoders_run_once_for_all_subsets(model, columns):
-    infer(model, columns, np.arange(ROWS), shown=subsets(["left", "right"]))
+    infer(model, columns, np.arange(ROWS), subsets=subsets(["left", "right"]))
     assert [encoder.calls for encoder in model.encoders] == [3, 3]
 
 
@@ -113,7 +113,7 @@ def test_ragged_rows_come_back_in_the_order_asked_for(model, columns, rng):
 
 def test_a_stream_alone_equals_a_table_that_lacks_the_others(model, columns):
     rows = np.arange(ROWS)
-    found = infer(model, columns, rows, shown=subsets(["left", "right"]))
+    found = infer(model, columns, rows, subsets=subsets(["left", "right"]))
     gone = columns | {"right": PreparedColumn(columns["right"].values, None, np.zeros(ROWS, bool))}
     lacking = infer(model, gone, rows)[ALL]["kind"]
     for name in ("alone left", "without right"):
@@ -142,7 +142,7 @@ def encoded(rng):
 
 
 def test_metrics_are_over_the_rows_that_have_the_target(model, columns, encoded):
-    scores = infer(model, columns, np.arange(ROWS), shown=subsets(["left", "right"]))
+    scores = infer(model, columns, np.arange(ROWS), subsets=subsets(["left", "right"]))
     results = measure([KIND, SIZE], encoded, scores, seed=1, resamples=20)
     values, present = encoded["kind"]
     kind = results["kind"]
@@ -204,7 +204,7 @@ def test_a_validation_score_without_any_value_is_the_worst(model, columns, encod
 
 
 def test_no_row_at_all_gives_no_scores(model, columns):
-    found = infer(model, columns, np.arange(0), shown=subsets(["left", "right"]))
+    found = infer(model, columns, np.arange(0), subsets=subsets(["left", "right"]))
     assert found["alone left"]["kind"].shape == (0, 3)
     assert found[ALL]["size"].shape == (0, 1)
 

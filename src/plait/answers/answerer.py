@@ -2,9 +2,10 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,14 +21,43 @@ from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.errors import (
     BundleError,
+    ConfigError,
     PlaitWarning,
     TableError,
     UnreadableCellsWarning,
+    unknown,
 )
 from plait.progress import Reporter
 
 ROWS = 1024
 """Rows answered at a time; memory stays flat however many there are."""
+
+
+class PreparedBatch(NamedTuple):
+    """A run of a table's rows: the number of the first, how many they are, their prepared columns."""
+
+    start: int
+    rows: int
+    prepared: PreparedTable
+
+
+@dataclass(frozen=True)
+class Met:
+    """What a pass over a table met: cells that were unreadable, columns that it lacks.
+
+    Both counted as missing.
+    """
+
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    absent: list[str] = field(default_factory=list)
+
+    def note(self, batch: PreparedBatch) -> None:
+        """Add what a batch met, under the numbers of the table's rows."""
+        for entry in batch.prepared.quarantine.entries:
+            problem = Problem(entry.row, entry.reason)
+            self.quarantine.add(entry.column, [problem], offset=batch.start)
+        self.quarantine.shortened.update(batch.prepared.quarantine.shortened)
+        self.absent[:] = batch.prepared.absent
 
 
 class Answerer(ABC):
@@ -121,10 +151,21 @@ class Answerer(ABC):
         return self.targets[0]
 
 
-def chunks(
+def check_streams(streams: Sequence[str] | None, known: Collection[str]) -> None:
+    """Refuse to look only at streams that there are not.
+
+    Raises:
+        ConfigError: the model has no stream of such a name.
+    """
+    wrong = [name for name in streams or () if name not in known]
+    if wrong:
+        raise ConfigError([f"streams: {unknown('stream', name, known)}" for name in wrong])
+
+
+def batches(
     table: Table, features: Features, config: Config, reporter: Reporter
-) -> Iterator[tuple[int, int, PreparedTable]]:
-    """Start, length and prepared columns of each run of `ROWS` rows.
+) -> Iterator[PreparedBatch]:
+    """The table's prepared columns, `ROWS` rows at a time.
 
     Raises:
         TableError: the table has none of the model's columns.
@@ -139,15 +180,8 @@ def chunks(
     with reporter.stage("predict", table.rows, "rows") as stage:
         for start in range(0, max(table.rows, 1), ROWS):
             part = table.slice(start, min(start + ROWS, table.rows))
-            yield start, part.rows, features.prepare(part, settings)
+            yield PreparedBatch(start, part.rows, features.prepare(part, settings))
             stage.advance(part.rows)
-
-
-def note(quarantine: Quarantine, prepared: PreparedTable, start: int) -> None:
-    """Note the unreadable cells of a run of rows that begins at ``start``."""
-    for entry in prepared.quarantine.entries:
-        quarantine.add(entry.column, [Problem(entry.row, entry.reason)], offset=start)
-    quarantine.shortened.update(prepared.quarantine.shortened)
 
 
 def _warned(answers: Answers) -> Answers:

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import PurePath
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from plait.answers.answers import Answers
 from plait.data.media import Media, label
 from plait.data.modalities.signal import is_inline
 from plait.data.table.source import Table
-from plait.errors import BundleError, CellError
+from plait.errors import CellError
 
 TOLERANCE = 1e-4
 LARGEST = 500_000
@@ -96,32 +95,3 @@ def to_json(rows: Sequence[Row]) -> list[Any]:
 def from_json(data: Sequence[Any]) -> list[Row]:
     """What `to_json` gave."""
     return [Row(part["cells"], part["scores"]) for part in data]
-
-
-@runtime_checkable
-class _Fitted(Protocol):
-    """What golden rows need of a `plait.predictor.predictor.Predictor`."""
-
-    golden: list[Row]
-
-    def answer(self, source: Any) -> Answers: ...
-
-
-def verify(self: _Fitted) -> float:
-    """Answer the golden rows again; returns the largest difference from the saved answers.
-
-    Raises:
-        BundleError: the difference is over 1e-4.
-    """
-    worst = 0.0
-    for row in self.golden:
-        scores = self.answer([row.cells()]).scores
-        for name, expected in row.scores.items():
-            gap = float(np.abs(scores[name][0] - np.array(expected)).max())
-            worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
-    if worst > TOLERANCE:
-        raise BundleError(
-            f"the bundle's golden rows now give answers that differ by {worst:.2g} from the saved "
-            f"ones, more than {TOLERANCE}. The weights, plait or a library changed."
-        )
-    return worst

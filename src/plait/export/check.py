@@ -13,7 +13,7 @@ from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Quarantine
 from plait.errors import ExportError, PlaitWarning
 from plait.export.convert import reason
-from plait.model.infer import infer
+from plait.model.infer import fused_vectors, infer
 from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime
 
@@ -95,11 +95,11 @@ def check_random(
     Raises:
         ExportError: it is over 1e-4; names target, row and pattern.
     """
-    shown = {", ".join(some): some for some in patterns(list(model.blueprint.streams))}
+    subsets = {", ".join(some): some for some in patterns(list(model.blueprint.streams))}
     encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine())).columns
-    want = infer(model.model, encoded, np.arange(rows), shown=shown)
+    want = infer(model.model, encoded, np.arange(rows), subsets=subsets)
     worst = 0.0
-    for pattern, some in shown.items():
+    for pattern, some in subsets.items():
         with onnxruntime_told():
             got = runtime.graphs.run(columns, rows, some)
         for name, expected in want[pattern].items():
@@ -116,7 +116,7 @@ def _check_vectors(
 ) -> None:
     """Check that both give the same fused vectors, to 1e-4 of the largest number in them or of 1."""
     encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine()))
-    want = model._vectors(encoded, rows)
+    want = fused_vectors(model.model, encoded.columns, np.arange(rows))
     with onnxruntime_told():
         got = runtime.graphs.vectors(columns, rows)
     gap = float(gaps(got, want).max()) / max(1.0, float(np.abs(want).max()))

@@ -103,6 +103,13 @@ class Model(Trainable):
         """Each target's logits."""
         return {name: head(fused) for name, head in zip(self.targets, self.heads, strict=True)}
 
+    def scores(self, fused: Fused) -> dict[str, Float[Tensor, "batch outputs"]]:
+        """Each target's scores: probabilities, or standardised numbers."""
+        return {
+            name: head.scores(head(fused))  # type: ignore[operator]
+            for name, head in zip(self.targets, self.heads, strict=True)
+        }
+
     def forward(
         self, batch: Mapping[str, ColumnBatch]
     ) -> dict[str, Float[Tensor, "batch outputs"]]:

@@ -1,11 +1,12 @@
 """The model card: the README.md of a bundle, written from what the fit knows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from plait.data.features import Features
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
+from plait.insight.fitted import Fitted
 from plait.model.blueprint import Blueprint
 
 
@@ -50,28 +51,18 @@ def model_card(
     return "\n\n".join([*parts, *classes]) + "\n"
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    """What a notebook shows of a `plait.predictor.predictor.Predictor`."""
-
-    targets: list[Target]
-    features: Features
-    blueprint: Blueprint
-    metrics: dict[str, Any]
-
-
-def model_html(self: _Fitted) -> str:
+def model_html(fitted: Fitted) -> str:
     """What the model answers, from what, how well, for a notebook."""
-    plan = self.blueprint
-    told = self.features.describe()
-    inputs = [[name, kind, told[name]] for name, kind in self.features.modalities.items()]
+    plan = fitted.blueprint
+    told = fitted.features.describe()
+    inputs = [[name, kind, told[name]] for name, kind in fitted.features.modalities.items()]
     parts = [grid(["input", "modality", "prepared as"], inputs, 200)]
-    for name, result in self.metrics.get("targets", {}).items():
+    for name, result in fitted.metrics.get("targets", {}).items():
         head = [f"{name}, validation", *result["metrics"]]
         rows = [["all streams", *result["metrics"].values()]]
         rows += [[f"without {stream}", *one.values()] for stream, one in result["without"].items()]
         parts.append(grid(head, rows))
-    names = ", ".join(f"{target.name} ({target.kind})" for target in self.targets)
+    names = ", ".join(f"{target.name} ({target.kind})" for target in fitted.targets)
     size = f"fusion {plan.fusion}, width {plan.width}, streams {', '.join(plan.streams)}"
     return block(f"plait model for {names}", *parts, notes=[size])
 

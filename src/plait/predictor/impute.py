@@ -1,66 +1,35 @@
 """Imputation: what a missing cell would hold, told from the other cells of its row."""
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from plait.config import Config
-from plait.data.features import Features, PreparedTable
+from plait.answers.answerer import Met, PreparedBatch
+from plait.data.features import Features
 from plait.data.modalities import registry
-from plait.data.modalities.base import Problem
-from plait.data.table.quarantine import Quarantine
-from plait.data.table.source import Table, open_table
-from plait.devices import compute_threads, torch_threads
+from plait.data.table.source import open_table
 from plait.errors import ConfigError
+from plait.insight.fitted import Fitted
 from plait.model.decoders.base import Decoder
-from plait.model.infer import BATCH
-from plait.model.loader import collate
-from plait.model.model import Model
+from plait.model.infer import BATCH, fused_vectors
 from plait.model.tokens import Fused
 from plait.predictor.filled_table import Filled
-from plait.progress import Reporter, Silent
-
-
-@runtime_checkable
-class _Fitted(Protocol):
-    """What imputation needs of a `plait.predictor.predictor.Predictor`."""
-
-    config: Config
-    features: Features
-    model: Model
-
-    def _chunks(
-        self, table: Table, reporter: Reporter
-    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
+from plait.progress import Reporter
 
 
 def impute(
-    self: _Fitted,
+    fitted: Fitted,
     source: Any,
     *,
     root: Path | str | None = None,
     reporter: Reporter | None = None,
 ) -> Filled:
-    """The table with its missing input cells filled from the other cells of their rows.
-
-    Numbers, categories, dates and texts come as values, an image as ``uint8 [height, width,
-    channels]``, a video as ``[frames, height, width, channels]`` without sound, a sound as ``float32
-    [samples]`` through Griffin-Lim, a signal as an array. All have the prepared size and detail. A row
-    without any cell gets what is usual, as far as training hid whole rows.
-
-    Args:
-        source: anything `plait.fit` takes; the target may be absent, and is never filled.
-        root: the folder media paths are relative to; default: the table's own.
-
-    Raises:
-        ConfigError: the model was trained without decoders.
-    """
-    if not self.model.rebuilt:
+    """`plait.Predictor.impute`, which says what it takes and gives."""
+    if not fitted.model.rebuilt:
         raise ConfigError(
             [
                 "impute: this model has no decoders, so it cannot tell what a missing cell would hold. "
@@ -68,28 +37,25 @@ def impute(
                 "reconstruct=0.1 (--set reconstruct=0.1)."
             ]
         )
-    table = open_table(source, root=root, empty=True)
+    table, met = open_table(source, root=root, empty=True), Met()
     columns = {name: table.cells(name) for name in table.columns}
-    columns |= {name: [None] * table.rows for name in self.model.rebuilt if name not in columns}
+    columns |= {name: [None] * table.rows for name in fitted.model.rebuilt if name not in columns}
     filled = Filled(
         columns=columns,
-        filled={name: np.zeros(table.rows, bool) for name in self.model.rebuilt},
-        modalities=dict(self.features.modalities),
-        rates=_rates(self.features),
-        quarantine=Quarantine(),
+        filled={name: np.zeros(table.rows, bool) for name in fitted.model.rebuilt},
+        modalities=dict(fitted.features.modalities),
+        rates=_rates(fitted.features),
+        quarantine=met.quarantine,
+        absent=met.absent,
     )
     spellings = {
-        name: registry.get(self.features.modalities[name]).spelling(columns[name])
-        for name in self.model.rebuilt
+        name: registry.get(fitted.features.modalities[name]).spelling(columns[name])
+        for name in fitted.model.rebuilt
     }
-    with torch_threads(self.config.threads or compute_threads()):
-        for start, rows, prepared in self._chunks(table, reporter or Silent()):
-            vectors = _vectors(self.model, prepared, rows)
-            _fill(self, prepared, vectors, filled, start)
-            for entry in prepared.quarantine.entries:
-                problem = Problem(entry.row, entry.reason)
-                filled.quarantine.add(entry.column, [problem], offset=start)
-            filled.absent[:] = prepared.absent
+    with fitted.threads():
+        for batch in fitted.batches(table, reporter=reporter):
+            _fill(fitted, batch, filled)
+            met.note(batch)
     for name, spelling in spellings.items():
         cells = filled.columns[name]
         for row in np.flatnonzero(filled.filled[name]).tolist() if spelling else []:
@@ -106,23 +72,10 @@ def _rates(features: Features) -> dict[str, int]:
     return {name: rate for name, rate in rates.items() if rate is not None}
 
 
-@torch.no_grad()
-def _vectors(model: Model, prepared: PreparedTable, rows: int) -> Float[Tensor, "rows width"]:
-    parts = [
-        model.fuse(model.encode(collate(prepared.columns, part))).vector
-        for part in np.array_split(np.arange(rows), max(1, -(-rows // BATCH)))
-    ]
-    return torch.cat(parts)
-
-
-def _fill(
-    fitted: _Fitted,
-    prepared: PreparedTable,
-    vectors: Float[Tensor, "rows width"],
-    filled: Filled,
-    start: int,
-) -> None:
-    """Fill the missing cells of a run of rows that begins at ``start``."""
+def _fill(fitted: Fitted, batch: PreparedBatch, filled: Filled) -> None:
+    """Fill the missing cells of a run of rows."""
+    start, rows, prepared = batch
+    vectors = torch.from_numpy(fused_vectors(fitted.model, prepared.columns, np.arange(rows)))
     for name, decoder in zip(fitted.model.rebuilt, fitted.model.decoders, strict=True):
         missing = np.flatnonzero(~prepared.columns[name].rows_present)
         for first in range(0, len(missing), BATCH):
@@ -136,7 +89,7 @@ def _fill(
 
 @torch.no_grad()
 def _rebuilt(
-    fitted: _Fitted,
+    fitted: Fitted,
     name: str,
     decoder: torch.nn.Module,
     vectors: Float[Tensor, "rows width"],

@@ -1,157 +1,47 @@
-"""The object a user holds: a fitted model that predicts, evaluates, embeds and saves."""
+"""The object a user holds: a fitted model that predicts, evaluates, explains, embeds and saves."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from jaxtyping import Float
 
 from plait.answers import golden
-from plait.answers.answerer import Answerer, chunks, note, warn
-from plait.answers.answers import Answers
-from plait.answers.evaluation import ALL, Evaluation, measure, subsets
+from plait.answers.answerer import Met, warn
+from plait.answers.evaluation import Evaluation, measure, subsets
 from plait.config import Config, current_names, within_caps
-from plait.data.features import Features, PreparedTable
+from plait.data.features import Features
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Target
-from plait.devices import compute_threads, torch_threads
-from plait.errors import (
-    BundleError,
-    CheckpointError,
-    ConfigError,
-    MissingExtra,
-    PlaitError,
-    TableError,
-    counted,
-    unknown,
-)
-from plait.insight.explain.contributions import contributions
-from plait.insight.explain.explanation import explain
-from plait.insight.explain.held_out import ARRAYS, DOCUMENT, HeldOut, apply_temperatures
-from plait.insight.explain.sets import predict_set
+from plait.errors import BundleError, CheckpointError, MissingExtra, PlaitError, TableError, counted
+from plait.insight.explain.contributions import Contributions, contributions
+from plait.insight.explain.explanation import Explanation, explain
+from plait.insight.explain.held_out import ARRAYS, DOCUMENT, HeldOut
+from plait.insight.explain.sets import PredictionSets, predict_set
+from plait.insight.explain.shapley import ORDERS
+from plait.insight.explain.within import STEPS
+from plait.insight.fitted import Fitted
+from plait.insight.report.context import Limits
 from plait.insight.report.report import report
 from plait.model.assemble import build
 from plait.model.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint
 from plait.model.encoders.base import load_learnt
-from plait.model.frozen import Frozen
-from plait.model.infer import infer
-from plait.model.loader import collate
-from plait.model.model import Model
 from plait.predictor.bundle import Contents, load_bundle, save_bundle
 from plait.predictor.card import model_card, model_html
+from plait.predictor.filled_table import Filled
 from plait.predictor.impute import impute
-from plait.progress import Reporter, Silent
+from plait.progress import Reporter
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What one pass over a table gave: subset → target → scores, unreadable cells, absent columns."""
-
-    scores: dict[str, dict[str, np.ndarray]]
-    quarantine: Quarantine
-    absent: list[str]
-
-
-class Predictor(Answerer):
+class Predictor(Fitted):
     """A fitted model. Made by `plait.fit` or `plait.load`; never by hand.
 
-    Attributes:
-        schema: columns, roles and reasons.
-        targets: what is predicted.
-        model: the torch module.
-        metrics: of the validation rows, as measured when fitting.
-        history: loss and score by epoch.
-        held: what the validation rows tell: temperatures, conformal scores, where rows lie.
-        record: of the fit: seconds by stage, rows, decisions; empty for a bundle that keeps none.
+    What it is made of, `plait.insight.fitted.Fitted` lists.
     """
-
-    def __init__(
-        self,
-        *,
-        config: Config,
-        schema: Schema,
-        features: Features,
-        blueprint: Blueprint,
-        targets: list[Target],
-        model: Model,
-        metrics: dict[str, Any] | None = None,
-        history: list[dict[str, float]] | None = None,
-        rows: list[golden.Row] | None = None,
-        quarantine: Quarantine | None = None,
-        frozen: Frozen | None = None,
-        held: HeldOut | None = None,
-        record: dict[str, Any] | None = None,
-    ) -> None:
-        self.config = config
-        self.schema = schema
-        self.features = features
-        self.blueprint = blueprint
-        self.targets = targets
-        self.model = model.eval()
-        self.metrics = metrics or {}
-        self.history = history or []
-        self.golden = rows or []
-        self.quarantine = quarantine or Quarantine()
-        self.frozen = frozen or Frozen({})
-        self.held = held or HeldOut()
-        self.record = record or {}
-        apply_temperatures(self.model, self.held.calibration)
-
-    def embed(self, source: Any, *, root: Path | str | None = None) -> np.ndarray:
-        """The fused vector of every row, ``[rows, width]`` float32.
-
-        Warns:
-            UnreadableCellsWarning: cells were unreadable and counted as missing.
-        """
-        parts = []
-        quarantine, absent = Quarantine(), []
-        with torch_threads(self.config.threads or compute_threads()):
-            for start, rows, prepared in self._chunks(
-                open_table(source, root=root, empty=True), Silent()
-            ):
-                parts.append(self._vectors(prepared, rows))
-                note(quarantine, prepared, start)
-                absent = prepared.absent
-        warn(quarantine, absent)
-        return np.concatenate(parts)
-
-    contributions = contributions
-    explain = explain
-    impute = impute
-    _repr_html_ = model_html
-    predict_set = predict_set
-    report = report
-    verify = golden.verify
-
-    def answer(
-        self,
-        source: Any,
-        *,
-        root: Path | str | None = None,
-        streams: Sequence[str] | None = None,
-        reporter: Reporter | None = None,
-    ) -> Answers:
-        """Answers with scores and with what went wrong on the way.
-
-        Args:
-            streams: the only streams to look at; None: all.
-
-        Raises:
-            ConfigError: the model has no stream of such a name.
-        """
-        wrong = [name for name in streams or () if name not in self.model.streams]
-        if wrong:
-            raise ConfigError(
-                [f"streams: {unknown('stream', name, self.model.streams)}" for name in wrong]
-            )
-        shown = {ALL: list(streams) if streams is not None else None}
-        seen = self._infer(open_table(source, root=root, empty=True), shown, reporter or Silent())
-        return Answers.of(self.targets, seen.scores[ALL], seen.quarantine, seen.absent)
 
     def evaluate(
         self,
@@ -165,6 +55,8 @@ class Predictor(Answerer):
         """Metrics on a table with answers: of the whole, of each stream alone, without each stream.
 
         Args:
+            source: anything `plait.fit` takes, with the targets.
+            root: the folder media paths are relative to; default: the table's own.
             seed: of the bootstrap.
             resamples: of the bootstrap; 0 leaves the intervals out.
 
@@ -174,16 +66,216 @@ class Predictor(Answerer):
         table = open_table(source, root=root)
         table.require([target.name for target in self.targets])
         encoded, notes = self._truth(table)
-        seen = self._infer(table, subsets(list(self.blueprint.streams)), reporter or Silent())
-        results = measure(self.targets, encoded, seen.scores, seed=seed, resamples=resamples)
+        met = Met()
+        scores = self.scores(
+            table, subsets(list(self.blueprint.streams)), met=met, reporter=reporter
+        )
+        results = measure(self.targets, encoded, scores, seed=seed, resamples=resamples)
         if not results:
             raise TableError(
                 f"{table.name} has no row with a known answer in "
                 f"{', '.join(target.name for target in self.targets)}: nothing can be measured."
             )
-        notes += [f"no column '{name}': it counted as missing in every row" for name in seen.absent]
-        notes += seen.quarantine.summary() + seen.quarantine.cut()
+        notes += [f"no column '{name}': it counted as missing in every row" for name in met.absent]
+        notes += met.quarantine.summary() + met.quarantine.cut()
         return Evaluation(table.name, table.rows, seed, results, notes)
+
+    def embed(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        streams: Sequence[str] | None = None,
+    ) -> Float[np.ndarray, "rows width"]:
+        """The fused vector of every row, float32.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+            streams: the only streams to look at; None: all.
+
+        Warns:
+            UnreadableCellsWarning: cells were unreadable and counted as missing.
+
+        Raises:
+            ConfigError: the model has no stream of such a name.
+        """
+        met = Met()
+        vectors = self.vectors(open_table(source, root=root, empty=True), streams, met=met)
+        warn(met.quarantine, met.absent)
+        return vectors
+
+    def predict_set(
+        self,
+        source: Any,
+        *,
+        coverage: float = 0.9,
+        method: str | None = None,
+        empty: bool = False,
+        root: Path | str | None = None,
+        seed: int = 0,
+        reporter: Reporter | None = None,
+    ) -> PredictionSets:
+        """For every row a set of classes, or an interval, that holds the truth as often as asked.
+
+        The promise rests on the validation rows of the fit and holds for rows of the same source; see
+        `plait.insight.explain.conformal`. Where the table holds answers, the coverage is measured.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            coverage: between 0 and 1.
+            method: ``lac`` (default), ``aps`` or ``aps_random`` for classes; numbers have ``absolute``.
+            empty: whether a set may hold nothing. By default it holds the answered class at least, so
+                that a model that is right more often than was asked covers more than that.
+            root: the folder media paths are relative to; default: the table's own.
+            seed: of the chance in ``aps_random``.
+
+        Raises:
+            ConfigError: the coverage cannot be promised from so few validation rows; no such method.
+            TableError: the model was saved before it kept what this needs, or its only targets are
+                labels.
+        """
+        return predict_set(
+            self,
+            source,
+            coverage=coverage,
+            method=method,
+            empty=empty,
+            root=root,
+            seed=seed,
+            reporter=reporter,
+        )
+
+    def contributions(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        metrics: bool = True,
+        orders: int = ORDERS,
+        seed: int = 0,
+        reporter: Reporter | None = None,
+    ) -> Contributions:
+        """What each stream adds to every row's answer and, if the table holds answers, to each metric.
+
+        Shapley values over streams, and the Shapley interaction index of every pair
+        (`plait.insight.explain.shapley`), exact for up to eight streams. A stream is left out by
+        masking its tokens, which is what happens to a row that lacks it; encoders run once.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+            metrics: share the metrics out too; over 5000 rows at most, evenly spaced.
+            orders: random orders for more than eight streams, each also backwards.
+            seed: of those.
+
+        Cost: encoders once, fusion and heads ``2^streams`` times. Metrics keep ``2^streams`` scores of
+        up to 5000 rows.
+        """
+        table = open_table(source, root=root, empty=True)
+        return contributions(
+            self, table, metrics=metrics, orders=orders, seed=seed, reporter=reporter
+        )
+
+    def explain(
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        row: int | None = None,
+        steps: int = STEPS,
+    ) -> Explanation:
+        """Answers, contributions of the streams, maps within each column, and how unusual each row is.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+            row: the only row to explain, counted from 0; None: all.
+            steps: of the integrated gradients; see `plait.insight.explain.within`.
+
+        Raises:
+            TableError: the table has no such row.
+
+        Cost: ``steps`` times forward and backward a row and target; a few dozen rows a second.
+        """
+        return explain(self, source, root=root, row=row, steps=steps)
+
+    def impute(
+        self, source: Any, *, root: Path | str | None = None, reporter: Reporter | None = None
+    ) -> Filled:
+        """The table with its missing input cells filled from the other cells of their rows.
+
+        Numbers, categories, dates and texts come as values, an image as ``uint8 [height, width,
+        channels]``, a video as ``[frames, height, width, channels]`` without sound, a sound as ``float32
+        [samples]`` through Griffin-Lim, a signal as an array. All have the prepared size and detail. A
+        row without any cell gets what is usual, as far as training hid whole rows.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent, and is never filled.
+            root: the folder media paths are relative to; default: the table's own.
+
+        Raises:
+            ConfigError: the model was trained without decoders.
+        """
+        return impute(self, source, root=root, reporter=reporter)
+
+    def report(
+        self,
+        source: Any,
+        path: Path | str,
+        *,
+        root: Path | str | None = None,
+        row: int | None = None,
+        language: str = "en",
+        train: Any = None,
+        run: Path | str | None = None,
+        limits: Limits | None = None,
+        seed: int = 0,
+        reporter: Reporter | None = None,
+    ) -> Path:
+        """Write what the model does on a table, what it rests on, how far to trust it, as one HTML file.
+
+        The file needs nothing beside it, holds no script and asks for nothing from elsewhere. Parts that
+        need true answers are left out where the table has none.
+
+        Args:
+            source: anything `plait.fit` takes; the targets may be absent.
+            path: the file to write, whose name ends in .html; one that is there is replaced.
+            root: the folder media paths are relative to, in ``train`` too; default: each table's own.
+            row: the only row to tell about, counted from 0: its answer and what that rests on.
+            language: ``en`` or ``zh``.
+            train: the table the model was fitted to, to compare with; None: where the run says it was.
+            run: the folder of the run, for what training wrote down; None: what the model keeps.
+            limits: how many rows are looked at.
+            seed: of everything drawn.
+
+        Returns:
+            The file.
+
+        Raises:
+            ConfigError: there is no such language or seed, or the file cannot be written, or is one
+                that is read.
+            TableError: a table has none of the model's columns, or no rows, or no such row.
+
+        Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
+        """
+        return report(
+            self,
+            source,
+            path,
+            root=root,
+            row=row,
+            language=language,
+            train=train,
+            run=run,
+            limits=limits,
+            seed=seed,
+            reporter=reporter,
+        )
+
+    def _repr_html_(self) -> str:
+        """What the model answers, from what, how well, for a notebook."""
+        return model_html(self)
 
     def save(self, folder: Path | str) -> Path:
         """Save the bundle; returns its folder.
@@ -214,37 +306,6 @@ class Predictor(Answerer):
         )
         save_bundle(path, Contents(documents, {"README.md": card}, weights, arrays))
         return path
-
-    def _infer(
-        self, table: Table, shown: Mapping[str, Sequence[str] | None], reporter: Reporter
-    ) -> "_Seen":
-        """Scores of every row for each subset of streams, and what was met on the way."""
-        found: dict[str, dict[str, list[np.ndarray]]] = {name: {} for name in shown}
-        seen = _Seen({}, Quarantine(), [])
-        with torch_threads(self.config.threads or compute_threads()):
-            for start, rows, prepared in self._chunks(table, reporter):
-                scores = infer(self.model, prepared.columns, np.arange(rows), shown=shown)
-                for name, by_target in scores.items():
-                    for target, values in by_target.items():
-                        found[name].setdefault(target, []).append(values)
-                note(seen.quarantine, prepared, start)
-                seen.absent[:] = prepared.absent
-        for name, parts in found.items():
-            seen.scores[name] = {target: np.concatenate(part) for target, part in parts.items()}
-        return seen
-
-    def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
-        """Start, length and prepared columns of each run of rows, with frozen encoders' tokens."""
-        for start, rows, prepared in chunks(table, self.features, self.config, reporter):
-            yield start, rows, self.frozen.encode(prepared)
-
-    @torch.no_grad()
-    def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray:
-        parts = [
-            self.model.fuse(self.model.encode(collate(prepared.columns, part))).vector.numpy()
-            for part in np.array_split(np.arange(rows), max(1, -(-rows // 256)))
-        ]
-        return np.concatenate(parts)
 
     def _truth(self, table: Table) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
         """Each target's encoded answers, and what is to be said about them."""
@@ -306,10 +367,10 @@ def load(folder: Path | str, **caps: float) -> Predictor:
             blueprint=blueprint,
             targets=targets,
             model=model,
-            metrics=documents.get("metrics.json"),
-            history=documents.get("history.json"),
-            record=documents.get("record.json"),
-            rows=golden.from_json(documents.get("golden.json", [])),
+            metrics=documents.get("metrics.json") or {},
+            history=documents.get("history.json") or [],
+            record=documents.get("record.json") or {},
+            golden=golden.from_json(documents.get("golden.json", [])),
             quarantine=Quarantine(Entry(*entry) for entry in documents.get("quarantine.json", [])),
             frozen=frozen,
             held=HeldOut.restored(documents.get(DOCUMENT, {}), contents.arrays.get(ARRAYS, {})),

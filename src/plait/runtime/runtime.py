@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from plait.answers import golden
-from plait.answers.answerer import Answerer, chunks, note, warn
+from plait.answers.answerer import Answerer, Met, PreparedBatch, batches, check_streams, warn
 from plait.answers.answers import Answers
 from plait.config import Config, current_names, within_caps
 from plait.data.features import Features, PreparedTable
@@ -21,7 +21,7 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, cores
-from plait.errors import BundleError, ConfigError, PlaitError, unknown
+from plait.errors import BundleError, ConfigError, PlaitError
 from plait.progress import Reporter, Silent
 from plait.runtime.graphs import Graphs, Stream
 from plait.runtime.rows import plain_columns
@@ -124,61 +124,63 @@ class Runtime(Answerer):
         Raises:
             ConfigError: the model has no stream of such a name.
         """
-        names = [stream.name for stream in self.streams]
-        wrong = [name for name in streams or () if name not in names]
-        if wrong:
-            raise ConfigError([f"streams: {unknown('stream', name, names)}" for name in wrong])
-        quarantine, absent = Quarantine(), list[str]()
-        parts = []
-        for start, rows, prepared in self._prepared(source, root, reporter or Silent()):
-            parts.append(self.graphs.run(prepared.columns, rows, streams))
-            note(quarantine, prepared, start)
-            absent = prepared.absent
+        check_streams(streams, [stream.name for stream in self.streams])
+        met, parts = Met(), []
+        for batch in self._batches(source, root, reporter or Silent()):
+            parts.append(self.graphs.run(batch.prepared.columns, batch.rows, streams))
+            met.note(batch)
         scores = {
             name: parts[0][name]
             if len(parts) == 1
             else np.concatenate([part[name] for part in parts])
             for name in parts[0]
         }
-        return Answers.of(self.targets, scores, quarantine, absent)
+        return Answers.of(self.targets, scores, met.quarantine, met.absent)
 
     def embed(
-        self, source: Any, *, root: Path | str | None = None
+        self,
+        source: Any,
+        *,
+        root: Path | str | None = None,
+        streams: Sequence[str] | None = None,
     ) -> Float[np.ndarray, "rows width"]:
         """The fused vector of every row.
+
+        Args:
+            source: anything `plait.fit` takes; the target may be absent.
+            root: the folder media paths are relative to; default: the table's own.
+            streams: the only streams to look at; None: all.
 
         Warns:
             UnreadableCellsWarning: cells were unreadable and counted as missing.
 
         Raises:
             BundleError: the model was exported before exports gave vectors.
+            ConfigError: the model has no stream of such a name.
         """
         if not self.graphs.embeds:
             raise BundleError(NO_VECTOR)
-        quarantine, absent, parts = Quarantine(), list[str](), []
-        for start, rows, prepared in self._prepared(source, root, Silent()):
-            parts.append(self.graphs.vectors(prepared.columns, rows))
-            note(quarantine, prepared, start)
-            absent = prepared.absent
-        warn(quarantine, absent)
+        check_streams(streams, [stream.name for stream in self.streams])
+        met, parts = Met(), []
+        for batch in self._batches(source, root, Silent()):
+            parts.append(self.graphs.vectors(batch.prepared.columns, batch.rows, streams))
+            met.note(batch)
+        warn(met.quarantine, met.absent)
         return np.concatenate(parts)
 
-    def _prepared(
+    def _batches(
         self, source: Any, root: Path | str | None, reporter: Reporter
-    ) -> Iterator[tuple[int, int, PreparedTable]]:
-        """Start, length and prepared columns of each run of rows."""
+    ) -> Iterator[PreparedBatch]:
+        """The table as the graphs read it, a run of rows at a time."""
         cells = None
         if root is None or Path(root).is_dir():
             cells = plain_columns(source, self.features.modalities)
         if cells is not None:
-            yield (
-                0,
-                len(source),
-                self._few(cells, len(source), None if root is None else Path(root)),
-            )
+            folder = None if root is None else Path(root)
+            yield PreparedBatch(0, len(source), self._few(cells, len(source), folder))
             return
         table = open_table(source, root=root, empty=True)
-        yield from chunks(table, self.features, self.config, reporter)
+        yield from batches(table, self.features, self.config, reporter)
 
     def _few(
         self, columns: Mapping[str, list[object]], rows: int, root: Path | None

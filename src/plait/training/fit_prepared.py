@@ -68,7 +68,7 @@ def fit_prepared(
         model=model,
         metrics=metrics,
         history=history,
-        rows=rows,
+        golden=rows,
         quarantine=prepared.quarantine,
         frozen=frozen,
         held=held,
@@ -92,7 +92,7 @@ def _measure(
 ) -> dict[str, Any]:
     """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
     rows = data.validation
-    scores = infer(model, prepared.columns, rows, shown=subsets(list(model.streams)))
+    scores = infer(model, prepared.columns, rows, subsets=subsets(list(model.streams)))
     encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
     results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
     source = f"{data.table.name}, held out for validation with seed {config.seed}"

@@ -14,8 +14,7 @@ from plait.answers.metrics import METRICS
 from plait.data.features import settings_for
 from plait.insight.explain.contributions import INDEPENDENT, REDUNDANCY, SYNERGY, UNKNOWN, reading
 from plait.insight.explain.shapley import Game
-from plait.insight.explain.subsets import score_subsets
-from plait.model.infer import infer
+from plait.model.infer import infer, score_views
 
 TARGETS = ("label", "score", "tags")
 
@@ -35,7 +34,7 @@ def asked(several, braid):
     streams, found = list(model.model.streams), {}
     for row in Game(len(streams)).subsets:
         names = frozenset(name for name, kept in zip(streams, row, strict=True) if kept)
-        found[names] = infer(model.model, columns, np.arange(24), shown={"it": list(names)})["it"]
+        found[names] = infer(model.model, columns, np.arange(24), subsets={"it": list(names)})["it"]
     return table, streams, found
 
 
@@ -202,13 +201,11 @@ def test_subsets_are_fused_as_memory_allows(several, braid, monkeypatch):
     table = plait.open_table(braid / "test.csv")
     columns = model.features.prepare(table, settings_for(table, model.config)).columns
     subsets = Game(5).subsets
-    once = list(score_subsets(model.model, columns, np.arange(24), subsets))
-    monkeypatch.setattr("plait.insight.explain.subsets.COPIES", 1)
-    one_by_one = list(score_subsets(model.model, columns, np.arange(24), subsets))
-    for a, b in zip(once, one_by_one, strict=True):
-        assert (a.rows == b.rows).all()
-        for name in a.scores:
-            np.testing.assert_allclose(a.scores[name], b.scores[name], atol=1e-5)
+    once = score_views(model.model, columns, np.arange(24), subsets[:, None])
+    monkeypatch.setattr("plait.model.infer.COPIES", 1)
+    one_by_one = score_views(model.model, columns, np.arange(24), subsets[:, None])
+    for name in once.scores:
+        np.testing.assert_allclose(once.scores[name], one_by_one.scores[name], atol=1e-5)
 
 
 def test_readings_in_words():

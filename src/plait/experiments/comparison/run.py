@@ -37,9 +37,10 @@ from plait.experiments.comparison.data import Ready, load
 from plait.model.assemble import build
 from plait.model.backbones import frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint
-from plait.model.loader import collate, row_bytes
+from plait.model.infer import score_views
+from plait.model.loader import collate
 from plait.model.model import Model
-from plait.model.tokens import ColumnBatch, Tokens
+from plait.model.tokens import ColumnBatch
 from plait.predictor.predictor import Predictor
 from plait.progress import Stage
 from plait.training.dataset import Dataset
@@ -48,7 +49,6 @@ from plait.training.options import check_fit
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""
-BATCH = 64
 WARM, CALLS = 3, 21
 
 Role = Literal["fusion", "alone", "constant"]
@@ -167,7 +167,6 @@ def _masks(streams: list[str], rows: int, seed: int) -> dict[str, np.ndarray]:
     return masks
 
 
-@torch.no_grad()
 def scores(
     model: Model,
     columns: Mapping[str, PreparedColumn],
@@ -180,27 +179,9 @@ def scores(
         masks: view → which streams each row shows, ``[rows, streams]``.
         streams: of the masks' columns; the model may have fewer.
     """
-    model.eval()
-    rows = len(next(iter(masks.values())))
-    lengths = row_bytes(columns)
-    order = np.arange(rows) if lengths is None else np.argsort(lengths, kind="stable")
-    found: dict[str, list[np.ndarray]] = {name: [] for name in masks}
-    head: Any = model.heads[0]
-    for start in range(0, rows, BATCH):
-        part = order[start : start + BATCH]
-        tokens = model.encode(collate(columns, part))
-        for name, mask in masks.items():
-            shown = {
-                stream: Tokens(
-                    values,
-                    there & torch.from_numpy(mask[part, streams.index(stream)]).unsqueeze(1),
-                )
-                for stream, (values, there) in tokens.items()
-            }
-            logits = model.answer(model.fuse(shown))[model.targets[0]]
-            found[name].append(head.scores(logits).float().numpy())
-    back = np.argsort(order, kind="stable")
-    return {name: np.concatenate(parts)[back] for name, parts in found.items()}
+    views = np.stack(list(masks.values()))[:, :, [streams.index(name) for name in model.streams]]
+    found = score_views(model, columns, np.arange(views.shape[1]), views).scores
+    return dict(zip(masks, found[model.targets[0]], strict=True))
 
 
 def _figures(ready: Ready, found: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from plait.insight.diagnose.slices import slices
 from plait.insight.explain.calibration import Calibration, reliability
 from plait.insight.explain.score import row_scores
 from plait.insight.explain.shapley import EXACT, Game
-from plait.insight.explain.subsets import score_subsets
+from plait.model.infer import score_views
 from plait.model.model import Model
 
 ROWS = 500
@@ -52,18 +52,12 @@ def brief(
     streams = list(model.streams)
     game = Game(len(streams)) if len(streams) <= EXACT else None
     every = np.ones((1, len(streams)), bool) if game is None else game.subsets
-    found = {
-        target.name: np.zeros((len(every), len(some), max(1, len(target.classes))))
-        for target in targets
-    }
-    for part in score_subsets(model, columns, some, every):
-        for name, scores in part.scores.items():
-            found[name][:, part.rows] = scores
+    found = score_views(model, columns, some, every[:, None]).scores
     told = {}
     for target in targets:
         values, known = (part[some] for part in encoded[target.name])
         if known.any():
-            scores, own = found[target.name], table.take(some)
+            scores, own = found[target.name].astype(np.float64), table.take(some)
             told[target.name] = _target(
                 target, scores, values, known, game, streams, own, list(encoded), modalities
             )

@@ -2,47 +2,29 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, UInt64
 
-from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.modalities import registry
 from plait.data.origin import Gone, Origin
 from plait.data.store import Store
-from plait.data.table.schema import Schema
 from plait.data.table.source import Table
-from plait.data.targets.target import Target
 from plait.insight.diagnose import copies, drift
 from plait.insight.diagnose.columns import MOST, Column, describe, read
 from plait.insight.diagnose.copies import Copies, Near
 from plait.insight.diagnose.drift import Drift
 from plait.insight.diagnose.fingerprints import NOTHING, Prints, row_hashes
 from plait.insight.diagnose.vectors import Vectors, vectors
+from plait.insight.fitted import Fitted
 from plait.model.blueprint import Blueprint
-from plait.model.frozen import Frozen
-from plait.model.model import Model
 
 COMPARED = 2000
 """Training rows whose vectors are compared at most, by default."""
 
 ITSELF = 0.9
 """A table so much of which is the held-out rows is taken for those."""
-
-
-@runtime_checkable
-class Fitted(Protocol):
-    """What is needed of a `plait.predictor.predictor.Predictor`."""
-
-    config: Config
-    schema: Schema
-    features: Features
-    blueprint: Blueprint
-    targets: list[Target]
-    model: Model
-    frozen: Frozen
 
 
 @dataclass(frozen=True)

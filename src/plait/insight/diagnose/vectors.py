@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from plait.data.store import PreparedColumn
-from plait.model.infer import BATCH
-from plait.model.loader import collate
+from plait.model.infer import encoded, in_order
 from plait.model.model import Model
 
 
@@ -41,12 +40,12 @@ def vectors(
     model: Model, columns: Mapping[str, PreparedColumn], rows: Int64[np.ndarray, " rows"]
 ) -> Vectors:
     """The vectors of some rows, in order. Cost: that of a plain prediction."""
-    model.eval()
+    order: list[np.ndarray] = []
     fused: list[np.ndarray] = []
     streams: dict[str, list[np.ndarray]] = {name: [] for name in model.streams}
     present: dict[str, list[np.ndarray]] = {name: [] for name in model.streams}
-    for start in range(0, max(1, len(rows)), BATCH):  # no rows make one empty batch
-        tokens = model.encode(collate(columns, rows[start : start + BATCH]))
+    for places, tokens in encoded(model, columns, rows):
+        order.append(places)
         fused.append(model.fuse(tokens).vector.float().numpy())
         for name, one in tokens.items():
             real = one.mask.unsqueeze(-1).to(one.values.dtype)
@@ -54,9 +53,9 @@ def vectors(
             streams[name].append(mean.float().numpy())
             present[name].append(one.present.numpy())
     return Vectors(
-        np.concatenate(fused),
-        {name: np.concatenate(parts) for name, parts in streams.items()},
-        {name: np.concatenate(parts) for name, parts in present.items()},
+        in_order(fused, order),
+        {name: in_order(parts, order) for name, parts in streams.items()},
+        {name: in_order(parts, order) for name, parts in present.items()},
     )
 
 

@@ -1,28 +1,25 @@
 """What each stream adds to an answer and to a metric, and which streams tell the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from plait.answers.answerer import PreparedBatch
 from plait.answers.answers import decode
 from plait.answers.evaluation import natural
 from plait.answers.metrics import HIGHER_IS_BETTER, METRICS
 from plait.answers.plain import plain
-from plait.config import Config
-from plait.data.features import PreparedTable
-from plait.data.table.source import Table, open_table
+from plait.data.table.source import Table
 from plait.data.targets.target import Target
-from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
 from plait.insight.explain.score import row_scores, unit
 from plait.insight.explain.shapley import ORDERS, Game
-from plait.insight.explain.subsets import score_subsets
-from plait.model.model import Model
-from plait.progress import Reporter, Silent
+from plait.insight.fitted import Fitted
+from plait.model.infer import score_views
+from plait.progress import Reporter
 
 MOST = 5000
 """Rows at most that metrics are shared out over; evenly spaced where a table has more."""
@@ -185,61 +182,39 @@ def reading(interaction: float, added: float, unit: float = 1.0) -> str:
     return SYNERGY if interaction > 0 else REDUNDANCY
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    """What contributions need of a `plait.predictor.predictor.Predictor`."""
-
-    config: Config
-    model: Model
-    targets: list[Target]
-
-    def _chunks(
-        self, table: Table, reporter: Reporter
-    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
-
-
 def contributions(
-    self: _Fitted,
-    source: Any,
+    fitted: Fitted,
+    table: Table,
     *,
-    root: Path | str | None = None,
     metrics: bool = True,
     orders: int = ORDERS,
     seed: int = 0,
+    batches: Iterable[PreparedBatch] | None = None,
     reporter: Reporter | None = None,
 ) -> Contributions:
-    """What each stream adds to every row's answer and, where the table holds answers, to each metric.
-
-    Shapley values over streams, and the Shapley interaction index of every pair
-    (`plait.insight.explain.shapley`), exact for up to eight streams. A stream is left out by masking its
-    tokens, which is what happens to a row that lacks it; encoders run once.
+    """`plait.Predictor.contributions`, which says what it takes and gives.
 
     Args:
-        source: anything `plait.fit` takes; the target may be absent.
-        root: the folder media paths are relative to; default: the table's own.
-        metrics: share the metrics out too; over `MOST` rows at most.
-        orders: random orders for more than eight streams, each also backwards.
-        seed: of those.
-
-    Cost: encoders once, fusion and heads ``2^streams`` times. Metrics keep ``2^streams`` scores of up
-    to `MOST` rows.
+        batches: the rows as the model reads them, where they are at hand already.
     """
-    table = open_table(source, root=root, empty=True)
-    streams = list(self.model.streams)
+    streams = list(fitted.model.streams)
     game = Game(len(streams), orders=orders, seed=seed)
-    gathered = {target.name: _Gathered(target, game) for target in self.targets}
+    gathered = {target.name: _Gathered(target, game) for target in fitted.targets}
     wanted = np.unique(np.linspace(0, max(table.rows - 1, 0), MOST).astype(np.int64))
-    known = [target for target in self.targets if metrics and target.name in table.columns]
+    known = [target for target in fitted.targets if metrics and target.name in table.columns]
     present, notes = [], []
-    with torch_threads(self.config.threads or compute_threads()):
-        for start, rows, prepared in self._chunks(table, reporter or Silent()):
-            kept = np.isin(np.arange(start, start + rows), wanted)
-            found, seen = _run(self, prepared, rows, game)
-            for target in self.targets:
+    with fitted.threads():
+        for batch in batches or fitted.batches(table, reporter=reporter):
+            rows = np.arange(batch.rows)
+            kept = np.isin(batch.start + rows, wanted)
+            seen, scores = score_views(
+                fitted.model, batch.prepared.columns, rows, game.subsets[:, None]
+            )
+            for target in fitted.targets:
                 truth = kept if target in known else None
-                gathered[target.name].add(found[target.name], seen, truth)
+                gathered[target.name].add(scores[target.name], seen, truth)
             present.append(seen)
-            notes += [line for line in _notes(prepared, start) if line not in notes]
+            notes += [line for line in _notes(batch) if line not in notes]
     if known and table.rows > MOST:
         notes.append(f"metrics are shared out over {len(wanted)} of the {table.rows} rows")
     shares = {
@@ -251,30 +226,14 @@ def contributions(
     return Contributions(table.name, streams, pairs, whole, shares, game.sampled, notes)
 
 
-def _run(
-    fitted: _Fitted, prepared: PreparedTable, rows: int, game: Game
-) -> tuple[dict[str, Float[np.ndarray, "subsets rows outputs"]], Bool[np.ndarray, "rows streams"]]:
-    """A run of rows: each target's scores for every subset, and which streams each row has."""
-    seen = np.zeros((rows, game.players), dtype=bool)
-    found = {
-        target.name: np.zeros((len(game.subsets), rows, max(1, len(target.classes))))
-        for target in fitted.targets
-    }
-    for part in score_subsets(fitted.model, prepared.columns, np.arange(rows), game.subsets):
-        seen[part.rows] = part.present
-        for name, scores in part.scores.items():
-            found[name][:, part.rows] = scores
-    return found, seen
-
-
-def _notes(prepared: PreparedTable, start: int) -> list[str]:
+def _notes(batch: PreparedBatch) -> list[str]:
     lines = [
         f"the table has no column '{name}'; it counted as missing in every row"
-        for name in prepared.absent
+        for name in batch.prepared.absent
     ]
     return lines + [
-        f"row {start + entry.row}, column '{entry.column}': {entry.reason}; counted as missing"
-        for entry in prepared.quarantine.entries
+        f"row {batch.start + entry.row}, column '{entry.column}': {entry.reason}; counted as missing"
+        for entry in batch.prepared.quarantine.entries
     ]
 
 
@@ -320,7 +279,7 @@ class _Gathered:
         values, _ = decode(self.target, scores[-1])
         self.answers += values.tolist()
         if kept is not None:
-            self.kept.append(scores[:, kept].astype(np.float32))
+            self.kept.append(scores[:, kept])
 
     def shares(self, truth: tuple[np.ndarray, Bool[np.ndarray, " rows"]] | None) -> TargetShares:
         """All of it; with the metrics, where answers are known."""

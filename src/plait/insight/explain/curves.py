@@ -14,7 +14,7 @@ from plait.answers.metrics import METRICS, PRIMARY, Metrics
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.degrade import degradations, degrade
-from plait.model.infer import BATCH
+from plait.model.infer import encoded, in_order
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import Tokens
@@ -151,14 +151,11 @@ class _Rows:
 
     @torch.no_grad()
     def __init__(self, model: Model, columns: Mapping[str, PreparedColumn]) -> None:
-        self.model = model.eval()
+        self.model = model
         self.columns = columns
-        count = len(next(iter(columns.values())))
         self.batches = []
-        for start in range(0, count, BATCH):
-            rows = np.arange(start, min(start + BATCH, count))
-            tokens = model.encode(collate(columns, rows))
-            own = {name: self._told(tokens, [name]) for name in tokens}
+        for rows, tokens in encoded(model, columns, np.arange(len(next(iter(columns.values()))))):
+            own = {name: model.scores(model.fuse(tokens, [name])) for name in tokens}
             self.batches.append(_Batch(rows, tokens, own))
 
     @torch.no_grad()
@@ -172,12 +169,13 @@ class _Rows:
             if column is not None and worse is not None:
                 stream, again = self._again(column, worse, batch.rows)
                 tokens = {**tokens, stream: again}
-                own = {**own, stream: self._told(tokens, [stream])}
+                own = {**own, stream: self.model.scores(self.model.fuse(tokens, [stream]))}
             there = torch.stack([one.present for one in tokens.values()])
-            parts.append((self._told(tokens, None), _mean(own, there)))
+            parts.append((self.model.scores(self.model.fuse(tokens)), _mean(own, there)))
+        order = [batch.rows for batch in self.batches]
         fused, late = (
             {
-                name: torch.cat([part[at][name] for part in parts]).numpy()
+                name: in_order([part[at][name].float().numpy() for part in parts], order)
                 for name in self.model.targets
             }
             for at in (0, 1)
@@ -195,13 +193,6 @@ class _Rows:
         batch = collate(own, rows)
         tokens: Tokens = self.model.encoders[place](*(batch[name] for name in names))
         return stream, tokens
-
-    def _told(self, tokens: dict[str, Tokens], keep: list[str] | None) -> Scores:
-        logits = self.model.answer(self.model.fuse(tokens, keep))
-        return {
-            name: head.scores(logits[name]).float()  # type: ignore[operator]
-            for name, head in zip(self.model.targets, self.model.heads, strict=True)
-        }
 
 
 def _mean(own: Mapping[str, Scores], there: Bool[Tensor, "streams batch"]) -> Scores:

@@ -1,10 +1,10 @@
 """Rows' answers, what each rests on, and how unusual the rows are."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -17,15 +17,12 @@ from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.source import Table, open_table
-from plait.data.targets.target import Target
-from plait.devices import compute_threads, torch_threads
 from plait.display.notebook import block, grid
 from plait.errors import TableError
-from plait.insight.explain.contributions import Contributions
-from plait.insight.explain.held_out import HeldOut
+from plait.insight.explain.contributions import Contributions, contributions
 from plait.insight.explain.within import STEPS, Within, attribute, joined
-from plait.model.model import Model
-from plait.progress import Reporter, Silent
+from plait.insight.fitted import Fitted
+from plait.model.infer import fused_vectors
 
 Words = list[list[str] | None]
 
@@ -83,68 +80,35 @@ class Explanation:
         }
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    """What an explanation needs of a `plait.predictor.predictor.Predictor`."""
-
-    config: Config
-    features: Features
-    model: Model
-    targets: list[Target]
-    held: HeldOut
-
-    def answer(self, source: Any) -> Answers: ...
-
-    def contributions(self, source: Any, *, metrics: bool) -> Contributions: ...
-
-    def _chunks(
-        self, table: Table, reporter: Reporter
-    ) -> Iterator[tuple[int, int, PreparedTable]]: ...
-
-    def _vectors(self, prepared: PreparedTable, rows: int) -> np.ndarray: ...
-
-
 def explain(
-    self: _Fitted,
+    fitted: Fitted,
     source: Any,
     *,
     root: Path | str | None = None,
     row: int | None = None,
     steps: int = STEPS,
 ) -> Explanation:
-    """Answers, contributions of the streams, maps within each column, and how unusual each row is.
-
-    Args:
-        source: anything `plait.fit` takes; the target may be absent.
-        root: the folder media paths are relative to; default: the table's own.
-        row: the only row to explain, counted from 0; None: all.
-        steps: of the integrated gradients; see `plait.insight.explain.within`.
-
-    Raises:
-        TableError: the table has no such row.
-
-    Cost: ``steps`` times forward and backward a row and target; a few dozen rows a second.
-    """
+    """`plait.Predictor.explain`, which says what it takes and gives."""
     table = open_table(source, root=root, empty=True)
     if row is not None:
         table = only(table, row)
-    maps: dict[str, list[Within]] = {target.name: [] for target in self.targets}
+    maps: dict[str, list[Within]] = {target.name: [] for target in fitted.targets}
     words: dict[str, Words] = {}
     vectors = []
-    with torch_threads(self.config.threads or compute_threads()):
-        for start, rows, prepared in self._chunks(table, Silent()):
-            every = np.arange(rows)
-            for target in self.targets:
-                given = (self.model, prepared.columns, every, target, self.features)
-                maps[target.name].append(attribute(*given, steps=steps))
-            part = table.slice(start, start + rows)
-            for name, pieces in spelt(self.features, self.config, part, prepared).items():
+    with fitted.threads():
+        for start, count, prepared in fitted.batches(table):
+            model, columns, rows = fitted.model, prepared.columns, np.arange(count)
+            for target in fitted.targets:
+                found = attribute(model, columns, rows, target, fitted.features, steps=steps)
+                maps[target.name].append(found)
+            part = table.slice(start, start + count)
+            for name, pieces in spelt(fitted.features, fitted.config, part, prepared).items():
                 words.setdefault(name, []).extend(pieces)
-            vectors.append(self._vectors(prepared, rows))
-    where = self.held.outlier
+            vectors.append(fused_vectors(model, columns, rows))
+    where = fitted.held.outlier
     return Explanation(
-        answers=_numbered(self.answer(table), row or 0),
-        contributions=self.contributions(table, metrics=False),
+        answers=_numbered(fitted.answer(table), row or 0),
+        contributions=contributions(fitted, table, metrics=False),
         within={name: joined(parts) for name, parts in maps.items()},
         words=words,
         unusual=None if where is None else where.percentile(np.concatenate(vectors)),

@@ -21,8 +21,7 @@ from plait.data.targets.target import Target
 from plait.insight.explain.calibration import Calibration, calibrate
 from plait.insight.explain.conformal import METHODS, held_scores
 from plait.insight.explain.outlier import Neighbourhood
-from plait.model.infer import BATCH
-from plait.model.loader import collate
+from plait.model.infer import encoded, in_order
 from plait.model.model import Model
 
 DOCUMENT = "held_out.json"
@@ -104,25 +103,25 @@ def learn(
     columns: Mapping[str, PreparedColumn],
     rows: Int64[np.ndarray, " rows"],
     targets: Sequence[Target],
-    encoded: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    truths: Mapping[str, tuple[np.ndarray, np.ndarray]],
 ) -> HeldOut:
     """What held-out rows tell of a trained model, whose temperatures are set on the way.
 
     Args:
         rows: the held-out rows.
-        encoded: target → values and presence of all rows of the table.
+        truths: target → values and presence of all rows of the table.
     """
     logits, vectors = _pass(model, columns, rows)
     calibration = {}
     for target in targets:
-        values, present = (part[rows] for part in encoded[target.name])
+        values, present = (part[rows] for part in truths[target.name])
         if target.kind != "regression":
             known = logits[target.name][torch.from_numpy(present)].numpy()
             calibration[target.name] = calibrate(values[present], known)
     apply_temperatures(model, calibration)
     conformal = {}
     for target, head in zip(targets, model.heads, strict=True):
-        values, present = (part[rows] for part in encoded[target.name])
+        values, present = (part[rows] for part in truths[target.name])
         if present.any() and METHODS[target.kind]:
             scores = head.scores(logits[target.name]).numpy()[present]  # type: ignore[operator]
             told = natural(target, scores).reshape(len(scores), -1)
@@ -137,11 +136,13 @@ def _pass(
     model: Model, columns: Mapping[str, PreparedColumn], rows: Int64[np.ndarray, " rows"]
 ) -> tuple[dict[str, Float[Tensor, "rows outputs"]], Float[np.ndarray, "rows width"]]:
     """Logits and fused vectors of some rows, in order."""
-    model.eval()
-    vectors, logits = [], []
-    for start in range(0, len(rows), BATCH):
-        fused = model.fuse(model.encode(collate(columns, rows[start : start + BATCH])))
-        vectors.append(fused.vector.float())
-        logits.append({name: values.float() for name, values in model.answer(fused).items()})
-    whole = {name: torch.cat([part[name] for part in logits]) for name in model.targets}
-    return whole, torch.cat(vectors).numpy()
+    order, vectors = [], []
+    logits: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
+    for places, tokens in encoded(model, columns, rows):
+        fused = model.fuse(tokens)
+        order.append(places)
+        vectors.append(fused.vector.float().numpy())
+        for name, values in model.answer(fused).items():
+            logits[name].append(values.float().numpy())
+    whole = {name: torch.from_numpy(in_order(parts, order)) for name, parts in logits.items()}
+    return whole, in_order(vectors, order)

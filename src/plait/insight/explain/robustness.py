@@ -3,18 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
 from plait.answers.metrics import Metrics
 from plait.answers.plain import plain
-from plait.config import Config
-from plait.data.features import Features, settings_for
+from plait.data.features import settings_for
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Target
-from plait.devices import compute_threads, torch_threads
 from plait.errors import TableError
 from plait.insight.explain.curves import (
     Curve,
@@ -23,8 +21,8 @@ from plait.insight.explain.curves import (
     metrics_of,
 )
 from plait.insight.explain.shapley import EXACT
-from plait.insight.explain.subsets import score_subsets
-from plait.model.frozen import Frozen
+from plait.insight.fitted import Fitted
+from plait.model.infer import score_views
 from plait.model.model import Model
 from plait.progress import Reporter, Silent
 
@@ -65,19 +63,8 @@ class Robustness:
         return dict(plain({**vars(self), "present": present, "curves": curves}))
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    """What robustness needs of a `plait.predictor.predictor.Predictor`."""
-
-    config: Config
-    features: Features
-    model: Model
-    frozen: Frozen
-    targets: list[Target]
-
-
 def robustness(
-    fitted: _Fitted,
+    fitted: Fitted,
     source: Any,
     *,
     root: Path | str | None = None,
@@ -109,7 +96,7 @@ def robustness(
         notes.append(f"{MOST} of {table.rows} rows were used, evenly spaced")
         table = table.take(np.unique(np.linspace(0, table.rows - 1, MOST).astype(np.int64)))
     truths = _truths(fitted.targets, table)
-    with torch_threads(fitted.config.threads or compute_threads()):
+    with fitted.threads():
         cells = fitted.features.prepare(table, settings_for(table, fitted.config))
         prepared = fitted.frozen.encode(cells)
         notes += prepared.quarantine.summary()
@@ -155,13 +142,7 @@ def every_subset(
     if count > EXACT:
         one = np.eye(count, dtype=bool)
         every = np.concatenate([one, ~one, np.ones((1, count), dtype=bool)])
-    found = {
-        target.name: np.zeros((len(every), rows, max(1, len(target.classes))), np.float32)
-        for target in targets
-    }
-    for part in score_subsets(model, columns, np.arange(rows), every):
-        for name in found:
-            found[name][:, part.rows] = part.scores[name]
+    found = score_views(model, columns, np.arange(rows), every[:, None]).scores
     names = [tuple(np.array(streams, dtype=object)[kept].tolist()) for kept in every]
     return {
         target.name: {

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -15,7 +15,7 @@ from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
 from plait.insight.explain.conformal import METHODS, covered, members, threshold, wilson
-from plait.insight.explain.held_out import HeldOut
+from plait.insight.fitted import Fitted
 from plait.progress import Reporter
 
 
@@ -100,24 +100,8 @@ class PredictionSets:
         return dict(plain({**vars(self), "targets": targets}))
 
 
-@runtime_checkable
-class _Fitted(Protocol):
-    """What sets need of a `plait.predictor.predictor.Predictor`."""
-
-    held: HeldOut
-    targets: list[Target]
-
-    def answer(
-        self,
-        source: Any,
-        *,
-        root: Path | str | None = None,
-        reporter: Reporter | None = None,
-    ) -> Answers: ...
-
-
 def predict_set(
-    self: _Fitted,
+    fitted: Fitted,
     source: Any,
     *,
     coverage: float = 0.9,
@@ -127,47 +111,30 @@ def predict_set(
     seed: int = 0,
     reporter: Reporter | None = None,
 ) -> PredictionSets:
-    """For every row a set of classes, or an interval, that holds the truth as often as asked.
-
-    The promise rests on the validation rows of the fit and holds for rows of the same source; see
-    `plait.insight.explain.conformal`. Where the table holds answers, the coverage is measured.
-
-    Args:
-        source: anything `plait.fit` takes; the target may be absent.
-        coverage: between 0 and 1.
-        method: ``lac`` (default), ``aps`` or ``aps_random`` for classes; numbers have ``absolute``.
-        empty: whether a set may hold nothing. By default it holds the answered class at least, so that a
-            model that is right more often than was asked covers more than that.
-        root: the folder media paths are relative to; default: the table's own.
-        seed: of the chance in ``aps_random``.
-
-    Raises:
-        ConfigError: the coverage cannot be promised from so few validation rows; no such method.
-        TableError: the model was saved before it kept what this needs, or its only targets are labels.
-    """
-    asked = _asked(self, method)
+    """`plait.Predictor.predict_set`, which says what it takes and gives."""
+    asked = _asked(fitted, method)
     chosen = {target.name: _method(target, method) for target in asked}
     limits = {
-        name: threshold(self.held.conformal[name][which], coverage, name)
+        name: threshold(fitted.held.conformal[name][which], coverage, name)
         for name, which in chosen.items()
     }
     table = open_table(source, root=root, empty=True)
-    answers = self.answer(table, root=root, reporter=reporter)
+    answers = fitted.answer(table, root=root, reporter=reporter)
     found = {}
     for target in asked:
         truth = None
         if target.name in table.columns:
             truth = target.encode(table.cells(target.name))[:2]
-        rows = len(self.held.conformal[target.name][chosen[target.name]])
+        rows = len(fitted.held.conformal[target.name][chosen[target.name]])
         found[target.name] = _sets(
             target, answers, chosen[target.name], limits[target.name], rows, truth, seed, empty
         )
-    left = [target.name for target in self.targets if target not in asked]
+    left = [target.name for target in fitted.targets if target not in asked]
     notes = [f"'{name}' is a set of labels and gets no prediction set" for name in left]
     return PredictionSets(coverage, found, answers.notes() + notes)
 
 
-def _asked(fitted: _Fitted, method: str | None) -> list[Target]:
+def _asked(fitted: Fitted, method: str | None) -> list[Target]:
     """The targets that get sets, after checking that there are some and that they can have them."""
     every = sorted({name for names in METHODS.values() for name in names})
     if method is not None and method not in every:

@@ -1,54 +1,28 @@
 """What every section of a report may look at: the model, some rows, and what was made of them once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int64
 
+from plait.answers.answerer import PreparedBatch
 from plait.answers.answers import Answers, decode
 from plait.answers.evaluation import ALL, Result, measure, subsets
-from plait.config import Config
-from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.features import PreparedTable, settings_for
 from plait.data.store import PreparedColumn
-from plait.data.table.quarantine import Quarantine
-from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
-from plait.devices import compute_threads, torch_threads
 from plait.display.section import Language, metric_words, spoken
 from plait.insight.explain.contributions import Contributions, contributions
-from plait.insight.explain.held_out import HeldOut
+from plait.insight.fitted import Fitted
 from plait.insight.report.album import Album
-from plait.model.blueprint import Blueprint
-from plait.model.frozen import Frozen
-from plait.model.infer import infer
-from plait.model.loader import collate
-from plait.model.model import Model
+from plait.model.infer import fused_vectors, infer
 from plait.progress import Reporter, Silent
-
-
-@runtime_checkable
-class Fitted(Protocol):
-    """What a report needs of a `plait.predictor.predictor.Predictor`."""
-
-    config: Config
-    schema: Schema
-    features: Features
-    blueprint: Blueprint
-    targets: list[Target]
-    model: Model
-    metrics: dict[str, Any]
-    history: list[dict[str, float]]
-    quarantine: Quarantine
-    frozen: Frozen
-    held: HeldOut
-    record: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,7 @@ class Context:
 
     def threads(self) -> AbstractContextManager[None]:
         """The threads that the model computes with."""
-        return torch_threads(self.model.config.threads or compute_threads())
+        return self.model.threads()
 
     @cached_property
     def album(self) -> Album:
@@ -170,9 +144,9 @@ class Context:
     @cached_property
     def by_subset(self) -> dict[str, dict[str, np.ndarray]]:
         """Subset (`plait.answers.evaluation.subsets`) → target → scores ``[rows, outputs]``."""
-        shown = subsets(list(self.model.model.streams))
+        asked = subsets(list(self.model.model.streams))
         with self.threads():
-            return infer(self.model.model, self.prepared.columns, self.every, shown=shown)
+            return infer(self.model.model, self.prepared.columns, self.every, subsets=asked)
 
     @property
     def scores(self) -> dict[str, np.ndarray]:
@@ -208,18 +182,14 @@ class Context:
     @cached_property
     def contributions(self) -> Contributions:
         """What each stream adds, to every row's answer and to the metrics."""
-        return contributions(_Once(self), self.table, seed=self.seed)
+        whole = PreparedBatch(0, len(self), self.prepared)
+        return contributions(self.model, self.table, seed=self.seed, batches=[whole])
 
     @cached_property
-    @torch.no_grad()
     def vectors(self) -> Float[np.ndarray, "rows width"]:
         """The fused vector of every row."""
-        model, parts = self.model.model, []
         with self.threads():
-            for part in np.array_split(self.every, max(1, -(-len(self.every) // 256))):
-                tokens = model.encode(collate(self.prepared.columns, part))
-                parts.append(model.fuse(tokens).vector.float().numpy())
-        return np.concatenate(parts)
+            return fused_vectors(self.model.model, self.prepared.columns, self.every)
 
     def named_row(self, place: int) -> str:
         """What to call a row: its number in the user's table."""
@@ -230,20 +200,6 @@ class Context:
         if target.name not in self.truths or not self.truths[target.name][1][place]:
             return None
         return self.table.cells(target.name, np.array([place]))[0]
-
-
-class _Once:
-    """Gives a table's rows, prepared once, to what would prepare them again."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.config = context.model.config
-        self.model = context.model.model
-        self.targets = context.model.targets
-
-    def _chunks(self, table: Table, reporter: Reporter) -> Iterator[tuple[int, int, PreparedTable]]:
-        """All rows at once."""
-        yield 0, len(self.context), self.context.prepared
 
 
 def some_rows(

@@ -17,6 +17,7 @@ from plait.display.page import document
 from plait.display.section import LANGUAGES, Language, Section
 from plait.errors import ConfigError, TableError, counted, unknown
 from plait.insight.explain.explanation import only
+from plait.insight.fitted import Fitted
 from plait.insight.report import (
     contributions,
     data,
@@ -28,7 +29,7 @@ from plait.insight.report import (
     trust,
     within,
 )
-from plait.insight.report.context import BRIEF, Context, Fitted, Limits, some_rows
+from plait.insight.report.context import BRIEF, Context, Limits, some_rows
 from plait.insight.report.row import row_sections
 from plait.progress import Reporter, Silent
 
@@ -55,7 +56,7 @@ SECTIONS: tuple[Make, ...] = (
 
 
 def report(
-    self: Fitted,
+    fitted: Fitted,
     source: Any,
     path: Path | str,
     *,
@@ -68,43 +69,21 @@ def report(
     seed: int = 0,
     reporter: Reporter | None = None,
 ) -> Path:
-    """Write what a model does on a table, what it rests on and how far to trust it, as one HTML file.
-
-    The file needs nothing beside it, holds no script and asks for nothing from elsewhere. Parts that
-    need true answers are left out where the table has none.
-
-    Args:
-        source: anything `plait.fit` takes; the targets may be absent.
-        path: the file to write, whose name ends in .html; one that is there is replaced.
-        root: the folder media paths are relative to, in ``train`` too; default: each table's own.
-        row: the only row to tell about, counted from 0: its answer and what that rests on.
-        language: ``en`` or ``zh``.
-        train: the table the model was fitted to, to compare with; None: where the run says it was.
-        run: the folder of the run, for what training wrote down; None: what the model keeps.
-        limits: how many rows are looked at.
-        seed: of everything drawn.
-
-    Returns:
-        The file.
-
-    Raises:
-        ConfigError: there is no such language or seed, or the file cannot be written, or is one that is
-            read.
-        TableError: a table has none of the model's columns, or no rows, or no such row.
-
-    Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
-    """
+    """`plait.Predictor.report`, which says what it takes and gives."""
     tongue, place = check_language(language), check_path(path, source, train)
     _check_seed(seed)
-    table, limits = _opened(self, source, root), limits or Limits()
-    learnt = None if train is None else _opened(self, train, root, "train: ")
+    table, limits = _opened(fitted, source, root), limits or Limits()
+    learnt = None if train is None else _opened(fitted, train, root, "train: ")
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
         looked, rows = only(table, row), np.array([row])
     else:
         looked = table if len(rows) == table.rows else table.take(rows)
     context = Context(
-        *(self, looked, rows, table.rows),
+        fitted,
+        looked,
+        rows,
+        table.rows,
         language=tongue,
         limits=limits,
         seed=seed,

@@ -33,8 +33,8 @@ from plait.model.frozen import Frozen, FrozenEncoder, capped
 from plait.model.loader import Batch, Loader
 from plait.model.pretrained.packaged import PACKAGED, installed
 from plait.model.tokens import ColumnBatch
-from plait.progress import Silent
 from plait.training.loop import Trainer
+from plait.training.session import Session
 
 ENCODERS = {"image": "pip:efficientnet-lite0", "text": "pip:all-minilm-l6-v2"}
 """Modality → the packaged checkpoint."""
@@ -193,11 +193,11 @@ def second_epoch(table: Ready, loader: Loader) -> float:
         return {"score": float(len(marks)), "loss": 0.0}
 
     trainer = Trainer(
-        *(table.model(), loader, validate, table.config),
-        epochs=2,
-        patience=3,
-        vary=None,  # both streams are a frozen encoder's tokens
-        reporter=Silent(),
+        table.model(),
+        loader,
+        validate,
+        table.config,
+        Session(epochs=2, patience=3),  # nothing is augmented: both are a frozen encoder's tokens
     )
     trainer.run()
     return marks[1] - marks[0]

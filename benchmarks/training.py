@@ -11,9 +11,9 @@ from benchmarks.lines import Line, at_least
 from benchmarks.ready import Ready, ready
 from plait.devices import compute_threads, torch_threads
 from plait.model.model import Model
-from plait.progress import Silent
 from plait.training.loop import Trainer
 from plait.training.optim import DEFAULT_LR
+from plait.training.session import Session
 
 
 def measure(bench: Bench) -> list[Line]:
@@ -65,11 +65,8 @@ def in_turn(table: Ready, bench: Bench, pairs: int) -> tuple[list[float], list[f
         loader,
         validate,
         config,
-        epochs=pairs + 1,
-        patience=pairs + 2,
+        Session(epochs=pairs + 1, patience=pairs + 2, checkpoint=bench.work / "checkpoint"),
         vary=table.vary,
-        reporter=Silent(),
-        checkpoint=bench.work / "checkpoint",
     )
     mark = perf_counter()
     trainer.run()

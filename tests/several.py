@@ -16,6 +16,7 @@ from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.training.loop import Trainer
+from plait.training.session import Session
 
 ROWS, WIDTH = 40, 8
 KINDS = {"kind": ("multiclass", 3), "size": ("regression", 1), "tags": ("multilabel", 2)}
@@ -118,11 +119,7 @@ def make_trainer(
         Loader(columns, found, np.arange(30), batch_size=config.batch_size, seed=config.seed),
         look,
         config,
-        epochs=epochs,
-        patience=99,
-        vary=None,
-        reporter=Recorder(stop),
-        checkpoint=checkpoint,
+        Session(epochs=epochs, patience=99, reporter=Recorder(stop), checkpoint=checkpoint),
         held=Loader(columns, found, np.arange(30, ROWS), batch_size=5, seed=None),
     )
 
@@ -154,7 +151,7 @@ def ends_at_the_same_bits(folder, stop, options, **model):
     assert resumed.resume()
     resumed.run()
     identical(whole.model, resumed.model)
-    assert whole.at.history == resumed.at.history
+    assert whole.progress.history == resumed.progress.history
     return whole, resumed
 
 

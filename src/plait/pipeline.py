@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from plait.training import board
 from plait.training.closed_form import check_classes
 from plait.training.dataset import Dataset, read_dataset
 from plait.training.fit_prepared import fit_prepared
+from plait.training.job import Job
 from plait.training.optim import DEFAULT_LR
 from plait.training.options import check_choices, check_fit, without_effect
 from plait.training.prepare import encode, frozen_of, prepare
@@ -67,8 +69,13 @@ def fit(
     table = open_table(source, root=root)
     names = _names(target)
     with claim(folder), torch_threads(config.threads or compute_threads()):
-        clock, told = Stopwatch(reporter), f"device {device}: {why}"
-        return _fit(table, names, config, folder, resume, clock, told, (source, root))
+        job = _job(table, names, config, f"device {device}: {why}", Stopwatch(reporter))
+        job = replace(job, folder=folder, resume=resume)
+        predictor = fit_prepared(job)
+        if folder is not None:
+            remember(folder / TRAINING, source, root, table, job.data.validation)
+            _write(predictor, job, folder)
+    return predictor
 
 
 def _names(target: Any) -> list[str]:
@@ -94,23 +101,15 @@ def _configured(options: dict[str, Any]) -> Config:
     raise ConfigError(dict.fromkeys(problems))
 
 
-def _fit(
-    table: Table,
-    names: list[str],
-    config: Config,
-    folder: Path | None,
-    resume: bool,
-    reporter: Stopwatch,
-    device_note: str,
-    where: tuple[Any, Path | str | None],
-) -> Predictor:
+def _job(table: Table, names: list[str], config: Config, device: str, reporter: Stopwatch) -> Job:
+    """All that is decided and computed before the first step of training."""
     data = read_dataset(table, names, config)
     settings = settings_for(table, config)
     ground = prepare(table, data, config, settings, reporter)
     features, plan = ground.features, ground.plan
     check_classes(plan.encoders, data.targets)
-    tuned = check_fit(config, plan, features, data.targets)
-    for note in [*data.notes, *_decisions(data, features, plan, config), device_note]:
+    check_fit(config, plan, features, data.targets)
+    for note in [*data.notes, *_decisions(data, features, plan, config), device]:
         reporter.note(note)
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
     prepared.quarantine.check(
@@ -121,28 +120,26 @@ def _fit(
     plan = with_decoders(plan, config, features, prepared.columns, data.train)
     frozen = frozen_of(ground, config)
     prepared = encode(frozen, prepared, config, reporter)
-    predictor = fit_prepared(
-        *(data, features, plan, prepared, config, frozen, reporter),
-        tuned=tuned,
-        folder=folder,
-        resume=resume,
+    return Job(
+        data=data,
+        features=features,
+        plan=plan,
+        prepared=prepared,
+        config=config,
+        frozen=frozen,
         backbones=ground.backbones,
+        reporter=reporter,
     )
-    if folder is not None:
-        remember(folder / TRAINING, *where, table, data.validation)
-        _write(predictor, data, prepared, folder, reporter)
-    return predictor
 
 
-def _write(
-    predictor: Predictor, data: Dataset, prepared: PreparedTable, folder: Path, reporter: Reporter
-) -> None:
+def _write(predictor: Predictor, job: Job, folder: Path) -> None:
     """The bundle, the figures of the TensorBoard log, and the report."""
+    data, prepared = job.data, job.prepared
     board.write(folder / TRAINING, predictor.metrics["figures"], len(predictor.history))
     predictor.save(folder)
     (folder / FILE).unlink(missing_ok=True)  # it tells of the model that was here before
     if predictor.config.report != "off":
-        report_held_out(predictor, data.table, data.validation, prepared, folder, reporter)
+        report_held_out(predictor, data.table, data.validation, prepared, folder, job.reporter)
 
 
 def _tell_unreadable(prepared: PreparedTable, reporter: Reporter) -> None:

@@ -24,6 +24,7 @@ from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.training.loop import BAD_STEPS, Trainer
+from plait.training.session import Session
 
 ROWS, WIDTH = 48, 8
 
@@ -90,7 +91,7 @@ def make_model(image=True, dropout=0.1, modality_dropout=0.2, unimodal_loss=0.3,
         fusion=build_fusion("concat", dict.fromkeys(encoders, width), width=width, dropout=dropout),
         heads={"y": build_head("binary", width=width, outputs=2, dropout=dropout)},
         modality_dropout=modality_dropout,
-        unimodal_loss=alone,
+        unimodal_loss=unimodal_loss,
     ).to(memory_format=torch.channels_last)
 
 
@@ -125,12 +126,14 @@ def make(
         ),
         validate or look,
         config,
-        epochs=epochs,
-        patience=patience,
+        Session(
+            epochs=epochs,
+            patience=patience,
+            reporter=reporter or Recorder(),
+            checkpoint=checkpoint,
+            log=log,
+        ),
         vary=vary,
-        reporter=reporter or Recorder(),
-        checkpoint=checkpoint,
-        log=log,
     )
 
 
@@ -149,7 +152,7 @@ def test_it_learns():
     history = trainer.run().history
     assert len(history) == 12
     assert history[-1]["train_loss"] < history[0]["train_loss"]
-    assert trainer.at.best_score[0] > 0.7
+    assert trainer.progress.best_score[0] > 0.7
 
 
 @pytest.mark.parametrize("optimizer", ["gd", "sgd", "rmsprop", "adam", "adamw"])
@@ -199,11 +202,11 @@ def test_a_resumed_run_ends_at_the_same_bits(tmp_path, optimizer, stop):
     torch.manual_seed(99)  # a new process would start from weights of its own
     resumed = make(optimizer=optimizer, checkpoint=tmp_path, model=make_model())
     assert resumed.resume()
-    assert resumed.at.epoch * 6 + resumed.at.step == stop
+    assert resumed.progress.epoch * 6 + resumed.progress.step == stop
     resumed.run()
     identical(state_of(whole), state_of(resumed))
-    assert resumed.at.updates == whole.at.updates
-    assert resumed.at.history == whole.at.history
+    assert resumed.progress.updates == whole.progress.updates
+    assert resumed.progress.history == whole.progress.history
 
 
 @pytest.mark.parametrize(
@@ -374,7 +377,7 @@ def test_a_bad_row_is_named_and_its_batch_changes_nothing(where):
     steps = list(trainer.loader.epoch())
     (bad,) = [step for step, batch in enumerate(steps) if row in batch.rows]
     for step, batch in enumerate(steps):
-        trainer.at.step = step
+        trainer.progress.step = step
         before, average = (
             state_of(trainer),
             {k: v.clone() for k, v in trainer.average.state.items()},
@@ -387,7 +390,7 @@ def test_a_bad_row_is_named_and_its_batch_changes_nothing(where):
     assert reporter.notes == [
         f"epoch 1, step {bad + 1}: the loss was not finite; this batch was left out. Rows: {row}"
     ]
-    assert trainer.at.updates == len(steps) - 1
+    assert trainer.progress.updates == len(steps) - 1
 
 
 def test_an_infinite_target_is_named_and_left_out():
@@ -428,7 +431,7 @@ def test_a_gradient_that_is_not_finite_is_left_out_too():
     assert reporter.notes == [
         f"epoch 1, step 1: the gradient was not finite; this batch was left out. Rows: {named}"
     ]
-    assert trainer.at.updates == 0
+    assert trainer.progress.updates == 0
 
 
 def test_ten_bad_steps_in_a_row_end_the_training():
@@ -452,9 +455,9 @@ def test_ten_bad_steps_in_a_row_end_the_training():
 
 def test_a_good_step_forgives_the_bad_ones_before():
     trainer = make()
-    trainer.at.bad_steps = 9
+    trainer.progress.bad_steps = 9
     trainer._step(next(trainer.loader.epoch()))
-    assert trainer.at.bad_steps == 0
+    assert trainer.progress.bad_steps == 0
 
 
 def test_a_bad_batch_does_not_take_its_neighbours_along():
@@ -464,7 +467,7 @@ def test_a_bad_batch_does_not_take_its_neighbours_along():
         columns=columns, target=target, image=False, epochs=1, optimizer="gd", validate=score
     )
     trainer.run()
-    assert trainer.at.updates == 1
+    assert trainer.progress.updates == 1
     assert len(trainer.reporter.notes) == 1
 
 
@@ -486,7 +489,7 @@ def test_gathered_batches_equal_the_whole_one(optimizer, rows):
     small = plain(8, rows, optimizer=optimizer, accumulate=6)
     large = plain(64, rows, optimizer=optimizer)
     small.run(), large.run()
-    assert small.at.updates == large.at.updates == 1
+    assert small.progress.updates == large.progress.updates == 1
     for (name, one), other in zip(state_of(small).items(), state_of(large).values(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4, msg=name)
 
@@ -496,10 +499,10 @@ def test_a_last_update_of_fewer_batches_is_as_large():
     trainer = plain(10, accumulate=4, optimizer="sgd", momentum=0.0, schedule="constant", lr=0.1)
     batches = list(trainer.loader.epoch())
     for step, batch in enumerate(batches[:4]):
-        trainer.at.step = step
+        trainer.progress.step = step
         trainer._step(batch)
     before = state_of(trainer)
-    trainer.at.step = 4
+    trainer.progress.step = 4
     trainer._step(batches[4])
     twin = plain(64)
     twin.model.load_state_dict(before)
@@ -534,7 +537,7 @@ def test_the_rate_follows_the_schedule():
     trainer = make(schedule="linear", warmup=0.5, lr=0.01, epochs=2)
     rates = []
     for step, batch in enumerate(trainer.loader.epoch()):
-        trainer.at.step = step
+        trainer.progress.step = step
         trainer._step(batch)
         rates.append([group["lr"] for group in trainer.optimizer.param_groups])
     np.testing.assert_allclose(rates, [[0.01 * (step + 1) / 6] * 2 for step in range(6)])

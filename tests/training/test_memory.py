@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_train import Recorder, identical, make, make_model, noise, state_of
+from training.test_loop import Recorder, identical, make, make_model, noise, state_of
 
 from plait.devices import is_out_of_memory
 from plait.errors import TrainError
@@ -56,11 +56,11 @@ def test_the_step_is_the_one_that_a_larger_memory_would_make(accumulate):
     parts = plain(accumulate=accumulate)
     sizes = short_of_memory(parts, most=5)
     parts.run()
-    assert parts.at.splits == 4 and max(sizes[4:]) <= 5
-    assert whole.at.updates == parts.at.updates
+    assert parts.progress.splits == 4 and max(sizes[4:]) <= 5
+    assert whole.progress.updates == parts.progress.updates
     for name, value in state_of(whole).items():
         torch.testing.assert_close(value, state_of(parts)[name], atol=2e-5, rtol=1e-4)
-    for one, other in zip(whole.at.history, parts.at.history, strict=True):
+    for one, other in zip(whole.progress.history, parts.progress.history, strict=True):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
 
 
@@ -89,7 +89,7 @@ def test_running_out_in_the_middle_of_a_step_forgets_half_done_work():
 
     late.losses.forward = forward
     late.run()
-    assert late.at.splits == 2 and calls[:6] == [16, 16, 8, 8, 8, 8]
+    assert late.progress.splits == 2 and calls[:6] == [16, 16, 8, 8, 8, 8]
     for name, value in state_of(whole).items():
         torch.testing.assert_close(value, state_of(late)[name], atol=2e-5, rtol=1e-4)
 
@@ -139,7 +139,7 @@ def test_a_resumed_run_keeps_its_parts(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         trainer(checkpoint=tmp_path, reporter=Recorder(4)).run()
     resumed = trainer(checkpoint=tmp_path)
-    assert resumed.resume() and resumed.at.splits == 2
+    assert resumed.resume() and resumed.progress.splits == 2
     resumed.run()
     identical(state_of(whole), state_of(resumed))
 

@@ -26,6 +26,13 @@ class Dataset:
     validation: np.ndarray
     notes: list[str]
 
+    def held_out(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Target → values and presence of the validation rows."""
+        rows = self.validation
+        return {
+            name: (values[rows], present[rows]) for name, (values, present) in self.encoded.items()
+        }
+
 
 def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
     """Schema, targets and split."""

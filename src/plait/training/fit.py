@@ -1,8 +1,6 @@
 """One model from prepared columns: build, pretrain, train, and fit its trust to held-out rows."""
 
-from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,24 +8,20 @@ import torch
 
 from plait.answers.evaluation import ALL, validation_score
 from plait.config import Config
-from plait.data.features import Features, PreparedTable
-from plait.errors import TrainError
+from plait.data.features import Features
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint
 from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model, Trainable
-from plait.model.pretrained.base import Backbone
-from plait.progress import Reporter
-from plait.sealed import TRAINING
 from plait.training.checkpoint import holds_state
 from plait.training.closed_form import fit_encoders
-from plait.training.dataset import Dataset, goal
-from plait.training.distill import Distillation
-from plait.training.loop import Trainer, Vary
+from plait.training.job import Job
+from plait.training.loop import Trainer
 from plait.training.pretrain import pretrain, rows_to_rebuild
 from plait.training.run_folder import PRETRAINING, check_same, tensorboard
+from plait.training.session import Session, Vary
 from plait.training.trust import fit_trust
 
 EPOCHS = {"fast": 8, "balanced": 15, "best": 50}
@@ -37,66 +31,56 @@ STEPS = {"fast": 150, "balanced": 800, "best": 3000}
 MOST_TIMES = 3
 
 
-def train_model(
-    data: Dataset,
-    features: Features,
-    plan: Blueprint,
-    prepared: PreparedTable,
-    config: Config,
-    folder: Path | None,
-    resume: bool,
-    reporter: Reporter,
-    backbones: Mapping[str, Backbone] | None = None,
-    lesson: Distillation | None = None,
-) -> tuple[Model, list[dict[str, float]]]:
-    """Build, train, and give back the model of the best epoch with its history.
-
-    Args:
-        backbones: column → the pretrained encoder to tune, where it is at hand.
-        lesson: what another model has to teach.
-    """
-    goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
+def train_model(job: Job) -> tuple[Model, list[dict[str, float]]]:
+    """Build, train, and return the model of the best epoch with its history."""
+    data, prepared, config, goals = job.data, job.prepared, job.loop_config, job.goals()
     known = {name: values[data.train] for name, values in goals.items()}
-    model = build(plan, features, data.targets, config=config, encoded=known, backbones=backbones)
-    _prefit(model, data, prepared, goals, config, folder if resume else None, reporter)
-    learner, goals = lesson.begin(model, goals) if lesson else (model, goals)
-    held_out = {
-        name: (values[data.validation], present[data.validation])
-        for name, (values, present) in data.encoded.items()
-    }
-
-    def validate(now: Trainable) -> dict[str, float]:
-        found = infer(model, prepared.columns, data.validation, device=trainer.device)[ALL]
-        if not all(np.isfinite(scores).all() for scores in found.values()):
-            raise TrainError(
-                f"epoch {trainer.at.epoch + 1}: the model's answers are no longer finite, the training "
-                f"has diverged. Try a smaller lr than {trainer.peaks[0]:g}."
-            )
-        return validation_score(data.targets, held_out, found)
-
-    batches = partial(Loader, prepared.columns, goals, batch_size=config.batch_size)
+    model = build(
+        job.plan,
+        job.features,
+        data.targets,
+        config=config,
+        encoded=known,
+        backbones=job.backbones,
+    )
+    _fit_closed_forms(model, job)
+    learner, taught = job.distillation.begin(model, goals) if job.distillation else (model, goals)
+    batches = partial(Loader, prepared.columns, taught, batch_size=config.batch_size)
     loader, held = batches(data.train, seed=config.seed), batches(data.validation, seed=None)
-    training = folder / TRAINING if folder else None
+    training = job.training
     if training:
-        check_same(training, _told(data, features, plan, config), resume)
-    config = _pretrain(model, data, features, prepared, config, training, resume, reporter)
+        check_same(training, _fixed(job), job.resume)
+    if config.pretrain != "none":
+        _pretrain(model, job)
     epochs, patience = length(config, len(loader))
-    trainer = Trainer(
-        *(learner, loader, validate, config),
+    session = Session(
         epochs=epochs,
         patience=patience,
-        vary=_vary(features, plan) if config.augment else None,
-        reporter=reporter,
+        reporter=job.reporter,
         checkpoint=training / "checkpoint" if training else None,
         log=tensorboard(training) if training else None,
-        held=held,
     )
-    if training and resume and trainer.resume():
-        reporter.note(f"resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}")
-    at = trainer.run()
+    validate = partial(_validate, model, job)
+    vary = _vary(job.features, job.plan) if config.augment else None
+    trainer = Trainer(learner, loader, validate, config, session, vary=vary, held=held)
+    if training and job.resume and trainer.resume():
+        at = trainer.progress
+        job.reporter.note(f"resumed at epoch {at.epoch + 1}, step {at.step}")
+    progress = trainer.run()
     model.to("cpu")
-    _trust_held_out(model, data, prepared, goals, reporter)
-    return model, [*map(_timed, at.history, [0.0, *at.clock], at.clock)]
+    _trust_held_out(model, job)
+    clock = progress.clock
+    return model, [*map(_timed, progress.history, [0.0, *clock], clock)]
+
+
+def _validate(model: Model, job: Job, learner: Trainable) -> dict[str, float]:
+    """Score and loss of the validation rows; NaN both if an answer is no longer finite."""
+    rows = job.data.validation
+    device = next(learner.parameters()).device
+    scores = infer(model, job.prepared.columns, rows, device=device)[ALL]
+    if not all(np.isfinite(values).all() for values in scores.values()):
+        return {"score": float("nan"), "loss": float("nan")}
+    return validation_score(job.data.targets, job.data.held_out(), scores)
 
 
 def _timed(line: dict[str, float], began: float, ended: float) -> dict[str, float]:
@@ -104,21 +88,14 @@ def _timed(line: dict[str, float], began: float, ended: float) -> dict[str, floa
     return {**line, "seconds": ended - began}
 
 
-def _prefit(
-    model: Model,
-    data: Dataset,
-    prepared: PreparedTable,
-    goals: dict[str, np.ndarray],
-    config: Config,
-    resumed: Path | None,
-    reporter: Reporter,
-) -> None:
-    """Fit what is fitted once; a checkpoint that is about to be taken up holds it already."""
-    if resumed is not None and holds_state(resumed / TRAINING / "checkpoint"):
+def _fit_closed_forms(model: Model, job: Job) -> None:
+    """Fit what is fitted once; a checkpoint that is about to be resumed holds it already."""
+    if job.resume and job.training and holds_state(job.training / "checkpoint"):
         return
-    goal = goals[data.targets[0].name]
-    for note in fit_encoders(model, prepared.columns, data.train, goal, seed=config.seed):
-        reporter.note(note)
+    first = job.goals()[job.data.targets[0].name]
+    columns, seed = job.prepared.columns, job.config.seed
+    for note in fit_encoders(model, columns, job.data.train, first, seed=seed):
+        job.reporter.note(note)
 
 
 def _vary(features: Features, plan: Blueprint) -> Vary:
@@ -128,38 +105,27 @@ def _vary(features: Features, plan: Blueprint) -> Vary:
     return partial(augment, modalities=varied, states=features.states)
 
 
-def _pretrain(
-    model: Model,
-    data: Dataset,
-    features: Features,
-    prepared: PreparedTable,
-    config: Config,
-    training: Path | None,
-    resume: bool,
-    reporter: Reporter,
-) -> Config:
-    """Pretrain in place where that is asked for; gives back the configuration with the time left."""
-    if config.pretrain == "none":
-        return config
-    if config.max_minutes is not None:  # half of it for each of the two trainings
-        config = config.model_copy(update={"max_minutes": config.max_minutes / 2})
+def _pretrain(model: Model, job: Job) -> None:
+    """Pretrain in place, on the training rows and the rows without a target."""
+    data, config = job.data, job.config
     groups = data.table.cells(config.group) if config.group else None
     rows = rows_to_rebuild(data.table.rows, data.train, data.validation, groups)
     more = len(rows) - len(data.train)
-    reporter.note(
+    job.reporter.note(
         f"pretraining ({config.pretrain}): rebuilds every cell of {len(rows)} rows, targets unused"
         + (f"; {more} of them have no target" if more else "")
     )
-    folder = training / PRETRAINING if training else None
-    pretrain(
-        *(model, prepared.columns, features.modalities, rows, data.validation, config),
-        length=length(config, -(-len(rows) // config.batch_size)),
-        reporter=reporter,
-        folder=folder,
-        resume=resume,
+    epochs, patience = length(config, -(-len(rows) // config.batch_size))
+    folder = job.training / PRETRAINING if job.training else None
+    session = Session(
+        epochs=config.pretrain_epochs or epochs,
+        patience=patience,
+        reporter=job.reporter,
+        checkpoint=folder / "checkpoint" if folder else None,
         log=tensorboard(folder) if folder else None,
+        title="pretrain",
     )
-    return config
+    pretrain(model, job, rows, session)
 
 
 def length(config: Config, steps: int) -> tuple[int, int]:
@@ -174,18 +140,12 @@ def length(config: Config, steps: int) -> tuple[int, int]:
     return epochs, config.patience or round(PATIENCE[config.preset] * max(1.0, fitting / usual))
 
 
-def _trust_held_out(
-    model: Model,
-    data: Dataset,
-    prepared: PreparedTable,
-    goals: dict[str, np.ndarray],
-    reporter: Reporter,
-) -> None:
+def _trust_held_out(model: Model, job: Job) -> None:
     """Let the validation rows say how far to trust each stream, for fusions that can."""
-    rows = data.validation
-    held = {name: torch.from_numpy(values[rows]) for name, values in goals.items()}
-    for trust in fit_trust(model, prepared.columns, rows, held).values():
-        reporter.note(f"trust fitted to the validation rows: {_trusted(trust, model)}")
+    rows = job.data.validation
+    held = {name: torch.from_numpy(values[rows]) for name, values in job.goals().items()}
+    for trust in fit_trust(model, job.prepared.columns, rows, held).values():
+        job.reporter.note(f"trust fitted to the validation rows: {_trusted(trust, model)}")
 
 
 def _trusted(trust: list[float], model: Model) -> str:
@@ -196,13 +156,13 @@ def _trusted(trust: list[float], model: Model) -> str:
     return ", ".join(f"{name} {share:.2f}" for name, share in zip(streams, trust, strict=False))
 
 
-def _told(data: Dataset, features: Features, plan: Blueprint, config: Config) -> dict[str, Any]:
+def _fixed(job: Job) -> dict[str, Any]:
     """What must be the same for a checkpoint to make sense, by the name a user knows it by."""
     free = {"threads", "checkpoint_seconds", "max_minutes", "device", "golden_rows", "report"}
     return {
-        **config.model_dump(mode="json", exclude=free),
-        "the columns": features.to_json(),
-        "the model": plan.to_json(),
-        "the target": [target.to_json() for target in data.targets],
-        "the rows": [data.train.tolist(), data.validation.tolist()],
+        **job.loop_config.model_dump(mode="json", exclude=free),
+        "the columns": job.features.to_json(),
+        "the model": job.plan.to_json(),
+        "the target": [target.to_json() for target in job.data.targets],
+        "the rows": [job.data.train.tolist(), job.data.validation.tolist()],
     }

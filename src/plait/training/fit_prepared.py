@@ -1,78 +1,50 @@
 """From prepared columns to a model that knows what it is worth."""
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from plait.answers import golden
 from plait.answers.evaluation import Evaluation, measure, subsets
 from plait.config import Config
-from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.features import Features, settings_for
 from plait.data.modalities import registry
 from plait.insight.diagnose.brief import brief
 from plait.insight.explain.held_out import HeldOut, learn
-from plait.model.blueprint import Blueprint
-from plait.model.frozen import Frozen
 from plait.model.infer import infer
 from plait.model.model import Model
-from plait.model.pretrained.base import Backbone
 from plait.predictor.predictor import Predictor
 from plait.predictor.rebuild import measure_rebuilt
 from plait.progress import Stopwatch
 from plait.training.dataset import Dataset
-from plait.training.distill import Distillation
 from plait.training.fit import train_model
+from plait.training.job import Job
 
 
-def fit_prepared(
-    data: Dataset,
-    features: Features,
-    plan: Blueprint,
-    prepared: PreparedTable,
-    config: Config,
-    frozen: Frozen,
-    reporter: Stopwatch,
-    *,
-    tuned: Config | None = None,
-    folder: Path | None = None,
-    resume: bool = False,
-    backbones: Mapping[str, Backbone] | None = None,
-    lesson: Distillation | None = None,
-) -> Predictor:
-    """From prepared columns to a model that knows what it is worth, not saved.
-
-    Args:
-        tuned: the options to train with; None: ``config``.
-        lesson: what another model has to teach.
-    """
-    model, history = train_model(
-        *(data, features, plan, prepared, tuned or config, folder, resume, reporter),
-        backbones,
-        lesson,
-    )
-    held = learn(model, prepared.columns, data.validation, data.targets, data.encoded)
+def fit_prepared(job: Job) -> Predictor:
+    """From prepared columns to a model that knows what it is worth, not saved."""
+    data, columns, targets = job.data, job.prepared.columns, job.data.targets
+    model, history = train_model(job)
+    held = learn(model, columns, data.validation, targets, data.encoded)
     for note in held.notes():
-        reporter.note(note)
-    metrics = _measure(model, data, prepared, config, held)
-    if plan.decoders:
+        job.reporter.note(note)
+    metrics = _measure(model, job, held)
+    if job.plan.decoders:
         metrics["reconstruction"] = measure_rebuilt(
-            model, prepared.columns, data.validation, features.modalities
+            model, columns, data.validation, job.features.modalities
         )
-    rows = _golden(model, data, features, config)
     predictor = Predictor(
-        config=config,
+        config=job.config,
         schema=data.schema,
-        features=features,
-        blueprint=plan,
-        targets=data.targets,
+        features=job.features,
+        blueprint=job.plan,
+        targets=targets,
         model=model,
         metrics=metrics,
         history=history,
-        golden=rows,
-        quarantine=prepared.quarantine,
-        frozen=frozen,
+        golden=_golden(data, job.features, job.config),
+        quarantine=job.prepared.quarantine,
+        frozen=job.frozen,
         held=held,
-        record=_record(reporter, data),
+        record=_record(job.reporter, data),
     )
     _answer_golden(predictor)
     return predictor
@@ -87,26 +59,22 @@ def _record(reporter: Stopwatch, data: Dataset) -> dict[str, Any]:
     }
 
 
-def _measure(
-    model: Model, data: Dataset, prepared: PreparedTable, config: Config, held: HeldOut
-) -> dict[str, Any]:
+def _measure(model: Model, job: Job, held: HeldOut) -> dict[str, Any]:
     """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
+    data, columns, config = job.data, job.prepared.columns, job.config
     rows = data.validation
-    scores = infer(model, prepared.columns, rows, subsets=subsets(list(model.streams)))
-    encoded = {n: (values[rows], present[rows]) for n, (values, present) in data.encoded.items()}
-    results = measure(data.targets, encoded, scores, seed=config.seed, resamples=200)
+    scores = infer(model, columns, rows, subsets=subsets(list(model.streams)))
+    results = measure(data.targets, data.held_out(), scores, seed=config.seed, resamples=200)
     source = f"{data.table.name}, held out for validation with seed {config.seed}"
-    told = Evaluation(source, len(rows), config.seed, results).to_json()
+    evaluation = Evaluation(source, len(rows), config.seed, results).to_json()
     kinds = data.schema.inputs | ({config.group: "categorical"} if config.group else {})
-    found = brief(
-        *(model, prepared.columns, data.table, rows, data.targets, data.encoded),
-        kinds,
-        held.calibration,
+    figures = brief(
+        model, columns, data.table, rows, data.targets, data.encoded, kinds, held.calibration
     )
-    return {**told, "figures": found}
+    return {**evaluation, "figures": figures}
 
 
-def _golden(model: Model, data: Dataset, features: Features, config: Config) -> list[golden.Row]:
+def _golden(data: Dataset, features: Features, config: Config) -> list[golden.Row]:
     """The first validation rows whose media are small enough."""
     media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
     chosen: list[golden.Row] = []

@@ -1,10 +1,9 @@
 """The one training loop: seeded, resumable at any step, and never led astray by a NaN."""
 
+import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
+from dataclasses import asdict
 
 import torch
 from accelerate import Accelerator
@@ -19,23 +18,14 @@ from plait.model.heads.rules import known_rows
 from plait.model.loader import Batch, Loader
 from plait.model.model import Trainable
 from plait.model.tokens import ColumnBatch
-from plait.progress import Reporter
 from plait.training.balance import build_balance, watched
 from plait.training.checkpoint import load_state, save_state
 from plait.training.multitask import Tasks
 from plait.training.optim import AveragedWeights, build_optimizer, schedule
+from plait.training.session import Progress, Session, Validate, Vary
 
 BAD_STEPS = 10
 """So many steps in a row without a finite loss end the training."""
-
-Validate = Callable[[Any], Mapping[str, float]]
-"""Gives at least ``score`` (higher is better) and ``loss`` on the validation rows."""
-
-Vary = Callable[[dict[str, ColumnBatch]], dict[str, ColumnBatch]]
-"""Gives a batch's columns, augmented."""
-
-Log = Callable[[int, Mapping[str, float]], None]
-"""Told step and scalars, for TensorBoard."""
 
 
 class Losses(nn.Module):
@@ -52,33 +42,12 @@ class Losses(nn.Module):
         return self.model.row_losses(columns, targets)
 
 
-@dataclass
-class Position:
-    """Where a training stands; all of it is in the checkpoint."""
-
-    epoch: int = 0
-    step: int = 0
-    updates: int = 0
-    best_score: list[float] = field(default_factory=list)
-    best_epoch: int = -1
-    waited: int = 0
-    bad_steps: int = 0
-    splits: int = 1
-    loss_sum: float = 0.0
-    seconds: float = 0.0
-    clock: list[float] = field(default_factory=list)
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
 class Trainer:
     """Trains a model in place and leaves it with the weights of its best epoch.
 
     Args:
-        epochs, patience: as in the configuration, resolved by the preset.
         vary: augments the columns of a batch; None leaves them as they are.
-        checkpoint: the folder to save to while training; None saves nothing.
         held: the held-out rows, in order; only ``balance="blending"`` needs them.
-        title: what the progress bar calls it.
     """
 
     def __init__(
@@ -87,27 +56,20 @@ class Trainer:
         loader: Loader,
         validate: Validate,
         config: Config,
+        session: Session,
         *,
-        epochs: int,
-        patience: int,
-        vary: Vary | None,
-        reporter: Reporter,
-        checkpoint: Path | None = None,
-        log: Log | None = None,
+        vary: Vary | None = None,
         held: Loader | None = None,
-        title: str = "train",
     ) -> None:
         self.model = model
         self.loader = loader
         self.validate = validate
         self.config = config
-        self.epochs = epochs
-        self.patience = patience
+        self.session = session
+        self.epochs = session.epochs
+        self.reporter = session.reporter
+        self.checkpoint = session.checkpoint
         self.vary = vary
-        self.reporter = reporter
-        self.checkpoint = checkpoint
-        self.log = log or (lambda step, scalars: None)
-        self.title = title
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
         self.model.to(self.device)
@@ -115,7 +77,7 @@ class Trainer:
         self.usual = max(1.0, len(loader.rows) / len(loader))
         """Rows in a batch, give or take one; batches weigh by their rows."""
         self.optimizer = build_optimizer(model, config)
-        steps = epochs * -(-len(loader) // self.every)
+        steps = self.epochs * -(-len(loader) // self.every)
         self.factor = schedule(config, steps)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.losses, self.stepper = self.accelerator.prepare(Losses(model), self.optimizer)
@@ -123,7 +85,7 @@ class Trainer:
         self.balance = watched(model, build_balance(model, config, held))
         self.average = AveragedWeights(model, config.ema) if config.ema else None
         self.best: dict[str, Tensor] = {}
-        self.at = Position()
+        self.progress = Progress()
         self._saved = time.monotonic()
         self._seen = 0
         """Rows whose gradients wait for an update."""
@@ -147,7 +109,7 @@ class Trainer:
         self.tasks.load(state["tasks"])
         self.balance.load(state["balance"])
         self.best = state["best"]
-        self.at = Position(**state["position"])
+        self.progress = Progress(**state["position"])
         return True
 
     def save(self) -> None:
@@ -165,11 +127,11 @@ class Trainer:
                 "tasks": self.tasks.state(),
                 "balance": self.balance.state(),
                 "best": self.best,
-                "position": asdict(self.at),
+                "position": asdict(self.progress),
             },
         )
 
-    def run(self) -> Position:
+    def run(self) -> Progress:
         """Train to the end, or to where patience or time runs out.
 
         Raises:
@@ -178,10 +140,10 @@ class Trainer:
                 update; then the last checkpoint stands.
         """
         rows = len(self.loader.rows)
-        with self.reporter.stage(self.title, rows * self.epochs, "rows") as stage:
-            stage.advance(rows * self.at.epoch)
+        with self.reporter.stage(self.session.title, rows * self.epochs, "rows") as stage:
+            stage.advance(rows * self.progress.epoch)
             try:
-                while self.at.epoch < self.epochs and not self._finished():
+                while self.progress.epoch < self.epochs and not self._finished():
                     self._epoch(stage.advance)
             except KeyboardInterrupt:
                 if self._whole:
@@ -189,52 +151,53 @@ class Trainer:
                 raise
         if self.best:
             load_learnt(self.model, self.best)
-        return self.at
+        return self.progress
 
     def _finished(self) -> bool:
         over = (
-            self.config.max_minutes is not None and self.at.seconds > 60 * self.config.max_minutes
+            self.config.max_minutes is not None
+            and self.progress.seconds > 60 * self.config.max_minutes
         )
-        return over or self.at.waited >= self.patience
+        return over or self.progress.waited >= self.session.patience
 
     def _epoch(self, advance: Callable[..., None]) -> None:
         began = time.monotonic()
         for part in self.model.modules():
             if isinstance(part, Encoder):
-                part.start_epoch(self.at.epoch)
+                part.start_epoch(self.progress.epoch)
         self.model.train()
         shown = {name: v for name, v in self._last().items() if name in ("loss", "score")}
-        for batch in self.loader.epoch(self.at.epoch, self.at.step):
+        for batch in self.loader.epoch(self.progress.epoch, self.progress.step):
             self._whole = False
-            self.at.loss_sum += self._step(batch)
-            self.at.step += 1
+            self.progress.loss_sum += self._step(batch)
+            self.progress.step += 1
             self._whole = self._seen == 0
-            advance(len(batch.rows), train=self.at.loss_sum / self.at.step, **shown)
+            advance(len(batch.rows), train=self.progress.loss_sum / self.progress.step, **shown)
             if self._whole and time.monotonic() - self._saved > self.config.checkpoint_seconds:
-                self.at.seconds += time.monotonic() - began
+                self.progress.seconds += time.monotonic() - began
                 began = time.monotonic()
                 self.save()
         self._whole = False
         self._close_epoch()
         self._whole = True
-        self.at.seconds += time.monotonic() - began
-        self.at.clock.append(self.at.seconds)
+        self.progress.seconds += time.monotonic() - began
+        self.progress.clock.append(self.progress.seconds)
         self.save()
 
     def _last(self) -> dict[str, float]:
-        return self.at.history[-1] if self.at.history else {}
+        return self.progress.history[-1] if self.progress.history else {}
 
     def _step(self, batch: Batch) -> float:
         """One batch; returns its mean loss, or 0 when it was not finite and was left out."""
-        self._window.append((self.at.step, batch))
+        self._window.append((self.progress.step, batch))
         try:
-            loss = self._learn(self.at.step, batch)
+            loss = self._learn(self.progress.step, batch)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             loss = self._learn_in_parts(error)
-        last = self.at.step + 1 == len(self.loader)
-        if last or (self.at.step + 1) % self.every == 0:
+        last = self.progress.step + 1 == len(self.loader)
+        if last or (self.progress.step + 1) % self.every == 0:
             if self._seen:
                 self._update(batch)
             self._window.clear()
@@ -242,8 +205,8 @@ class Trainer:
 
     def _learn(self, step: int, batch: Batch) -> float:
         """Add the gradients of a batch to those that wait, in as many parts as memory asks for."""
-        torch.manual_seed(_mix(self.config.seed, self.at.epoch, step))
-        parts = batch.split(self.at.splits)
+        torch.manual_seed(_mix(self.config.seed, self.progress.epoch, step))
+        parts = batch.split(self.progress.splits)
         return sum(self._gradients(part) * len(part.rows) for part in parts) / len(batch.rows)
 
     def _learn_in_parts(self, error: BaseException) -> float:
@@ -253,10 +216,10 @@ class Trainer:
             TrainError: not even one row fits.
         """
         rows = max(len(batch.rows) for _, batch in self._window)
-        while self.at.splits < rows:
+        while self.progress.splits < rows:
             self.stepper.zero_grad()
             self._seen = 0
-            self.at.splits *= 2
+            self.progress.splits *= 2
             torch.cuda.empty_cache()  # does nothing where there is no GPU
             try:
                 losses = [self._learn(step, batch) for step, batch in self._window]
@@ -265,8 +228,8 @@ class Trainer:
                     raise
                 continue
             self.reporter.note(
-                f"out of memory with {rows} rows at once: from now on {self.at.splits} parts of "
-                f"{-(-rows // self.at.splits)}, with one step for all of them as before"
+                f"out of memory with {rows} rows at once: from now on {self.progress.splits} parts of "
+                f"{-(-rows // self.progress.splits)}, with one step for all of them as before"
             )
             return losses[-1]
         raise TrainError(
@@ -277,7 +240,7 @@ class Trainer:
     @property
     def _sums(self) -> bool:
         """Whether gradients of several batches, or parts of one, add up to a step."""
-        return self.every > 1 or self.at.splits > 1
+        return self.every > 1 or self.progress.splits > 1
 
     def _gradients(self, batch: Batch) -> float:
         """Forward and backward; returns the mean loss, or 0 when it was not finite."""
@@ -316,13 +279,13 @@ class Trainer:
                 self._leave_out(batch, {}, self._before)
             self.stepper.zero_grad()
             return
-        factor = self.factor(self.at.updates)
+        factor = self.factor(self.progress.updates)
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         self.stepper.step()
         self.stepper.zero_grad()
-        self.at.updates += 1
-        self.at.bad_steps = 0
+        self.progress.updates += 1
+        self.progress.bad_steps = 0
         if self.average:
             self.average.update(self.model)
 
@@ -339,10 +302,11 @@ class Trainer:
         rows = batch.rows[torch.stack(bad).any(dim=0).numpy()] if bad else batch.rows
         named = ", ".join(map(str, rows[:10])) + (" ..." if len(rows) > 10 else "")
         what = "loss" if losses else "gradient"
-        text = f"epoch {self.at.epoch + 1}, step {self.at.step + 1}: the {what} was not finite"
+        at = self.progress
+        text = f"epoch {at.epoch + 1}, step {at.step + 1}: the {what} was not finite"
         self.reporter.note(f"{text}; this batch was left out. Rows: {named}")
-        self.at.bad_steps += 1
-        if self.at.bad_steps >= BAD_STEPS:
+        at.bad_steps += 1
+        if at.bad_steps >= BAD_STEPS:
             raise TrainError(
                 f"{text}, {BAD_STEPS} steps in a row. Rows of the last: {named}. Try a smaller lr, or "
                 "look at those rows' numbers and target."
@@ -350,29 +314,38 @@ class Trainer:
 
     def _close_epoch(self) -> None:
         """Validate, remember the best, and move on."""
+        at = self.progress
         self.balance.close_epoch()
         live = None
         if self.average:
             live = {name: value.clone() for name, value in learnt_state(self.model).items()}
             load_learnt(self.model, self.average.state)
         scalars = {**self.validate(self.model), **self.balance.told()}
+        if math.isnan(scalars["loss"]):
+            raise TrainError(
+                f"epoch {at.epoch + 1}: the model's answers are no longer finite, the "
+                f"training has diverged. Try a smaller lr than {self.peaks[0]:g}."
+            )
         score = [scalars["score"], -scalars["loss"]]
-        if not self.best or score > self.at.best_score:
+        if not self.best or score > at.best_score:
             now = learnt_state(self.model)
             self.best = {name: value.detach().cpu().clone() for name, value in now.items()}
-            self.at.best_score, self.at.best_epoch, self.at.waited = score, self.at.epoch, 0
+            at.best_score, at.best_epoch, at.waited = (
+                score,
+                at.epoch,
+                0,
+            )
         else:
-            self.at.waited += 1
+            at.waited += 1
         if live is not None:
             load_learnt(self.model, live)
-        train = self.at.loss_sum / max(1, self.at.step)
+        train = at.loss_sum / max(1, at.step)
         rate = float(self.optimizer.param_groups[0]["lr"])
-        self.at.history.append(
-            {"epoch": self.at.epoch + 1, "train_loss": train, "lr": rate, **scalars}
-        )
-        self.log(self.at.updates, {"train_loss": train, "lr": rate, **scalars})
-        self.at.epoch += 1
-        self.at.step, self.at.loss_sum = 0, 0.0
+        at.history.append({"epoch": at.epoch + 1, "train_loss": train, "lr": rate, **scalars})
+        if self.session.log:
+            self.session.log(at.updates, {"train_loss": train, "lr": rate, **scalars})
+        at.epoch += 1
+        at.step, at.loss_sum = 0, 0.0
 
 
 def _accelerator(config: Config) -> Accelerator:

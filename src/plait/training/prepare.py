@@ -47,7 +47,7 @@ def prepare(
     check_choices(config, inputs)
     chosen = choose(config, inputs, table, data.train, settings, reporter)
     features = Features.fit(
-        *(table, inputs, data.train, settings), share=config.share, given=chosen.states
+        table, inputs, data.train, settings, share=config.share, given=chosen.states
     )
     records, backbones = open_all(config, features.modalities, chosen)
     return Preparation(features, plan_model(config, features, records), backbones)

@@ -1,22 +1,21 @@
 """Pretraining: encoders, fusion and decoders learn to rebuild the cells, before any target is read."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from plait.config import Config
 from plait.data.store import PreparedColumn
 from plait.model.infer import BATCH
 from plait.model.loader import Batch, Loader, collate
 from plait.model.masking import hide
 from plait.model.model import AUXILIARY, Model, Trainable, drop_streams
 from plait.model.tokens import ColumnBatch
-from plait.progress import Reporter
-from plait.training.loop import Log, Trainer
+from plait.training.job import Job
+from plait.training.loop import Trainer
+from plait.training.session import Session
 
 HIDDEN = 0.5
 """Chance that masked pretraining hides a present stream from a row; one always stays."""
@@ -74,57 +73,31 @@ def rows_to_rebuild(
 
 
 def pretrain(
-    model: Model,
-    columns: Mapping[str, PreparedColumn],
-    modalities: Mapping[str, str],
-    rows: Int64[np.ndarray, " rows"],
-    validation: Int64[np.ndarray, " held"],
-    config: Config,
-    *,
-    length: tuple[int, int],
-    reporter: Reporter,
-    folder: Path | None = None,
-    resume: bool = False,
-    log: Log | None = None,
+    model: Model, job: Job, rows: Int64[np.ndarray, " rows"], session: Session
 ) -> list[dict[str, float]]:
     """Pretrain a model in place; it keeps the weights of the epoch that rebuilt held-out rows best.
 
     It is the one training loop over an `Autoencoder`: as seeded, as resumable, as careful with a NaN.
-    Cells are not augmented.
+    Cells are not augmented. Masked pretraining hides the same parts of the validation rows each time.
 
     Args:
         rows: to learn from; no target of theirs is read.
-        validation: held-out rows, whose loss chooses the epoch. Masked pretraining hides the same parts
-            of them each time.
-        length: epochs and patience.
-        folder: for the checkpoint; None saves none.
-        resume: take up the checkpoint; a finished one just gives its weights.
 
     Returns:
         Losses by epoch.
     """
-    autoencoder = Autoencoder(model, modalities, masked=config.pretrain == "masked")
+    columns, config = job.prepared.columns, job.loop_config
+    autoencoder = Autoencoder(model, job.features.modalities, masked=config.pretrain == "masked")
     loader = Loader(columns, {}, rows, batch_size=config.batch_size, seed=config.seed)
 
-    def validate(now: Autoencoder) -> dict[str, float]:
-        loss = held_out_loss(now, columns, validation, device=trainer.device, seed=config.seed)
+    def validate(learner: Autoencoder) -> dict[str, float]:
+        loss = held_out_loss(learner, columns, job.data.validation, seed=config.seed)
         return {"score": -loss, "loss": loss}
 
-    epochs, patience = length
-    trainer = Trainer(
-        *(autoencoder, loader, validate, config.model_copy(update={"lr_scale": {}})),
-        epochs=config.pretrain_epochs or epochs,
-        patience=patience,
-        vary=None,
-        reporter=reporter,
-        checkpoint=folder / "checkpoint" if folder else None,
-        log=log,
-        title="pretrain",
-    )
-    if resume and trainer.resume():
-        reporter.note(
-            f"pretraining resumed at epoch {trainer.at.epoch + 1}, step {trainer.at.step}"
-        )
+    trainer = Trainer(autoencoder, loader, validate, config, session)
+    if job.resume and trainer.resume():
+        at = trainer.progress
+        job.reporter.note(f"pretraining resumed at epoch {at.epoch + 1}, step {at.step}")
     return trainer.run().history
 
 
@@ -134,10 +107,10 @@ def held_out_loss(
     columns: Mapping[str, PreparedColumn],
     rows: Int64[np.ndarray, " rows"],
     *,
-    device: torch.device,
     seed: int,
 ) -> float:
     """The mean loss over some rows; what is hidden from them depends on the seed alone."""
+    device = next(autoencoder.parameters()).device
     autoencoder.eval()
     torch.manual_seed(seed)
     total = 0.0

@@ -15,7 +15,7 @@ from plait.errors import ConfigError, TableError, TrainError
 from plait.experiments.comparison import compare as module
 from plait.experiments.comparison import data, run
 from plait.experiments.comparison.compare import Comparison, compare
-from plait.experiments.comparison.run import Job
+from plait.experiments.comparison.run import Run
 from plait.model.fusion.registry import FUSIONS
 from plait.progress import Silent
 
@@ -55,7 +55,7 @@ def test_rows_files_and_a_second_call_without_a_run(inline, maker, tmp_path):
     assert inline == [] and again.rows[0].mean == found.rows[0].mean
     # One more method makes only its own runs; other data make all anew.
     compare(maker.plain(40), "label", **{**asked, "fusion": "late,weighted"}, **QUICK)
-    assert {job.method for job in inline} == {"weighted"} and len(inline) == 2
+    assert {made.method for made in inline} == {"weighted"} and len(inline) == 2
     inline.clear()
     compare(maker.plain(42), "label", **{**asked, "seeds": 1}, **QUICK)
     assert len(inline) == 4
@@ -78,12 +78,13 @@ def test_a_run_equals_its_saved_answers(inline, maker, tmp_path):
 def test_a_failed_run_is_a_row_with_its_reason(inline, maker, monkeypatch):
     whole = run.train_model
 
-    def train(data, features, plan, *others):
+    def train(job):
+        plan = job.plan
         if plan.fusion == "late":
             raise TrainError("the loss was not finite")
         if plan.fusion == "weighted":
             raise ZeroDivisionError("by nil")
-        return whole(data, features, plan, *others)
+        return whole(job)
 
     monkeypatch.setattr(run, "train_model", train)
     found = compare(maker.plain(40), "label", fusion="late,weighted", seeds=1, **QUICK)
@@ -226,13 +227,13 @@ def test_times_of_one_row(maker, tmp_path, monkeypatch):
         open_table(maker.plain(40)), open_table(maker.plain(8)), ["label"], config, Silent()
     )
     data.save(ready, tmp_path)
-    jobs = [
-        Job("fusion", "late", 0, "p"),
-        Job("alone", "note", 0, "p"),
-        Job("fusion", "gone", 0, "p"),
+    runs = [
+        Run("fusion", "late", 0, "p"),
+        Run("alone", "note", 0, "p"),
+        Run("fusion", "gone", 0, "p"),
     ]
     asked = {"folder": str(tmp_path), "out": str(tmp_path / "t.json")}
-    run.main(json.dumps({**asked, "jobs": [vars(job) for job in jobs]}))
+    run.main(json.dumps({**asked, "runs": [vars(each) for each in runs]}))
     found = json.loads((tmp_path / "t.json").read_text())
     assert found["fingerprint"] == "p"
     late = found["times"]["late"]

@@ -10,15 +10,15 @@ import torch
 from plait.config import Config, configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
-from plait.experiments.comparison.run import Job, config_for, flops, plan_for
+from plait.experiments.comparison.run import Run, config_for, flops, plan_for
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint, plan_model
 from plait.model.fusion.registry import FUSIONS
 from plait.model.loader import Loader, collate
-from plait.progress import Silent
 from plait.training.dataset import Dataset, goal, read_dataset
 from plait.training.loop import Trainer
+from plait.training.session import Session
 
 
 @dataclass
@@ -30,8 +30,8 @@ class Made:
     columns: Any
     goals: Any
 
-    def model(self, job):
-        plan, config = plan_for(self.plan, job), config_for(self.config, job)
+    def model(self, run):
+        plan, config = plan_for(self.plan, run), config_for(self.config, run)
         encoded = {name: values[self.data.train] for name, values in self.goals.items()}
         return build(plan, self.features, self.data.targets, config=config, encoded=encoded)
 
@@ -65,13 +65,13 @@ def same(one, other):
 def reference(made):
     """The model of `concat`, as it starts."""
     torch.manual_seed(1)
-    return made.model(Job("fusion", "concat", 5))
+    return made.model(Run("fusion", "concat", 5))
 
 
 @pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "concat"])
 def test_encoders_and_heads_start_alike_for_every_fusion(made, reference, fusion):
     torch.manual_seed(2)  # what went before must not matter
-    other = made.model(Job("fusion", fusion, 5))
+    other = made.model(Run("fusion", fusion, 5))
     assert same(states(reference.encoders), states(other.encoders))
     assert same(states(reference.heads), states(other.heads))
     if other.voices is not None:
@@ -79,8 +79,8 @@ def test_encoders_and_heads_start_alike_for_every_fusion(made, reference, fusion
 
 
 def test_another_seed_starts_elsewhere_and_the_same_one_at_the_same_place(made):
-    first, again = (made.model(Job("fusion", "late", 5)) for _ in range(2))
-    other = made.model(Job("fusion", "late", 6))
+    first, again = (made.model(Run("fusion", "late", 5)) for _ in range(2))
+    other = made.model(Run("fusion", "late", 6))
     assert same(states(first), states(again))
     for part in ("encoders", "fusion", "heads"):
         assert not same(states(getattr(first, part)), states(getattr(other, part)))
@@ -88,7 +88,7 @@ def test_another_seed_starts_elsewhere_and_the_same_one_at_the_same_place(made):
 
 def test_parts_of_one_kind_start_differently(made):
     """A seed a part must not give two equal parts the same weights."""
-    model = made.model(Job("fusion", "late", 5))
+    model = made.model(Run("fusion", "late", 5))
     weights = [p for p in model.parameters() if p.ndim > 1]
     for number, weight in enumerate(weights):
         alike = [w for w in weights[:number] if w.shape == weight.shape and torch.equal(w, weight)]
@@ -96,9 +96,9 @@ def test_parts_of_one_kind_start_differently(made):
 
 
 def test_a_stream_alone_starts_from_the_same_encoder(made):
-    whole = made.model(Job("fusion", "concat", 5))
+    whole = made.model(Run("fusion", "concat", 5))
     for stream, encoder in zip(whole.streams, whole.encoders, strict=True):
-        alone = made.model(Job("alone", stream, 5))
+        alone = made.model(Run("alone", stream, 5))
         assert list(alone.streams) == [stream]
         assert same(states(alone.encoders[0]), states(encoder))
         assert same(states(alone.heads), states(whole.heads))
@@ -113,11 +113,11 @@ def test_a_model_that_only_answers_leaves_the_generator_to_the_caller(made):
     assert same(weights(), weights())
 
 
-def seen_by_fusion(made, job):
+def seen_by_fusion(made, run):
     """What the fusion was given at each step of two epochs, before anything is learnt."""
-    model = made.model(job)
-    loader = Loader(made.columns, made.goals, made.data.train, batch_size=8, seed=job.seed)
-    config = config_for(made.config, job).model_copy(update={"lr": 1e-10, "ema": None})
+    model = made.model(run)
+    loader = Loader(made.columns, made.goals, made.data.train, batch_size=8, seed=run.seed)
+    config = config_for(made.config, run).model_copy(update={"lr": 1e-10, "ema": None})
     seen = []
 
     def note(module, arguments):
@@ -126,11 +126,12 @@ def seen_by_fusion(made, job):
 
     model.fusion.register_forward_pre_hook(note)
     trainer = Trainer(
-        *(model, loader, lambda now: {"score": 0.0, "loss": 0.0}, config),
-        epochs=2,
-        patience=9,
+        model,
+        loader,
+        lambda learner: {"score": 0.0, "loss": 0.0},
+        config,
+        Session(epochs=2, patience=9),
         vary=lambda columns: augment(columns, made.features.modalities, made.features.states),
-        reporter=Silent(),
     )
     trainer.run()
     return seen
@@ -139,7 +140,7 @@ def seen_by_fusion(made, job):
 @pytest.fixture(scope="module")
 def ours(made):
     """What `concat` was given."""
-    return seen_by_fusion(made, Job("fusion", "concat", 3))
+    return seen_by_fusion(made, Run("fusion", "concat", 3))
 
 
 @pytest.mark.parametrize("fusion", [name for name in FUSIONS if name != "concat"])
@@ -147,7 +148,7 @@ def test_batches_augmentation_and_modality_dropout_are_the_same_draws(
     made, ours, fusion, unwatched
 ):
     """All are drawn before the fusion draws, and the next step starts from a seed of its own."""
-    theirs = seen_by_fusion(made, Job("fusion", fusion, 3))
+    theirs = seen_by_fusion(made, Run("fusion", fusion, 3))
     assert len(ours) == len(theirs) > 3
     for one, other in zip(ours, theirs, strict=True):
         for stream, (values, mask) in one.items():
@@ -160,7 +161,7 @@ def test_batches_augmentation_and_modality_dropout_are_the_same_draws(
 
 
 def test_another_seed_draws_otherwise(made, ours):
-    theirs = seen_by_fusion(made, Job("fusion", "concat", 4))[0]
+    theirs = seen_by_fusion(made, Run("fusion", "concat", 4))[0]
     assert any(
         mask.shape != theirs[name][1].shape or not torch.equal(mask, theirs[name][1])
         for name, (_, mask) in ours[0].items()
@@ -169,5 +170,5 @@ def test_another_seed_draws_otherwise(made, ours):
 
 @pytest.mark.parametrize("name", FUSIONS)
 def test_the_work_of_every_fusion_can_be_counted(made, name):
-    found = flops(made.model(Job("fusion", name, 0, "")), collate(made.columns, np.array([0])))
+    found = flops(made.model(Run("fusion", name, 0, "")), collate(made.columns, np.array([0])))
     assert found["flops"] > found["fusion_flops"] > 0

@@ -10,24 +10,24 @@ from pathlib import Path
 import pytest
 
 from plait.experiments.comparison import jobs
-from plait.experiments.comparison.run import Job
+from plait.experiments.comparison.run import Run
 
-JOBS = [Job("fusion", name, seed, "print") for seed in (0, 1) for name in ("concat", "late")]
+JOBS = [Run("fusion", name, seed, "print") for seed in (0, 1) for name in ("concat", "late")]
 
 WORK = """
 import json, os, sys, time
 asked = json.loads(sys.argv[1])
-job = asked["job"]
-name = job["name"]
+run = asked["run"]
+name = run["name"]
 if name == "killed":
     print("half a line"); sys.stdout.flush(); os.kill(os.getpid(), 9)
 if name == "silent":
     print("a trace\\nthe last line", file=sys.stderr); sys.exit(3)
 if name == "forever":
     time.sleep(60)
-found = {**job, "method": name, "metrics": {}}
+found = {**run, "method": name, "metrics": {}}
 if name == "odd":
-    found = {**job, "method": name, "error": "ConfigError: no\\nsuch"}
+    found = {**run, "method": name, "error": "ConfigError: no\\nsuch"}
 with open(asked["out"] + ".draft", "w") as file:
     json.dump(found, file)
 os.replace(asked["out"] + ".draft", asked["out"])
@@ -62,7 +62,7 @@ class Told:
 
 @pytest.fixture
 def started(monkeypatch):
-    """Every job is a small process of its own; returns what was started."""
+    """Every run is a small process of its own; returns what was started."""
     asked = []
 
     def launch(argument, log):
@@ -103,19 +103,19 @@ def test_what_is_missing_damaged_or_of_other_data_is_run_again(started, tmp_path
     jobs.path_of(tmp_path, JOBS[2]).write_text("[]", encoding="utf-8")
     told = Told()
     jobs.run_all(tmp_path, JOBS, 1, told)
-    assert [(a["job"]["name"], a["job"]["seed"]) for a in started] == [
+    assert [(a["run"]["name"], a["run"]["seed"]) for a in started] == [
         ("concat", 0), ("late", 0), ("concat", 1),
     ]  # fmt: skip
     assert told.notes == ["1 of 4 runs were finished before"]
     started.clear()
-    jobs.run_all(tmp_path, [Job("fusion", "late", 1, "other print")], 1, Told())
+    jobs.run_all(tmp_path, [Run("fusion", "late", 1, "other print")], 1, Told())
     assert len(started) == 1
 
 
 def test_failed_runs_are_told_and_the_rest_goes_on(started, tmp_path):
     names = ("odd", "killed", "silent", "late")
     told = Told()
-    found = jobs.run_all(tmp_path, [Job("fusion", n, 0, "p") for n in names], 2, told)
+    found = jobs.run_all(tmp_path, [Run("fusion", n, 0, "p") for n in names], 2, told)
     errors = {r["method"]: r.get("error") for r in found}
     assert errors["late"] is None
     assert errors["odd"] == "ConfigError: no\nsuch"
@@ -125,8 +125,8 @@ def test_failed_runs_are_told_and_the_rest_goes_on(started, tmp_path):
     assert len(told.notes) == 3
     assert "odd, seed 0 failed: ConfigError: no" in told.notes
     started.clear()
-    jobs.run_all(tmp_path, [Job("fusion", n, 0, "p") for n in names], 2, Told())
-    assert {a["job"]["name"] for a in started} == {"odd", "killed", "silent"}
+    jobs.run_all(tmp_path, [Run("fusion", n, 0, "p") for n in names], 2, Told())
+    assert {a["run"]["name"] for a in started} == {"odd", "killed", "silent"}
 
 
 def test_an_interrupt_stops_the_processes(started, tmp_path, monkeypatch):
@@ -145,7 +145,7 @@ def test_an_interrupt_stops_the_processes(started, tmp_path, monkeypatch):
     monkeypatch.setattr(jobs, "time", type("Clock", (), {"sleep": staticmethod(interrupt)}))
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        jobs.run_all(tmp_path, [Job("fusion", "forever", s, "p") for s in range(3)], 2, Told())
+        jobs.run_all(tmp_path, [Run("fusion", "forever", s, "p") for s in range(3)], 2, Told())
     assert time.monotonic() - began < 20
     assert [process.poll() is not None for process in processes] == [True, True]
 
@@ -169,7 +169,7 @@ def test_a_run_does_not_outlive_what_started_it():
 
 def test_names_of_the_user_make_safe_files(tmp_path):
     paths = [
-        jobs.path_of(tmp_path, Job("alone", name, 1))
+        jobs.path_of(tmp_path, Run("alone", name, 1))
         for name in ("a/../b", "a_.._b", "图像", "x" * 300)
     ]
     assert len(set(paths)) == 4
@@ -204,8 +204,8 @@ def test_a_process_gets_json_one_thread_and_this_plait(tmp_path, monkeypatch):
 TIMES = """
 import json, sys
 asked = json.loads(sys.argv[1])
-times = {job["name"]: {"latency_ms": 1.0} for job in asked["jobs"]}
-json.dump({"fingerprint": asked["jobs"][0]["fingerprint"], "times": times}, open(asked["out"], "w"))
+times = {run["name"]: {"latency_ms": 1.0} for run in asked["runs"]}
+json.dump({"fingerprint": asked["runs"][0]["fingerprint"], "times": times}, open(asked["out"], "w"))
 """
 
 
@@ -213,7 +213,7 @@ def test_rows_are_timed_once_and_again_when_a_method_is_new(tmp_path, monkeypatc
     count = []
 
     def launch(argument, log):
-        count.append(len(argument["jobs"]))
+        count.append(len(argument["runs"]))
         return subprocess.Popen([sys.executable, "-S", "-c", TIMES, json.dumps(argument)])
 
     monkeypatch.setattr(jobs, "launch", launch)
@@ -222,7 +222,7 @@ def test_rows_are_timed_once_and_again_when_a_method_is_new(tmp_path, monkeypatc
     assert jobs.time_rows(tmp_path, once, Told()) == {"concat": {"latency_ms": 1.0}}
     assert count == [1]
     assert set(jobs.time_rows(tmp_path, JOBS[:2], Told())) == {"concat", "late"}
-    jobs.time_rows(tmp_path, [Job("fusion", "concat", 0, "other")], Told())
+    jobs.time_rows(tmp_path, [Run("fusion", "concat", 0, "other")], Told())
     assert count == [1, 2, 1]
     assert jobs.time_rows(tmp_path, [], Told()) == {}
 

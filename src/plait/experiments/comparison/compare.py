@@ -24,7 +24,7 @@ from plait.experiments.comparison import about, data
 from plait.experiments.comparison.jobs import run_all, time_rows
 from plait.experiments.comparison.page import render
 from plait.experiments.comparison.rows import REFERENCE, Row, aggregate
-from plait.experiments.comparison.run import Job, constant
+from plait.experiments.comparison.run import Run, constant
 from plait.experiments.comparison.screen import table as screen_table
 from plait.model.fusion.registry import FUSIONS
 from plait.progress import Reporter, Silent
@@ -168,9 +168,9 @@ def _rows(
     mark = _fingerprint(data.save(ready, folder))
     lot = _lot(names, ready, seeds, mark)
     results = run_all(folder, lot, parallel, reporter)
-    once = list({job.method: job for job in lot}.values())
+    once = list({run.method: run for run in lot}.values())
     times = time_rows(folder, once, reporter)
-    usual = Job("constant", _usual(ready.target), ready.config.seed, mark)
+    usual = Run("constant", _usual(ready.target), ready.config.seed, mark)
     results.append({**usual.told(), **constant(ready, usual)})
     return aggregate(
         ready.target,
@@ -240,7 +240,7 @@ def _fingerprint(prepared: str) -> str:
     return hashlib.blake2b(json.dumps(whole).encode(), digest_size=16).hexdigest()
 
 
-def _lot(names: Sequence[str], ready: data.Ready, seeds: int, mark: str) -> list[Job]:
+def _lot(names: Sequence[str], ready: data.Ready, seeds: int, mark: str) -> list[Run]:
     """Every run: each method, and each stream alone where there are several, with each seed.
 
     A seed at a time, so that a comparison that is broken off has figures for all methods.
@@ -248,11 +248,11 @@ def _lot(names: Sequence[str], ready: data.Ready, seeds: int, mark: str) -> list
     alone = ready.streams if len(ready.streams) > 1 else []
     first = ready.config.seed
     return [
-        job
+        run
         for seed in range(first, first + seeds)
-        for job in (
-            *(Job("fusion", name, seed, mark) for name in names),
-            *(Job("alone", name, seed, mark) for name in alone),
+        for run in (
+            *(Run("fusion", name, seed, mark) for name in names),
+            *(Run("alone", name, seed, mark) for name in alone),
         )
     ]
 

@@ -14,19 +14,21 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import pyarrow as pa
 
 from plait.answers import golden
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.modalities import registry
 from plait.data.store import PreparedColumn, Store
+from plait.data.table.arrow_tables import ArrowTable
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.errors import StoreError, TableError, counted
 from plait.model.blueprint import Blueprint
 from plait.progress import Reporter
-from plait.training.dataset import read_dataset
+from plait.training.dataset import Dataset, read_dataset
 from plait.training.prepare import encode, frozen_of, prepare
 
 FOLDER = "prepared"
@@ -78,6 +80,19 @@ class Ready:
     def streams(self) -> list[str]:
         """The streams' names, in order."""
         return list(self.plan.streams)
+
+    def dataset(self) -> Dataset:
+        """The rows that are learnt from; the cells themselves are prepared already."""
+        empty = ArrowTable(pa.table({}), None, False, "the training table")
+        return Dataset(
+            table=empty,
+            schema=self.schema,
+            targets=self.targets,
+            encoded=self.encoded,
+            train=self.train,
+            validation=self.validation,
+            notes=[],
+        )
 
 
 def make_ready(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plait.experiments.comparison.about import SOURCE
-from plait.experiments.comparison.run import Job
+from plait.experiments.comparison.run import Run
 from plait.progress import Reporter
 
 RUNS = "runs"
@@ -30,19 +30,19 @@ ONE_THREAD = {
 }
 
 
-def path_of(folder: Path, job: Job) -> Path:
-    """The file of a job's result. Stream names are the user's, so they are shortened and hashed."""
-    name = job.name
-    if job.role != "fusion":
+def path_of(folder: Path, run: Run) -> Path:
+    """The file of a run's result. Stream names are the user's, so they are shortened and hashed."""
+    name = run.name
+    if run.role != "fusion":
         mark = hashlib.blake2b(name.encode(), digest_size=4).hexdigest()
-        name = f"{job.role}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:40]}-{mark}"
-    return folder / RUNS / f"{name}.{job.seed}.json"
+        name = f"{run.role}-{re.sub(r'[^A-Za-z0-9_-]+', '_', name)[:40]}-{mark}"
+    return folder / RUNS / f"{name}.{run.seed}.json"
 
 
-def finished(folder: Path, job: Job) -> dict[str, Any] | None:
+def finished(folder: Path, run: Run) -> dict[str, Any] | None:
     """The result of an earlier run with the same fingerprint that did not fail."""
-    found = _read(path_of(folder, job))
-    if found is None or "error" in found or found.get("fingerprint") != job.fingerprint:
+    found = _read(path_of(folder, run))
+    if found is None or "error" in found or found.get("fingerprint") != run.fingerprint:
         return None
     return found
 
@@ -56,9 +56,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def run_all(
-    folder: Path, jobs: Sequence[Job], parallel: int, reporter: Reporter
+    folder: Path, runs: Sequence[Run], parallel: int, reporter: Reporter
 ) -> list[dict[str, Any]]:
-    """Every job's result in order, those of earlier runs included; a failed one has an ``error``.
+    """Every run's result in order, those of earlier runs included; a failed one has an ``error``.
 
     Args:
         parallel: processes at a time.
@@ -67,10 +67,10 @@ def run_all(
         KeyboardInterrupt: passed on, after all processes have been stopped.
     """
     (folder / RUNS).mkdir(parents=True, exist_ok=True)
-    results = {job: finished(folder, job) for job in jobs}
-    waiting = [job for job in jobs if results[job] is None]
-    if len(waiting) < len(jobs):
-        reporter.note(f"{len(jobs) - len(waiting)} of {len(jobs)} runs were finished before")
+    results = {run: finished(folder, run) for run in runs}
+    waiting = [run for run in runs if results[run] is None]
+    if len(waiting) < len(runs):
+        reporter.note(f"{len(runs) - len(waiting)} of {len(runs)} runs were finished before")
     if waiting:
         _run(folder, waiting, parallel, reporter, results)
     return [found for found in results.values() if found is not None]
@@ -78,36 +78,36 @@ def run_all(
 
 def _run(
     folder: Path,
-    waiting: list[Job],
+    waiting: list[Run],
     parallel: int,
     reporter: Reporter,
-    results: dict[Job, dict[str, Any] | None],
+    results: dict[Run, dict[str, Any] | None],
 ) -> None:
-    """Run the waiting jobs and put their results in."""
-    running: dict[subprocess.Popen[bytes], Job] = {}
+    """Run the waiting runs and put their results in."""
+    running: dict[subprocess.Popen[bytes], Run] = {}
     try:
         with reporter.stage("compare", len(waiting), "runs") as stage:
             while waiting or running:
                 while waiting and len(running) < parallel:
-                    job = waiting.pop(0)
-                    running[_start(folder, job)] = job
+                    run = waiting.pop(0)
+                    running[_start(folder, run)] = run
                 for process in [p for p in running if p.poll() is not None]:
-                    job = running.pop(process)
+                    run = running.pop(process)
                     _stop([process])
-                    found = results[job] = _collect(folder, job, process.returncode)
+                    found = results[run] = _collect(folder, run, process.returncode)
                     if "error" in found:
                         first = found["error"].partition("\n")[0]
-                        reporter.note(f"{job.method}, seed {job.seed} failed: {first}")
+                        reporter.note(f"{run.method}, seed {run.seed} failed: {first}")
                     stage.advance()
                 time.sleep(_WAIT)
     finally:
         _stop(list(running))
 
 
-def _start(folder: Path, job: Job) -> "subprocess.Popen[bytes]":
-    path = path_of(folder, job)
+def _start(folder: Path, run: Run) -> "subprocess.Popen[bytes]":
+    path = path_of(folder, run)
     path.unlink(missing_ok=True)
-    argument = {"folder": str(folder), "out": str(path), "job": asdict(job)}
+    argument = {"folder": str(folder), "out": str(path), "run": asdict(run)}
     return launch(argument, path.with_suffix(".log"))
 
 
@@ -127,9 +127,9 @@ def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
         )
 
 
-def _collect(folder: Path, job: Job, status: int) -> dict[str, Any]:
+def _collect(folder: Path, run: Run, status: int) -> dict[str, Any]:
     """What a process left; where it left nothing, how it ended."""
-    path = path_of(folder, job)
+    path = path_of(folder, run)
     found = _read(path)
     if found is not None:
         if "error" not in found:
@@ -139,7 +139,7 @@ def _collect(folder: Path, job: Job, status: int) -> dict[str, Any]:
     how += ", as when memory runs out" if status == -9 else ""
     log = path.with_suffix(".log")
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    return {**job.told(), "error": f"the process {how}; see {log}. {last}".strip()}
+    return {**run.told(), "error": f"the process {how}; see {log}. {last}".strip()}
 
 
 def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
@@ -152,22 +152,22 @@ def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:
             process.stdin.close()
 
 
-def time_rows(folder: Path, jobs: Sequence[Job], reporter: Reporter) -> dict[str, dict[str, Any]]:
+def time_rows(folder: Path, runs: Sequence[Run], reporter: Reporter) -> dict[str, dict[str, Any]]:
     """Single-row latencies by method, measured one after the other in one process, nothing beside it."""
     path = folder / LATENCY
     known = _read(path) or {}
-    same = bool(jobs) and known.get("fingerprint") == jobs[0].fingerprint
+    same = bool(runs) and known.get("fingerprint") == runs[0].fingerprint
     times: dict[str, dict[str, Any]] = known.get("times", {}) if same else {}
-    missing = [job for job in jobs if job.method not in times]
+    missing = [run for run in runs if run.method not in times]
     if missing:
-        asked = {"folder": str(folder), "out": str(path), "jobs": [asdict(job) for job in jobs]}
+        asked = {"folder": str(folder), "out": str(path), "runs": [asdict(run) for run in runs]}
         path.unlink(missing_ok=True)
-        with reporter.stage("time single rows", len(jobs), "methods") as stage:
+        with reporter.stage("time single rows", len(runs), "methods") as stage:
             process = launch(asked, path.with_suffix(".log"))
             try:
                 process.wait()
             finally:
                 _stop([process])
-            stage.advance(len(jobs))
+            stage.advance(len(runs))
         times = (_read(path) or {}).get("times", {})
     return times

@@ -1,6 +1,6 @@
 """One run of a comparison: ``python -m plait.experiments.comparison.run JOB``, a process of its own.
 
-The job comes as JSON in the argument, the prepared table lies in the job's folder, and the result is one
+The run comes as JSON in the argument, the prepared table lies in the run's folder, and the result is one
 JSON file, written whole or not at all. A run that fails writes the reason instead of figures.
 """
 
@@ -19,7 +19,6 @@ from statistics import median
 from typing import IO, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -29,7 +28,6 @@ from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import PreparedTable
 from plait.data.store import PreparedColumn
-from plait.data.table.arrow_tables import ArrowTable
 from plait.data.table.quarantine import Quarantine
 from plait.devices import torch_threads
 from plait.errors import PlaitError
@@ -42,9 +40,9 @@ from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 from plait.predictor.predictor import Predictor
-from plait.progress import Stage
-from plait.training.dataset import Dataset
+from plait.progress import Stage, Stopwatch
 from plait.training.fit import train_model
+from plait.training.job import Job
 from plait.training.options import check_fit
 
 GAPS = (0.25, 0.5, 0.75)
@@ -55,7 +53,7 @@ Role = Literal["fusion", "alone", "constant"]
 
 
 @dataclass(frozen=True)
-class Job:
+class Run:
     """What one process is to do.
 
     Attributes:
@@ -80,11 +78,11 @@ class Job:
         return {**asdict(self), "method": self.method}
 
 
-def plan_for(plan: Blueprint, job: Job) -> Blueprint:
-    """The shared architecture with the job's fusion, or with one stream only."""
-    if job.role == "fusion":
-        return replace(plan, fusion=job.name)
-    one = job.name
+def plan_for(plan: Blueprint, run: Run) -> Blueprint:
+    """The shared architecture with the run's fusion, or with one stream only."""
+    if run.role == "fusion":
+        return replace(plan, fusion=run.name)
+    one = run.name
     return replace(
         plan,
         fusion="concat",
@@ -95,31 +93,30 @@ def plan_for(plan: Blueprint, job: Job) -> Blueprint:
     )
 
 
-def config_for(config: Config, job: Job) -> Config:
-    """The shared options with the job's fusion and seed, on one thread."""
-    fusion = job.name if job.role == "fusion" else "concat"
-    return config.model_copy(update={"fusion": fusion, "seed": job.seed, "threads": 1})
+def config_for(config: Config, run: Run) -> Config:
+    """The shared options with the run's fusion and seed, on one thread."""
+    fusion = run.name if run.role == "fusion" else "concat"
+    return config.model_copy(update={"fusion": fusion, "seed": run.seed, "threads": 1})
 
 
-def perform(ready: Ready, job: Job) -> dict[str, Any]:
+def perform(ready: Ready, run: Run) -> dict[str, Any]:
     """Train and measure; returns JSON values."""
-    plan = plan_for(ready.plan, job)
-    config = check_fit(config_for(ready.config, job), plan, ready.features, ready.targets)
-    empty = ArrowTable(
-        pa.table({}), None, False, "the training table"
-    )  # its cells are prepared already
-    data = Dataset(
-        empty, ready.schema, ready.targets, ready.encoded, ready.train, ready.validation, []
-    )
+    plan, config = plan_for(ready.plan, run), config_for(ready.config, run)
+    check_fit(config, plan, ready.features, ready.targets)
     clock = Clock()
+    job = Job(
+        data=ready.dataset(),
+        features=ready.features,
+        plan=plan,
+        prepared=PreparedTable(ready.columns, Quarantine()),
+        config=config,
+        reporter=Stopwatch(clock),
+    )
     began = time.perf_counter()
     with torch_threads(1):
-        prepared = PreparedTable(ready.columns, Quarantine())
-        model, history = train_model(
-            data, ready.features, plan, prepared, config, None, False, clock
-        )
+        model, history = train_model(job)
         trained = time.perf_counter()
-        figures = measure(ready, model, job.seed)
+        figures = measure(ready, model, run.seed)
         costs = {**size(model), **flops(model, collate(ready.test, np.array([ready.row])))}
     return {
         **figures,
@@ -131,7 +128,7 @@ def perform(ready: Ready, job: Job) -> dict[str, Any]:
     }
 
 
-def constant(ready: Ready, job: Job) -> dict[str, Any]:
+def constant(ready: Ready, run: Run) -> dict[str, Any]:
     """The figures of answering every row as the training rows answer on average."""
     target = ready.target
     values, present = ready.encoded[target.name]
@@ -143,7 +140,7 @@ def constant(ready: Ready, job: Job) -> dict[str, Any]:
     rows = len(ready.truth[target.name][0])
     scores = np.broadcast_to(usual, (rows, len(usual))).astype(np.float32)
     return {
-        **_figures(ready, dict.fromkeys(_masks(ready.streams, rows, job.seed), scores)),
+        **_figures(ready, dict.fromkeys(_masks(ready.streams, rows, run.seed), scores)),
         "epochs": 0,
     }
 
@@ -238,12 +235,12 @@ def flops(model: Model, batch: Mapping[str, ColumnBatch]) -> dict[str, int]:
     return {"flops": int(encoders.get_total_flops()) + fused, "fusion_flops": fused}
 
 
-def latency(ready: Ready, job: Job) -> dict[str, float | None]:
+def latency(ready: Ready, run: Run) -> dict[str, float | None]:
     """Milliseconds for one row, median: through a Predictor from the raw cells, and of the model alone.
 
     The weights are fresh, which changes no time.
     """
-    plan = plan_for(ready.plan, job)
+    plan = plan_for(ready.plan, run)
     model = build(plan, ready.features, ready.targets).eval()
     states = ready.features.states
     frozen = frozen_encoders(
@@ -255,7 +252,7 @@ def latency(ready: Ready, job: Job) -> dict[str, float | None]:
         whole = None
         if ready.cells is not None:
             predictor = Predictor(
-                config=config_for(ready.config, job),
+                config=config_for(ready.config, run),
                 schema=ready.schema,
                 features=ready.features,
                 blueprint=plan,
@@ -317,16 +314,16 @@ def write(path: Path, value: Mapping[str, Any]) -> None:
     draft.replace(path)
 
 
-def attempt(ready: Ready, job: Job) -> dict[str, Any]:
-    """The job's result, or why there is none; every kind of failure is a reason and not a crash."""
+def attempt(ready: Ready, run: Run) -> dict[str, Any]:
+    """The run's result, or why there is none; every kind of failure is a reason and not a crash."""
     try:
-        found = perform(ready, job)
+        found = perform(ready, run)
     except PlaitError as error:
         found = {"error": str(error)}
     except Exception as error:
         traceback.print_exc()  # into the run's log; the result has room for one line
         found = {"error": f"{type(error).__name__}: {error}"}
-    return {**job.told(), **found}
+    return {**run.told(), **found}
 
 
 def end_with(stream: IO[bytes]) -> None:
@@ -342,21 +339,21 @@ def end_with(stream: IO[bytes]) -> None:
 
 
 def main(argument: str) -> None:
-    """Do what the JSON says: ``{"folder", "out", "job"}``, or ``"jobs"`` to time single rows."""
+    """Do what the JSON says: ``{"folder", "out", "run"}``, or ``"runs"`` to time single rows."""
     asked = json.loads(argument)
     torch.set_num_threads(1)
     ready = load(Path(asked["folder"]))
-    if "job" in asked:
-        write(Path(asked["out"]), attempt(ready, Job(**asked["job"])))
+    if "run" in asked:
+        write(Path(asked["out"]), attempt(ready, Run(**asked["run"])))
         return
-    jobs = [Job(**job) for job in asked["jobs"]]
+    runs = [Run(**run) for run in asked["runs"]]
     times = {}
-    for job in jobs:
+    for run in runs:
         try:
-            times[job.method] = latency(ready, job)
+            times[run.method] = latency(ready, run)
         except (PlaitError, ValueError, RuntimeError):  # its runs have told why
-            times[job.method] = {"latency_ms": None, "forward_ms": None}
-    write(Path(asked["out"]), {"fingerprint": jobs[0].fingerprint, "times": times})
+            times[run.method] = {"latency_ms": None, "forward_ms": None}
+    write(Path(asked["out"]), {"fingerprint": runs[0].fingerprint, "times": times})
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from plait.training.compress.slices import inherit
 from plait.training.dataset import Dataset, goal, read_dataset
 from plait.training.distill import Distillation
 from plait.training.fit_prepared import fit_prepared
+from plait.training.job import Job
 from plait.training.prepare import encode
 from plait.training.run_folder import check_folder, claim
 
@@ -195,7 +196,7 @@ def _student(
         f"width {plan.width} of {teacher.blueprint.width}: {learnt(fresh):,} weights of "
         f"{learnt(teacher.model):,}"
     )
-    lesson = Distillation(
+    distillation = Distillation(
         teacher.targets,
         _inherited(teacher, data, prepared, config) if way != "distil" else _as_it_is,
         _answers(teacher.model, prepared, data, reporter) if way != "prune" else {},
@@ -203,8 +204,17 @@ def _student(
     frozen = Frozen(
         {n: one for n, one in teacher.frozen.encoders.items() if n in features.modalities}
     )
-    clock = Stopwatch(reporter)
-    return fit_prepared(data, features, plan, prepared, config, frozen, clock, lesson=lesson)
+    job = Job(
+        data=data,
+        features=features,
+        plan=plan,
+        prepared=prepared,
+        config=config,
+        frozen=frozen,
+        distillation=distillation,
+        reporter=Stopwatch(reporter),
+    )
+    return fit_prepared(job)
 
 
 def _as_it_is(model: Model) -> None:

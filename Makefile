@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench soak reports map docs constraints clean
+.PHONY: help install demo test lint format bench soak reports picture map docs constraints clean
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -49,6 +49,9 @@ reports: $(VENV)/.installed-dev,demo ## Fit the real data sets (or the demo) and
 soak: demo $(VENV)/.installed-dev,demo ## Ask a server good and bad things for 20 minutes; its memory must stay
 	test -f demo-run/app/app.json || $(BIN)/plait export demo-run/model --out demo-run/app
 	$(BIN)/python -m benchmarks.soak demo-run/app $(ARGS)
+
+picture: $(VENV)/.installed-dev,demo ## Fit the demo and draw README's picture from one explained row
+	$(BIN)/python -m benchmarks.picture
 
 map: ## List every module with the first line that says what it is
 	@$(PYTHON) benchmarks/map.py src/plait

@@ -11,7 +11,7 @@ author = "the plait maintainers"
 project_copyright = "the plait maintainers"
 release = version = installed("plait")
 
-extensions = ["myst_parser", "option_table"]
+extensions = ["myst_parser", "api_table", "option_table"]
 exclude_patterns = ["_build", "_ext"]
 nitpicky = True
 

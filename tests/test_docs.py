@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import plait
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
 TRANSLATIONS = sorted(ROOT.glob("README.*.md"))
@@ -172,6 +174,23 @@ def test_a_translation_shows_the_same_code(page: Path) -> None:
     assert shown(page) == shown(ROOT / "README.md")
 
 
+@pytest.mark.parametrize("page", [*PAGES, *TRANSLATIONS], ids=lambda page: page.name)
+def test_numbers_of_a_page_have_a_leading_zero(page: Path) -> None:
+    bare = re.findall(r"(?<=[ (±+−])\.\d+", page.read_text(encoding="utf-8"))
+    assert not bare, f"write 0{bare[0]}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", *TRANSLATIONS], ids=lambda page: page.name)
+def test_the_picture_shows_what_the_readme_prints(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    name = re.search(r'src="(docs/picture[^"]*)"', text)
+    assert name is not None
+    title = (ROOT / name[1]).read_text(encoding="utf-8").partition("<title>")[2].partition("<")[0]
+    drawn = re.findall(r"\d\.\d{3}", title)
+    assert len(drawn) == 4
+    assert re.findall(r"'\w+': (\d\.\d{3})", text) == drawn
+
+
 def test_docs_build_without_warnings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     command += ["-d", str(tmp_path / "trees"), str(ROOT / "docs"), str(tmp_path / "html")]
@@ -179,3 +198,6 @@ def test_docs_build_without_warnings(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     options = (tmp_path / "html" / "options.html").read_text(encoding="utf-8")
     assert "max_image_megapixels" in options
+    api = (tmp_path / "html" / "api.html").read_text(encoding="utf-8")
+    missing = {name for name in plait.__all__ if f">{name}</span>" not in api}
+    assert not missing, f"docs/api.md does not list {sorted(missing)}"

@@ -17,6 +17,7 @@ READMES = [ROOT / "README.md", ROOT / "README.zh-CN.md"]
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
+MAX_README_LINES = 150
 UNSAFE_MODULES = {"pickle", "_pickle", "joblib", "dill", "cloudpickle", "shelve", "marshal"}
 UNSAFE_CALLS = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput"}
 UNSAFE_KEYWORDS = {
@@ -225,6 +226,12 @@ def test_readme_names_every_room(readme: Path) -> None:
     rooms = {path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()}
     missing = {room for room in rooms if not re.search(rf"^{room} +\S", text, flags=re.MULTILINE)}
     assert not missing, f"{readme.name} does not name {sorted(missing)}"
+
+
+@pytest.mark.parametrize("readme", READMES, ids=relative)
+def test_readme_is_short(readme: Path) -> None:
+    lines = len(readme.read_text(encoding="utf-8").splitlines())
+    assert lines <= MAX_README_LINES, f"{readme.name} has {lines} lines; move details to docs/"
 
 
 # One place for everything that is said twice.

@@ -7,8 +7,9 @@
     answers = model.predict("new.csv")
     model = plait.load("runs/a")
 
-The names below are the public face; modules behind it may move between releases. ``plait.fusion`` and
-``plait.align`` hold parts for use alone, and may be imported from.
+The names below are the public face, with those of ``plait.fusion``, ``plait.align``, ``plait.insight``,
+``plait.runtime``, ``plait.export``, ``plait.serve``, ``plait.sklearn``, ``plait.client`` and
+``plait.errors``; docs/api.md lists them. Other modules may move between releases.
 
 Importing plait imports neither torch nor anything else that is slow; the first use does.
 """
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from plait.pipeline import fit
     from plait.predictor.predictor import Predictor, load
     from plait.runtime.runtime import Runtime
+    from plait.training.compress.compress import compress
 
 __version__ = "0.1.0"
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "Tokens",
     "align",
     "compare",
+    "compress",
     "configure",
     "fit",
     "fusion",
@@ -83,6 +86,7 @@ _HOMES = {
     "Target": "data.targets.target",
     "Tokens": "model.tokens",
     "compare": "experiments.comparison.compare",
+    "compress": "training.compress.compress",
     "configure": "config",
     "fit": "pipeline",
     "load": "predictor.predictor",

@@ -13,7 +13,7 @@ def test_the_facts(monkeypatch, tmp_path):
     assert list(facts) == ["Machine", "Packages", "Extras", "Cache"]
     assert facts["Machine"]["python"] == platform.python_version()
     assert facts["Machine"]["device"].endswith(")")
-    assert facts["Machine"]["threads"].endswith(" cores this process may use")
+    assert facts["Machine"]["threads"].endswith(" cores available to this process")
     assert facts["Packages"]["plait"] == plait.__version__
     assert all(value[0].isdigit() for value in facts["Packages"].values())
     assert facts["Cache"] == {
@@ -40,6 +40,6 @@ def test_what_is_missing_says_how_to_get_it(monkeypatch):
     facts = checks.gather()
     assert facts["Packages"]["no-such-package"] == "missing: reinstall plait"
     assert facts["Extras"] == {
-        "hf": 'absent; for Hugging Face datasets as tables: pip install "plait[hf]"'
+        "hf": 'not installed; for Hugging Face datasets as tables: pip install "plait[hf]"'
     }
     assert checks.installed("no-such-package") is None

@@ -11,23 +11,29 @@ import sys
 import time
 
 import pytest
+from rich.console import Console
 
 import plait
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 COMMANDS = (
-    "inspect",
-    "fit",
-    "evaluate",
-    "predict",
-    "impute",
-    "checks",
-    "cache",
-    "demo",
-    "compare",
-    "encoders",
+    *("inspect", "encoders", "fusions", "options", "fit", "demo"),
+    *(
+        "evaluate",
+        "report",
+        "predict",
+        "explain",
+        "impute",
+        "compare",
+        "compress",
+        "export",
+        "serve",
+    ),
+    *("checks", "cache"),
 )
+"""In the order of work."""
+
 QUICK = ["--preset", "fast", "--epochs", "1", "--batch-size", "16"]
 
 
@@ -65,6 +71,69 @@ def test_help_lists_every_command_and_imports_no_torch():
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert "plait.cli.main" in loaded
     assert not loaded & {"torch", "pyarrow", "sklearn", "pandas", "accelerate"}
+
+
+@pytest.fixture
+def eighty(monkeypatch):
+    """A terminal of eighty columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for command in ("fusions", "options"):
+        monkeypatch.setattr(f"plait.cli.{command}.out", Console(width=80))
+
+
+def test_help_groups_commands_in_the_order_of_work(run, eighty):
+    _, out, _ = run("--help")
+    panels = re.findall(r"╭─ ([A-Z][a-z ]+) ─", out)
+    assert panels == ["Options", "Look", "Fit", "Use", "Improve", "Ship", "This machine"]
+    assert tuple(re.findall(r"^│ ([a-z]+) ", out, flags=re.MULTILINE)) == COMMANDS
+
+
+@pytest.mark.parametrize(
+    ("command", "panels"),
+    [
+        ("fit", ["What to read", "The model", "Training", "Output"]),
+        ("serve", ["Listening", "Access", "Limits", "Throughput"]),
+    ],
+)
+def test_help_groups_the_options_of_a_command(run, eighty, command, panels):
+    _, out, _ = run(command, "--help")
+    assert re.findall(r"╭─ ([A-Z][a-z ]+) ─", out) == ["Arguments", "Options", *panels]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_eighty_columns_and_names_no_file_of_the_repository(run, eighty, command):
+    _, out, _ = run(command, "--help")
+    assert max(map(len, out.splitlines())) <= 80
+    assert "docs/" not in out
+
+
+def test_version(run):
+    assert run("--version") == (0, f"plait {plait.__version__}\n", "")
+
+
+def test_fusions_lists_every_method_six_of_them_first(run, eighty):
+    code, out, err = run("fusions")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    names = re.findall(r"^  ([a-z]+) ", out, flags=re.MULTILINE)
+    assert sorted(names) == sorted(plait.FUSIONS)
+    assert out.splitlines()[0] == "To start with" and names[0] == "hybrid"
+    assert out.splitlines()[7] == "Basic"
+    found = json.loads(run("fusions", "--json")[1])
+    assert found["gmu"]["family"] == "basic" and found["gmu"]["targets"] == []
+    assert "binary" in found["dempster"]["targets"]
+    assert "registered elsewhere" not in {method["family"] for method in found.values()}
+
+
+def test_options_lists_every_option(run, eighty):
+    code, out, err = run("options")
+    assert (code, err) == (0, "")
+    assert max(map(len, out.splitlines())) <= 80
+    assert all(f"\n{name} = " in out for name in plait.Config.model_fields)
+    code, out, _ = run("options", "epochs", "lr", "--json")
+    assert list(json.loads(out)) == ["epochs", "lr"]
+    code, _, err = run("options", "droput")
+    assert code == 2 and "unknown option 'droput'. Did you mean 'dropout'?" in err
 
 
 def test_no_command_is_help(run):
@@ -140,7 +209,7 @@ def test_evaluate_predict_and_checks_of_it(run, made, braid, tmp_path):
     assert "... and 4 more; write them all with -o answers.csv" in shown
     code, shown, _ = run("checks", out)
     assert code == 0
-    assert re.search(r"golden rows\s+2, answered alike to \d", shown)
+    assert re.search(r"golden rows\s+2, answers agree to \d", shown)
     code, shown, _ = run("checks", out, "--json")
     assert json.loads(shown)["Model"]["folder"] == str(out)
 
@@ -332,8 +401,8 @@ def test_pairs_without_an_equals_sign_are_told_at_once(run, table, tmp_path):
     )  # fmt: skip
     assert (code, out) == (2, "")
     assert "4 options are wrong" in err
-    assert "--column photo: write it as name=value, for instance --column photo=image." in err
-    assert "--set dropout: write it as name=value." in err
+    assert "--column photo: write it as NAME=VALUE, for example --column photo=image." in err
+    assert "--set dropout: write it as NAME=VALUE." in err
 
 
 @pytest.mark.parametrize(
@@ -434,7 +503,8 @@ def test_ctrl_c_and_resume(run, table, tmp_path):
     assert out == ""
     assert "Traceback" not in err
     assert (
-        "Interrupted. Run the same command again: a fit continues from its last checkpoint" in err
+        "Interrupted. Run the same command again: with --resume a fit continues from its last"
+        in err
     )
     assert not (tmp_path / "run" / "bundle.json").exists()
     code, out, err = run("evaluate", tmp_path / "run", table)
@@ -487,4 +557,4 @@ def test_a_changed_model_fails_its_checks(run, plain_run, tmp_path):
 def test_set_leaves_what_has_a_flag_to_its_flag(run, table, tmp_path, name):
     code, _, err = run("fit", table, "-t", "label", "-o", tmp_path, "--set", f"{name}=x")
     assert code == 2
-    assert f"--set {name}: it has a flag of its own." in err
+    assert f"--set {name}: this option has a flag of its own." in err

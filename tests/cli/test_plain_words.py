@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from plait.cli.options import others
+from plait.cli.pairs import others
 from plait.config import configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
@@ -133,8 +133,8 @@ def test_what_looks_like_json_and_is_none_is_shown_as_json(text, example):
     with pytest.raises(ConfigError) as caught:
         others({"fusion_options": text}, ())
     assert caught.value.problems == [
-        f"--set fusion_options: {text} is no JSON, which has its names and texts in double quotes, all of "
-        f"it in single ones for the shell: --set 'fusion_options={example}'"
+        f"--set fusion_options: {text} is not valid JSON. Put names and texts in double quotes, and the "
+        f"whole argument in single quotes for the shell: --set 'fusion_options={example}'"
     ]
 
 
@@ -356,8 +356,8 @@ def test_media_of_which_none_can_be_read_are_not_made_up(run, maker, painter):
     code, _, err = run("impute", folder / "run", table, "-o", folder / "g.csv", "-q")
     assert code == 1 and not (folder / "g.csv").exists()
     assert (
-        "no cell of 'photo' could be read, so nothing was written: every one would be made up. Paths are "
-        f"relative to '{folder}'; --root names another folder. Where the files are lost, empty those cells."
+        "no cell of 'photo' could be read, so nothing was written: every value would be generated. Paths are "
+        f"relative to '{folder}'; --root sets another folder. If the files are lost, empty those cells."
         in " ".join(err.split())
     )
     table = maker.csv(folder, "some.csv", [*lost, rows[3]])

@@ -494,7 +494,7 @@ def test_the_command(run, plain_run, tmp_path, ready):
         "costs",
     }
     code, out, _ = run("checks", tmp_path / "app")
-    assert "answered alike to" in out
+    assert "answers agree to" in out
     shutil.rmtree(tmp_path / "app")
     code, _, err = run("export", plain_run[1], "--out", plain_run[1])
     assert code == 1

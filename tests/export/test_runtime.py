@@ -275,7 +275,7 @@ def test_the_command_line_predicts_where_there_is_no_torch(full_app, fitted, bra
         warnings.simplefilter("ignore", PlaitWarning)
         assert got == list(fitted[0].predict(braid / "test.csv"))
     done = run_blocked(HEAVY, code, "checks", full_app[1])
-    assert "answered alike to" in done.stdout, done.stderr
+    assert "answers agree to" in done.stdout, done.stderr
 
 
 COMMAND = "from plait.cli.main import main; sys.argv[0] = 'plait'; main()"

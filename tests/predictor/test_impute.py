@@ -199,7 +199,7 @@ def test_the_command_tells_what_it_did(run, model, folder):
         f"8 cells filled: photo 2, note 1, voice 1, price 1, shop 1, day 1, pulse 1; 12 rows written to {out}"
         in told
     )
-    assert f"What was filled is listed in {out.with_suffix('.filled.csv')}" in told
+    assert f"The filled cells are listed in {out.with_suffix('.filled.csv')}" in told
     assert "! unreadable, and filled: " in err
     # Paths stay relative to the input's folder, like those of the cells that were there.
     rows = lines(out)

@@ -241,7 +241,7 @@ def test_figures_of_rebuilt_cells_are_among_the_metrics(pretrained):
     shown = console.export_text()
     assert "rebuilt cells of this list of 48 rows, held out for validation with seed 0" in shown
     assert "cell seen  cell hidden  usual cell" in shown
-    assert "nats a subword" in shown
+    assert "nats per subword" in shown
 
 
 def test_the_usual_figure_is_that_of_the_commonest_category(pretrained, rows):

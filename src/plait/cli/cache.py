@@ -1,4 +1,4 @@
-"""`plait cache`: what plait keeps to be quick, and how to empty it."""
+"""`plait cache`: the cache of prepared columns and opened tables, shown, trimmed or cleared."""
 
 from typing import Annotated
 
@@ -7,15 +7,16 @@ import typer
 from plait.cli.app import AsJson, app, out, print_json
 
 
-@app.command()
+@app.command(rich_help_panel="This machine")
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Delete everything in it.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Delete the whole cache.")] = False,
     trim: Annotated[
-        float | None, typer.Option(min=0, help="Delete the oldest until it is this small, in GB.")
+        float | None,
+        typer.Option(min=0, help="Delete the oldest entries down to this size, in GB."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show or clear the store of prepared columns and opened tables.
+    """Show, trim or clear the cache of prepared columns and opened tables.
 
     Example: [bold]plait cache --trim 5[/bold]
     """

@@ -1,4 +1,4 @@
-"""What this machine and this installation offer: versions, devices, threads, extras, caches."""
+"""`plait checks`: versions, devices, threads, extras and cache of this machine and installation."""
 
 import platform
 import sys
@@ -27,14 +27,14 @@ EXTRAS = {
     "tables": ("pyarrow", "Parquet, Arrow and frames as tables"),
     "train": ("torch", "fitting models"),
     "export": ("onnx", "exporting models"),
-    "runtime": ("onnxruntime", "answering with exported models"),
-    "serve": ("fastapi", "answering over HTTP"),
+    "runtime": ("onnxruntime", "predicting with exported models"),
+    "serve": ("fastapi", "serving exported models over HTTP"),
     "demo": ("espeakng-loader", "the demo's spoken digits"),
     "hf": ("datasets", "Hugging Face datasets as tables"),
     "pretrained": ("transformers", "pretrained encoders"),
     "video": ("av", "video"),
 }
-"""Extra → the package that shows whether it is there, and what it is for."""
+"""Extra → a package that shows whether it is installed, and what it is for."""
 
 
 def gather() -> dict[str, dict[str, str]]:
@@ -50,11 +50,11 @@ def gather() -> dict[str, dict[str, str]]:
             "system": platform.platform(),
             "python": sys.version.split()[0],
             "device": f"{device} ({why})",
-            "threads": f"{cores()} cores this process may use",
+            "threads": f"{cores()} cores available to this process",
         },
         "Packages": {name: installed(name) or "missing: reinstall plait" for name in CORE},
         "Extras": {
-            extra: installed(package) or f'absent; for {use}: pip install "plait[{extra}]"'
+            extra: installed(package) or f'not installed; for {use}: pip install "plait[{extra}]"'
             for extra, (package, use) in EXTRAS.items()
         },
         "Cache": {
@@ -73,14 +73,14 @@ def installed(package: str) -> str | None:
         return None
 
 
-@app.command()
+@app.command(rich_help_panel="This machine")
 def checks(
     bundle: Annotated[
-        str | None, typer.Argument(help="A model whose golden rows to answer again.")
+        str | None, typer.Argument(help="Model to check: its golden rows are predicted again.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show versions, devices, threads, extras and what is missing.
+    """Show versions, devices, threads, extras and cache; check a saved model.
 
     Example: [bold]plait checks[/bold]
     """
@@ -92,6 +92,6 @@ def checks(
         model = answerer(bundle)
         facts["Model"] = {
             "folder": bundle,
-            "golden rows": f"{len(model.golden)}, answered alike to {model.verify():.1e}",
+            "golden rows": f"{len(model.golden)}, answers agree to {model.verify():.1e}",
         }
     print_json(facts) if as_json else show_facts(out, facts)

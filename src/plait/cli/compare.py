@@ -1,10 +1,14 @@
-"""`plait compare`: fusion methods on one table, all else being equal."""
+"""`plait compare`: fusion methods on one table, everything else being equal."""
 
 from typing import Annotated, Any
 
 import typer
 
 from plait.cli.app import (
+    MODEL,
+    OUTPUT,
+    READ,
+    TRAINING,
     AsJson,
     Columns,
     Device,
@@ -23,27 +27,45 @@ from plait.cli.app import (
     say,
 )
 from plait.cli.fit import BatchSize, Encoders, Epochs, LearningRate, Others, Preset, Tune
-from plait.cli.options import FLAGS, model_options
+from plait.cli.pairs import FLAGS, model_options
 
 Methods = Annotated[
     list[str],
-    typer.Option(help="Methods with commas between, or all. concat is always among them."),
+    typer.Option(
+        help="Fusion methods, separated by commas, or all; concat is always included. "
+        "`plait fusions` lists them.",
+        rich_help_panel=MODEL,
+    ),
 ]
-Seeds = Annotated[int, typer.Option(help="Runs of each method.")]
-FirstSeed = Annotated[int, typer.Option(help="The first seed; also of the splits.")]
+Seeds = Annotated[int, typer.Option(help="Runs per method.", rich_help_panel=TRAINING)]
+FirstSeed = Annotated[
+    int, typer.Option(help="First seed, also of the splits.", rich_help_panel=TRAINING)
+]
 Test = Annotated[
-    str | None, typer.Option(help="Table to measure on. Default: a fifth of the rows held out.")
+    str | None,
+    typer.Option(
+        help="Table to measure on. Default: a fifth of the rows, held out.", rich_help_panel=READ
+    ),
 ]
 TestRoot = Annotated[
-    str | None, typer.Option(help="Folder that media paths of --test are relative to.")
+    str | None,
+    typer.Option(help="Folder that media paths of --test are relative to.", rich_help_panel=READ),
 ]
-Out = Annotated[str, typer.Option("--out", "-o", help="Folder for runs, CSV, JSON and page.")]
+Out = Annotated[
+    str,
+    typer.Option(
+        "--out", "-o", help="Folder for runs, CSV, JSON and HTML page.", rich_help_panel=OUTPUT
+    ),
+]
 Jobs = Annotated[
-    int | None, typer.Option(help="Runs at a time, one thread each. Default: half the cores.")
+    int | None,
+    typer.Option(
+        help="Runs in parallel, one thread each. Default: half the cores.", rich_help_panel=TRAINING
+    ),
 ]
 
 
-@app.command()
+@app.command(rich_help_panel="Improve")
 def compare(
     table: TableArg,
     target: Targets,
@@ -70,9 +92,10 @@ def compare(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare fusion methods fairly: same encoders, start, batches and epochs; several seeds.
+    """Compare fusion methods: same encoders, initial weights, batches and epochs; several seeds.
 
-    Run again, it makes only the runs that are missing. The page is compare.html in --out.
+    If interrupted, run it again: only the missing runs are made.
+    The result is compare.html in --out.
 
     Example: [bold]plait compare train.csv --target label --test test.csv[/bold]
     """
@@ -99,7 +122,7 @@ def compare(
 
 
 def _show(folder: str, as_json: bool, **asked: Any) -> None:
-    """Compare, and print what came of it."""
+    """Compare, and print the result."""
     from plait.experiments.comparison.compare import compare as compare_methods
     from plait.experiments.comparison.screen import left_out, remarks, title
 
@@ -111,4 +134,4 @@ def _show(folder: str, as_json: bool, **asked: Any) -> None:
     out.print(found.table(out.width))
     for line in [*left_out(out.width, folder), *remarks(found.rows, found.about)]:
         out.print(line, markup=False, highlight=False)
-    say(err, f"Saved to {folder}; its page is {folder}/compare.html")
+    say(err, f"Saved to {folder}; open {folder}/compare.html in a browser")

@@ -1,10 +1,12 @@
-"""`plait compress`: a fitted model made smaller, from the command line."""
+"""`plait compress`: a fitted model made smaller."""
 
 from typing import Annotated, Any
 
 import typer
 
 from plait.cli.app import (
+    OUTPUT,
+    READ,
     AsJson,
     BundleArg,
     Quiet,
@@ -18,30 +20,35 @@ from plait.cli.app import (
 from plait.cli.app import out as console
 from plait.cli.fit import BatchSize, Epochs, LearningRate, Overwrite
 
-Output = Annotated[str, typer.Option("--out", "-o", help="Folder for the smaller model.")]
-To = Annotated[
-    float, typer.Option("--to", help="Share of the learnt weights that may stay, 0 to 1.")
+Output = Annotated[
+    str,
+    typer.Option("--out", "-o", help="Folder for the smaller model.", rich_help_panel=OUTPUT),
 ]
+To = Annotated[float, typer.Option("--to", help="Fraction of the weights to keep, 0 to 1.")]
 Way = Annotated[
     str,
     typer.Option(
-        help="prune (keep the channels and heads that matter most), distil (learn from the model's "
-        "answers) or both."
+        help="prune (keep the most important channels and attention heads), distil (train on the "
+        "model's own predictions) or both."
     ),
 ]
 Streams = Annotated[
     list[str],
-    typer.Option("--stream", help="Only stream of the smaller model; repeatable. Default: all."),
+    typer.Option("--stream", help="Stream to keep; repeatable. Default: all."),
 ]
 Test = Annotated[
-    str | None, typer.Option(help="Table to measure both on. Default: the held-out rows.")
+    str | None,
+    typer.Option(
+        help="Table to measure both models on. Default: the held-out rows.", rich_help_panel=READ
+    ),
 ]
 MaxDrop = Annotated[
-    float | None, typer.Option(help="Save nothing where the score falls by more, as 0.02.")
+    float | None,
+    typer.Option(help="Save nothing if the score drops by more than this, for example 0.02."),
 ]
 
 
-@app.command()
+@app.command(rich_help_panel="Improve")
 def compress(
     bundle: BundleArg,
     table: TableArg,
@@ -59,10 +66,10 @@ def compress(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a fitted model smaller and quicker, with the table it was fitted to.
+    """Make a fitted model smaller and faster, with the table it was fitted to.
 
-    Layers become narrower: pruned, taught by the model's own answers, or both. What it costs in score
-    and saves in size and time is shown, on --test or on the rows held out.
+    Its layers become narrower: pruned, distilled, or both. Score, size and
+    latency before and after are measured on --test, or on the held-out rows.
 
     Example: [bold]plait compress runs/a train.csv --to 0.25 --test test.csv --out runs/small[/bold]
     """
@@ -87,16 +94,16 @@ def compress(
     if as_json:
         print_json(found.to_json())
         return
-    head = ["", "weights", "MB", "ms a row", "score"]
+    head = ["", "weights", "MB", "ms per row", "score"]
     console.print(grid(head, [["before", *_cells(found.before)], ["after", *_cells(found.after)]]))
-    say(console, f"Score: the targets' main metric, on {found.rows}. Saved to {output}")
+    say(console, f"Score: the main metric of the targets, on {found.rows}. Saved to {output}")
 
 
-def _cells(one: Any) -> list[str]:
-    """A model's figures as a row shows them."""
+def _cells(size: Any) -> list[str]:
+    """Size, latency and score of one model, as cells of the table."""
     return [
-        f"{one.weights:,}",
-        f"{one.megabytes:.2f}",
-        f"{one.latency_ms:.1f}",
-        f"{one.score:.4f}",
+        f"{size.weights:,}",
+        f"{size.megabytes:.2f}",
+        f"{size.latency_ms:.1f}",
+        f"{size.score:.4f}",
     ]

@@ -1,25 +1,25 @@
-"""`plait demo`: the whole way on data made on the spot."""
+"""`plait demo`: the whole workflow on generated data."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from plait.cli.app import AsJson, Quiet, app, out, print_json, reporter_for, say
+from plait.cli.app import OUTPUT, AsJson, Quiet, app, out, print_json, reporter_for, say
 
 
-@app.command()
+@app.command(rich_help_panel="Fit")
 def demo(
     out_folder: Annotated[
-        str, typer.Option("--out", "-o", help="Folder for data and model.")
+        str, typer.Option("--out", "-o", help="Folder for data and model.", rich_help_panel=OUTPUT)
     ] = "demo-run",
-    rows: Annotated[int, typer.Option(min=50, help="Training rows to make.")] = 1200,
-    seed: Annotated[int, typer.Option(help="Of the data and of the fit.")] = 0,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the rows at most.")] = None,
+    rows: Annotated[int, typer.Option(min=50, help="Training rows to generate.")] = 1200,
+    seed: Annotated[int, typer.Option(help="Seed of the data and of the fit.")] = 0,
+    epochs: Annotated[int | None, typer.Option(help="Most passes over the rows.")] = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a table that needs fusion, fit it, and measure it on voices nobody has heard.
+    """Generate a table that needs fusion, fit a model, and evaluate it on unseen speakers.
 
     Example: [bold]plait demo[/bold]
     """

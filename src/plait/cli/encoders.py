@@ -1,16 +1,16 @@
-"""`plait encoders`: which encoders there are, built in, by pip, and in the cache."""
+"""`plait encoders`: the encoders that are built in, installed by pip, or in the local cache."""
 
 from plait.cli.app import AsJson, app, print_json, say
 from plait.cli.app import out as console
 
 
-@app.command()
+@app.command(rich_help_panel="Look")
 def encoders(as_json: AsJson = False) -> None:
-    """List the encoders: plait's own, those whose weights came by pip, and those in the local cache.
+    """List the encoders: plait's own, those with weights from pip, and those in the local cache.
 
-    Name one with --encoder image=NAME, or --encoder photo=NAME for one column.
-    A checkpoint of the Hugging Face hub is hf:owner/name or
-    hf:owner/name@revision; one on disk is the path of its folder.
+    Choose one for a modality with --encoder image=NAME, or for one column
+    with --encoder photo=NAME. A checkpoint of the Hugging Face hub is
+    hf:owner/name or hf:owner/name@revision; one on disk is its folder's path.
 
     Example: [bold]plait encoders[/bold]
     """
@@ -27,18 +27,18 @@ def encoders(as_json: AsJson = False) -> None:
     console.print(grid(["", ""], [[name, ", ".join(names)] for name, names in own.items()], left=2))
     show_entries(
         console,
-        "Pretrained, weights by pip",
+        "Pretrained, weights from pip",
         {
             one["encoder"]: [one["about"], f"{one['modality']}; {one['licence']}; {one['here']}"]
             for one in by_pip
         },
     )
     if not in_cache:
-        say(console, "\nHugging Face's cache holds no model.")
+        say(console, "\nThe Hugging Face cache holds no model.")
         return
     show_entries(
         console,
-        "Pretrained, in Hugging Face's cache",
+        "Pretrained, in the Hugging Face cache",
         {
             one["encoder"]: [
                 f"{one['model']}; {one['size']}; licence {one['licence']}; {one['here']}"

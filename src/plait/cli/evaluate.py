@@ -1,4 +1,4 @@
-"""`plait evaluate`: how good a model is on a table with answers."""
+"""`plait evaluate`: metrics of a model on a labelled table."""
 
 from typing import Annotated
 
@@ -17,19 +17,19 @@ from plait.cli.app import (
 )
 
 
-@app.command()
+@app.command(rich_help_panel="Use")
 def evaluate(
     bundle: BundleArg,
     table: TableArg,
     root: Root = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     resamples: Annotated[
-        int, typer.Option(min=0, help="Of the bootstrap; 0 leaves the intervals out.")
+        int, typer.Option(min=0, help="Bootstrap resamples; 0 leaves out the confidence intervals.")
     ] = 200,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a model on a table with answers: all streams, each alone, without each.
+    """Measure a model on a labelled table: with all streams, with each alone, and without each.
 
     Example: [bold]plait evaluate runs/a test.csv[/bold]
     """

@@ -1,4 +1,4 @@
-"""`plait explain`: one answer and what it rests on, on the terminal."""
+"""`plait explain`: one prediction and what it is based on, in the terminal."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from plait.cli.app import AsJson, BundleArg, Root, TableArg, app, print_json, say
+from plait.cli.app import OUTPUT, READ, AsJson, BundleArg, Root, TableArg, app, print_json, say
 from plait.cli.app import out as console
 from plait.cli.tables import grid
 from plait.display.markup import tidy
@@ -27,19 +27,26 @@ ALONG = 40
 """Characters of a sound's or a signal's map."""
 
 
-@app.command()
+@app.command(rich_help_panel="Use")
 def explain(
     bundle: BundleArg,
     table: TableArg,
-    row: Annotated[int, typer.Option(help="Row to explain, counted from 0.")] = 0,
+    row: Annotated[
+        int, typer.Option(help="Row to explain, counted from 0.", rich_help_panel=READ)
+    ] = 0,
     root: Root = None,
     html: Annotated[
-        str | None, typer.Option("--html", help="Also write it as a page, to this file.")
+        str | None,
+        typer.Option(
+            "--html", help="Also write an HTML page to this file.", rich_help_panel=OUTPUT
+        ),
     ] = None,
-    language: Annotated[str, typer.Option(help="Of the page: en or zh.")] = "en",
+    language: Annotated[
+        str, typer.Option(help="Language of the page: en or zh.", rich_help_panel=OUTPUT)
+    ] = "en",
     as_json: AsJson = False,
 ) -> None:
-    """Explain the answer to one row: what each stream adds, and what mattered inside it.
+    """Explain one prediction: the contribution of each stream, and what mattered inside it.
 
     Example: [bold]plait explain runs/a new.csv --row 17[/bold]
     """
@@ -64,7 +71,7 @@ def explain(
         _pairs(console, found, target.name)
         _inside(console, found, found.within[target.name])
     if html is not None:
-        say(console, f"The page is {html}")
+        say(console, f"The page was written to {html}")
 
 
 def _head(console: Console, found: "Explanation", target: "Target", row: int, table: str) -> None:
@@ -85,14 +92,14 @@ def _head(console: Console, found: "Explanation", target: "Target", row: int, ta
     say(console, f"row {row} of {table}")
     if found.unusual is not None:
         share = float(found.unusual[0])
-        say(console, f"further from the known rows than {share:.0f} % of the validation rows are")
+        say(console, f"farther from the training data than {share:.0f} % of the validation rows")
 
 
 def _streams(console: Console, found: "Explanation", target: str) -> None:
-    """What each stream adds, as numbers and bars."""
+    """The contribution of each stream, as numbers and bars."""
     shares, streams = found.contributions.targets[target], found.contributions.streams
     console.print()
-    title = f"What each stream adds, from {shares.empty[0]:.3g} with none to {shares.fused[0]:.3g}"
+    title = f"Contribution of each stream, from {shares.empty[0]:.3g} with none to {shares.fused[0]:.3g}"
     console.print(Text(title, style="bold"), soft_wrap=True)
     width = max(10, console.width - max(map(len, streams)) - 20)
     most = max(float(abs(shares.values[0]).max()), 1e-12)
@@ -104,15 +111,15 @@ def _streams(console: Console, found: "Explanation", target: str) -> None:
         sign = "█" if value >= 0 else "░"
         bar = sign * round(abs(value) / most * min(width, 60))
         rows.append([name, f"{value:+.3g}{error}" if there else "missing", bar])
-    laid = grid(["stream", "adds", ""], rows)
+    laid = grid(["stream", "contribution", ""], rows)
     laid.columns[2].justify = "left"
     console.print(laid)
     if any(row[2].startswith("░") for row in rows):
-        say(console, "░ speaks against the answer")
+        say(console, "░ counts against the answer")
 
 
 def _pairs(console: Console, found: "Explanation", target: str) -> None:
-    """Pairs of present streams that are more or less together than one by one."""
+    """Pairs of present streams that contribute more or less together than one by one."""
     readings = found.contributions.readings(target, 0)
     shares = found.contributions.targets[target].interactions[0]
     rows = [
@@ -122,14 +129,17 @@ def _pairs(console: Console, found: "Explanation", target: str) -> None:
     ]
     if rows:
         console.print()
-        console.print(grid(["pair", "together", "interaction"], rows, left=2))
+        console.print(grid(["pair of streams", "reading", "interaction"], rows, left=2))
 
 
 def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
-    """What mattered in each column: marked words, shaded pictures, levels over time, fields."""
+    """What mattered in each column: marked words, shaded images, levels over time, fields."""
     fields = []
     console.print()
-    title = f"What mattered inside, from {maps.base[0]:.3g} for blank cells to {maps.score[0]:.3g}"
+    title = (
+        f"What mattered inside each cell, from {maps.base[0]:.3g} with blank cells to "
+        f"{maps.score[0]:.3g}"
+    )
     console.print(Text(title, style="bold"), soft_wrap=True)
     for name, cells in maps.maps.items():
         values, kind = cells[0], maps.kinds[name]
@@ -150,11 +160,11 @@ def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
             _over_time(console, values)
     if fields:
         console.print()
-        console.print(grid(["field", "speaks for the answer by"], fields))
+        console.print(grid(["field", "contribution"], fields))
 
 
 def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> None:
-    """The text, what speaks for the answer in green, against it in red; then the strongest."""
+    """The text, green for the answer and red against it; then the strongest words."""
     from plait.insight.explain.explanation import whole
 
     words, values = whole(words, values)
@@ -176,12 +186,12 @@ def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> N
 
 
 def _named(word: str) -> str:
-    """A piece of text by its letters, or quoted where it has none."""
+    """A piece of text by its letters, or quoted if it has none."""
     return word.strip() if any(map(str.isalnum, word)) else repr(word)
 
 
 def _picture(console: Console, values: "np.ndarray") -> None:
-    """A picture's map: the darker, the more a place speaks for the answer."""
+    """An image's map: the darker, the more a place counts for the answer."""
     down, across = (
         min(most, size) for most, size in zip((DOWN, ACROSS), values.shape, strict=True)
     )
@@ -193,7 +203,7 @@ def _picture(console: Console, values: "np.ndarray") -> None:
 
 
 def _over_time(console: Console, values: "np.ndarray") -> None:
-    """A map over steps: the higher, the more that moment speaks for the answer."""
+    """A map over time: the higher, the more that moment counts for the answer."""
     steps = values.reshape(len(values), -1).sum(axis=1)
     cells = _shrunk(steps[:, None], min(ALONG, len(steps)))[:, 0]
     top = max(float(cells.max()), 1e-12)

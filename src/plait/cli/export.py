@@ -1,42 +1,65 @@
-"""`plait export`: a model that answers without torch."""
+"""`plait export`: a fitted model as ONNX graphs, which need no torch."""
 
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from plait.cli.app import AsJson, BundleArg, Quiet, Root, app, print_json, reporter_for, say
+from plait.cli.app import (
+    OUTPUT,
+    READ,
+    AsJson,
+    BundleArg,
+    Quiet,
+    Root,
+    app,
+    print_json,
+    reporter_for,
+    say,
+)
 from plait.cli.app import out as console
 
+Output = Annotated[
+    str, typer.Option("--out", "-o", help="Folder to export to.", rich_help_panel=OUTPUT)
+]
+Single = Annotated[
+    bool, typer.Option("--single", help="Also write everything as one graph, model.onnx.")
+]
+Int8 = Annotated[
+    bool, typer.Option("--int8", help="Quantise to 8-bit integers: about a third of the size.")
+]
+Labelled = Annotated[
+    str | None,
+    typer.Option(help="Labelled table to measure the cost of --int8 on.", rich_help_panel=READ),
+]
+Calibrate = Annotated[
+    str | None,
+    typer.Option(
+        help="Table to calibrate the scales of --int8 on. Default: dynamic scales.",
+        rich_help_panel=READ,
+    ),
+]
+MaxDrop = Annotated[
+    float | None, typer.Option(help="Most that --int8 may cost in the metric. Default: 0.01.")
+]
 
-@app.command()
+
+@app.command(rich_help_panel="Ship")
 def export(
     bundle: BundleArg,
-    output: Annotated[str, typer.Option("--out", "-o", help="Folder to export to.")],
-    single: Annotated[
-        bool, typer.Option("--single", help="Write everything as one graph, model.onnx, too.")
-    ] = False,
-    int8: Annotated[
-        bool, typer.Option("--int8", help="In 8-bit numbers: about a third of the size.")
-    ] = False,
-    table: Annotated[
-        str | None, typer.Option(help="Table with answers that tells what --int8 costs.")
-    ] = None,
-    calibrate: Annotated[
-        str | None,
-        typer.Option(help="Table whose rows fix the scales of --int8; without, they are dynamic."),
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(help="Of the metric, that --int8 may cost at most. Default: 0.01."),
-    ] = None,
+    output: Output,
+    single: Single = False,
+    int8: Int8 = False,
+    table: Labelled = None,
+    calibrate: Calibrate = None,
+    max_drop: MaxDrop = None,
     root: Root = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model as ONNX graphs that answer without torch, after checking that they answer alike.
+    """Write a model as ONNX graphs that need no torch, and check that they give the same answers.
 
-    Answer with it by `plait predict`, also where only plait[runtime] is installed.
+    `plait predict` and `plait serve` use the result, without torch.
 
     Example: [bold]plait export runs/a --out app[/bold]
     """
@@ -60,12 +83,12 @@ def export(
     say(console, f"Exported to {found.folder}, {found.megabytes:.1f} MB")
     say(
         console,
-        f"Its scores differ from the fitted model's by {found.golden:.1e} at most on golden rows, and "
-        f"by {found.random:.1e} on random ones, whichever streams are missing",
+        f"Its scores differ from the fitted model's by at most {found.golden:.1e} on golden rows and "
+        f"by at most {found.random:.1e} on random ones, with any streams missing",
     )
     if found.http is not None:
-        say(console, f"A server of it answers golden rows alike, to {found.http:.1e}")
+        say(console, f"Served over HTTP, its answers to golden rows agree to {found.http:.1e}")
     if found.whole is not None:
-        say(console, f"That is before int8 ({found.int8}), {found.whole:.1f} MB")
+        say(console, f"These figures are before int8 ({found.int8}), at {found.whole:.1f} MB")
     for one in found.costs:
         say(console, f"{one.told()}: {one.drop:+.4f} lost")

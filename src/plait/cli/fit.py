@@ -1,4 +1,4 @@
-"""`plait fit`: a table to a fitted, evaluated, saved model."""
+"""`plait fit`: from a table to a fitted, evaluated and saved model."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -6,6 +6,9 @@ from typing import Annotated, Any
 import typer
 
 from plait.cli.app import (
+    MODEL,
+    OUTPUT,
+    TRAINING,
     AsJson,
     Columns,
     Device,
@@ -23,90 +26,102 @@ from plait.cli.app import (
     print_json,
     say,
 )
-from plait.cli.options import FLAGS, model_options
+from plait.cli.pairs import FLAGS, model_options
 
-Out = Annotated[str, typer.Option("--out", "-o", help="Folder to save the model to.")]
-
-
-Preset = Annotated[str, typer.Option(help="Size of everything: fast, balanced or best.")]
-
-
+Out = Annotated[
+    str,
+    typer.Option("--out", "-o", help="Folder to save the model to.", rich_help_panel=OUTPUT),
+]
+Preset = Annotated[
+    str,
+    typer.Option(help="Size of the whole model: fast, balanced or best.", rich_help_panel=MODEL),
+]
 Fusion = Annotated[
     str | None,
-    typer.Option(help="hybrid (default), attention, concat, late ...; docs/fusion.md has them."),
+    typer.Option(
+        help="hybrid (default), concat, late, attention, ...; `plait fusions` lists all.",
+        rich_help_panel=MODEL,
+    ),
 ]
-
-
 Encoders = Annotated[
     list[str],
     typer.Option(
         "--encoder",
-        help="Encoder of a column or modality, as image=vit, text=pip:all-minilm-l6-v2, "
+        help="Encoder of a modality or column, for example image=vit, text=pip:all-minilm-l6-v2, "
         "photo=hf:owner/name or audio=./folder; repeatable. `plait encoders` lists them.",
+        rich_help_panel=MODEL,
     ),
 ]
-
-
 Tune = Annotated[
     list[str],
     typer.Option(
         "--tune",
-        help="How a pretrained encoder learns, as image=lora: frozen (default), full, last-2, lora, "
-        "dora, rslora or ia3; repeatable.",
+        help="How a pretrained encoder is trained, for example image=lora: frozen (default), full, "
+        "last-2, lora, dora, rslora or ia3; repeatable.",
+        rich_help_panel=MODEL,
     ),
 ]
-
-
 Embed = Annotated[
     bool,
     typer.Option(
-        "--embed-weights", help="Save pretrained weights in the bundle, not a reference to them."
+        "--embed-weights",
+        help="Save pretrained weights in the bundle, not a reference to them.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-
-
 Pretrain = Annotated[
     str | None,
-    typer.Option(help="Learn to rebuild the cells first: none (default), reconstruct or masked."),
+    typer.Option(
+        help="Pretrain on the table without its targets: none (default), reconstruct or masked.",
+        rich_help_panel=TRAINING,
+    ),
 ]
-
-
-Epochs = Annotated[int | None, typer.Option(help="Passes over the rows at most.")]
-
-
-BatchSize = Annotated[int | None, typer.Option(help="Rows a step. Default: 64.")]
-
-
-LearningRate = Annotated[float | None, typer.Option(help="Peak learning rate. Default: 0.002.")]
-
-
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="Most passes over the rows. Default: by preset.", rich_help_panel=TRAINING),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Rows per step (batch size). Default: 64.", rich_help_panel=TRAINING),
+]
+LearningRate = Annotated[
+    float | None, typer.Option(help="Peak learning rate. Default: 0.002.", rich_help_panel=TRAINING)
+]
 Others = Annotated[
     list[str],
-    typer.Option("--set", help="Any other option of docs/options.md, as dropout=0.2; repeatable."),
+    typer.Option(
+        "--set",
+        help="Any other option, for example dropout=0.2; repeatable. `plait options` lists them.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Continue from the last checkpoint in --out.", rich_help_panel=OUTPUT
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace the model in --out.", rich_help_panel=OUTPUT),
 ]
 
 
-Resume = Annotated[bool, typer.Option("--resume", help="Take up the last checkpoint in --out.")]
-
-
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the model in --out.")]
-
-
-@app.command()
+@app.command(rich_help_panel="Fit")
 def fit(
     table: TableArg,
     target: Targets,
-    out_folder: Out,
+    *,
+    column: Columns = [],  # noqa: B006 - typer copies it
+    ignore: Ignore = [],  # noqa: B006
+    group: Group = None,
+    kind: Kinds = [],  # noqa: B006
+    root: Root = None,
     preset: Preset = "balanced",
     fusion: Fusion = None,
     encoder: Encoders = [],  # noqa: B006
     tune: Tune = [],  # noqa: B006
-    embed_weights: Embed = False,
     pretrain: Pretrain = None,
-    column: Columns = [],  # noqa: B006
-    ignore: Ignore = [],  # noqa: B006
-    group: Group = None,
-    kind: Kinds = [],  # noqa: B006
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
@@ -114,7 +129,8 @@ def fit(
     device: Device = "auto",
     threads: Threads = None,
     set_: Others = [],  # noqa: B006
-    root: Root = None,
+    out_folder: Out,
+    embed_weights: Embed = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -150,5 +166,5 @@ def fit(
 
     show_evaluation(out, model.metrics)
     card, report = Path(out_folder) / "README.md", Path(out_folder) / "report.html"
-    told = f"; its report is {report}" if model.config.report != "off" and report.exists() else ""
-    say(out, f"Saved to {out_folder}; its model card is {card}{told}")
+    page = f", its report {report}" if model.config.report != "off" and report.exists() else ""
+    say(out, f"Saved to {out_folder}; its model card is {card}{page}")

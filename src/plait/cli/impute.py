@@ -1,4 +1,4 @@
-"""`plait impute`: fill a table's missing cells, from the command line."""
+"""`plait impute`: fill a table's missing cells."""
 
 from pathlib import Path
 from shlex import quote
@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from plait.cli.app import (
+    OUTPUT,
     AsJson,
     BundleArg,
     Quiet,
@@ -22,12 +23,18 @@ from plait.cli.app import out as console
 from plait.errors import UnreadableColumnError, counted
 
 
-@app.command()
+@app.command(rich_help_panel="Use")
 def impute(
     bundle: BundleArg,
     table: TableArg,
     output: Annotated[
-        str, typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .csv, .tsv, .jsonl or .parquet.",
+            rich_help_panel=OUTPUT,
+        ),
     ],
     root: Root = None,
     quiet: Quiet = False,
@@ -35,8 +42,8 @@ def impute(
 ) -> None:
     """Fill the missing cells of a table from the other cells of their rows.
 
-    Rebuilt images, sounds and signals go into a folder beside the file. The model needs decoders: fit
-    it with --pretrain.
+    Generated images, sounds and signals go into a folder beside the file.
+    The model needs decoders: fit it with --pretrain.
 
     Example: [bold]plait impute runs/a new.csv -o filled.csv[/bold]
     """
@@ -57,7 +64,7 @@ def impute(
     if unread := filled.unread():
         raise UnreadableColumnError(
             f"no cell of {', '.join(map(repr, unread))} could be read, so nothing was written: every "
-            f"one would be made up. Paths are relative to '{base}'; --root names another folder. Where "
+            f"value would be generated. Paths are relative to '{base}'; --root sets another folder. If "
             "the files are lost, empty those cells."
         )
     write_filled(output, filled, folder, base)
@@ -72,4 +79,4 @@ def impute(
         return
     listed = Path(output).with_suffix(".filled.csv")
     say(console, f"{spoken(filled.counts())}; {counted(len(filled))} written to {output}")
-    say(console, f"What was filled is listed in {listed}")
+    say(console, f"The filled cells are listed in {listed}")

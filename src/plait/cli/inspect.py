@@ -1,4 +1,4 @@
-"""`plait inspect`: what plait makes of a table, without fitting anything."""
+"""`plait inspect`: how plait reads a table, without fitting anything."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from plait.cli.app import (
     out,
     print_json,
 )
-from plait.cli.options import pairs_of
+from plait.cli.pairs import pairs_of
 from plait.config import configure
 from plait.data.features import settings_for
 from plait.data.table.schema import propose
@@ -64,7 +64,7 @@ def look(
     }
 
 
-@app.command()
+@app.command(rich_help_panel="Look")
 def inspect(
     table: TableArg,
     target: Targets = [],  # noqa: B006 - typer copies it
@@ -75,7 +75,7 @@ def inspect(
     root: Root = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what plait makes of each column, and why; check the data's quality.
+    """Show the modality and role of each column, with the reason; check the data quality.
 
     Example: [bold]plait inspect train.csv --target label[/bold]
     """

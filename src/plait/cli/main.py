@@ -10,18 +10,23 @@ from plait.cli.app import INTERRUPTED, app, err, say
 from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
 
 COMMANDS = (
-    *("inspect", "fit", "evaluate", "report", "predict", "explain", "impute"),
-    *("compare", "compress", "export", "serve"),
-    *("demo", "encoders", "checks", "cache"),
+    *("inspect", "encoders", "fusions", "options"),  # look
+    *("fit", "demo"),  # fit
+    *("evaluate", "report", "predict", "explain", "impute"),  # use
+    *("compare", "compress"),  # improve
+    *("export", "serve"),  # ship
+    *("checks", "cache"),  # this machine
 )
-"""In the order of work, as `plait --help` lists them; each is a module that adds its command."""
+"""In the order of work, as the panels of `plait --help`; each is a module that adds one command."""
 
 for _name in COMMANDS:
     import_module(f"plait.cli.{_name}")
+# A module that was imported before this one has registered its command too early.
+app.registered_commands.sort(key=lambda command: COMMANDS.index(command.callback.__name__))  # type: ignore[union-attr]
 
 
 def misspelt(arguments: list[str]) -> list[str]:
-    """Every option that the named command does not have, with a suggestion."""
+    """Every option on the command line that the command does not have, with a suggestion."""
     from plait.config import Config
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
@@ -67,8 +72,8 @@ def main() -> None:
         if stop.code == INTERRUPTED:  # typer has turned the KeyboardInterrupt into this
             say(
                 err,
-                "\nInterrupted. Run the same command again: a fit continues from its last checkpoint "
-                "with --resume, a comparison makes only the runs that are missing.",
+                "\nInterrupted. Run the same command again: with --resume a fit continues from its last "
+                "checkpoint; a comparison makes only the missing runs.",
             )
         raise
     except KeyboardInterrupt:
@@ -92,5 +97,5 @@ def main() -> None:
             f"[red]This is a bug in plait:[/red] {type(error).__name__}: ", end="", highlight=False
         )
         err.print(str(error), markup=False, highlight=False)
-        err.print("Run it again with PLAIT_DEBUG=1 for the trace, and please report it.")
+        err.print("Run it again with PLAIT_DEBUG=1 to get the stack trace, and please report it.")
         raise SystemExit(70) from None

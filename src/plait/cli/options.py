@@ -1,97 +1,31 @@
-"""What ``--set name=value`` and its like mean on the command line."""
+"""`plait options`: every option of a fit, with its default and what it does."""
 
-import ast
-import json
-from collections.abc import Sequence
-from typing import Any
+from typing import Annotated
 
-from plait.errors import ConfigError
+import typer
 
-EXAMPLES = {
-    "--encoder": ", for instance --encoder text=pip:all-minilm-l6-v2",
-    "--tune": ", for instance --tune text=lora",
-    "--column": ", for instance --column photo=image",
-}
+from plait.cli.app import AsJson, app, out, print_json
+from plait.errors import ConfigError, unknown
 
 
-def pairs_of(given: dict[str, list[str]]) -> dict[str, dict[str, str]]:
-    """The ``name=value`` arguments of some options, each as a dict."""
-    wrong = [
-        f"{option} {text}: write it as name=value{EXAMPLES.get(option, '')}."
-        for option, texts in given.items()
-        for text in texts
-        if "=" not in text
-    ]
-    if wrong:
+@app.command(rich_help_panel="Look")
+def options(
+    names: Annotated[list[str], typer.Argument(help="Options to show. Default: all.")] = [],  # noqa: B006
+    as_json: AsJson = False,
+) -> None:
+    """List every option of a fit, with its default; give one as --set NAME=VALUE.
+
+    Example: [bold]plait options dropout lr[/bold]
+    """
+    from plait.cli.tables import show_entries
+    from plait.config import option_lines
+
+    lines = {name: (default, about) for name, default, about in option_lines()}
+    if wrong := [unknown("option", name, lines) for name in names if name not in lines]:
         raise ConfigError(wrong)
-    return {option: dict(text.split("=", 1) for text in texts) for option, texts in given.items()}
-
-
-FLAGS = ("source", "target", "out", "root", "progress", "preset", "seed", "device")
-"""What ``--set`` may not set, since it has a flag of its own."""
-
-
-def others(pairs: dict[str, str], flags: Sequence[str]) -> dict[str, Any]:
-    """The options that ``--set`` gives.
-
-    Raises:
-        ConfigError: one of them has a flag of its own, or looks like JSON and is none.
-    """
-    doubled = [name for name in pairs if name in flags]
-    if doubled:
-        raise ConfigError([f"--set {name}: it has a flag of its own." for name in doubled])
-    values = {name: value_of(text) for name, text in pairs.items()}
-    odd = [
-        f"--set {name}: {value} is no JSON, which has its names and texts in double quotes, all of it "
-        f"in single ones for the shell: --set '{name}={_example(value)}'"
-        for name, value in values.items()
-        if isinstance(value, str) and value.startswith(("{", "["))
-    ]
-    if odd:
-        raise ConfigError(odd)
-    return values
-
-
-def _example(text: str) -> str:
-    """The text as JSON where it is Python, else how JSON looks."""
-    try:
-        return json.dumps(ast.literal_eval(text))
-    except (ValueError, SyntaxError, TypeError):
-        return '{"name": 1}' if text.startswith("{") else '["name"]'
-
-
-def value_of(text: str) -> Any:
-    """What ``--set name=value`` means: JSON where it is JSON, None, else plain text."""
-    if text.lower() in ("none", "null"):
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def model_options(
-    column: Sequence[str],
-    kind: Sequence[str],
-    encoder: Sequence[str],
-    tune: Sequence[str],
-    set_: Sequence[str],
-    flags: Sequence[str],
-) -> dict[str, Any]:
-    """The options that the ``name=value`` arguments of a fit give.
-
-    Args:
-        flags: what ``--set`` may not set.
-
-    Raises:
-        ConfigError: one is not of that form, or has a flag of its own.
-    """
-    given = {"--column": column, "--kind": kind, "--encoder": encoder, "--tune": tune}
-    pairs = pairs_of({name: list(texts) for name, texts in {**given, "--set": set_}.items()})
-    return {
-        "columns": pairs["--column"],
-        "target_kinds": pairs["--kind"],
-        "encoders": pairs["--encoder"],
-        "tune": pairs["--tune"],
-        **others(pairs["--set"], flags),
-    }
+    chosen = {name: lines[name] for name in names or lines}
+    if as_json:
+        print_json({name: {"default": d, "about": a} for name, (d, a) in chosen.items()})
+        return
+    entries = {f"{name} = {default}": [about] for name, (default, about) in chosen.items()}
+    show_entries(out, "Options of a fit, with their defaults", entries)

@@ -1,4 +1,4 @@
-"""`plait predict`: an answer for every row of a table."""
+"""`plait predict`: one prediction per row of a table."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from plait.cli.app import (
+    OUTPUT,
     AsJson,
     BundleArg,
     Quiet,
@@ -22,23 +23,31 @@ from plait.cli.app import (
 from plait.errors import counted
 
 
-@app.command()
+@app.command(rich_help_panel="Use")
 def predict(
     bundle: BundleArg,
     table: TableArg,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="File to write: .csv, .tsv, .jsonl or .parquet."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File to write: .csv, .tsv, .jsonl or .parquet.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     abstain_below: Annotated[
         float | None,
-        typer.Option(help="Leave the answer empty where the confidence is lower, as 0.7."),
+        typer.Option(
+            help="Leave the answer empty if the confidence is below this, for example 0.7.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     root: Root = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Answer every row of a table, in order.
+    """Predict every row of a table, in order.
 
     Example: [bold]plait predict runs/a new.csv -o answers.csv[/bold]
     """

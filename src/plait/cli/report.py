@@ -1,10 +1,12 @@
-"""`plait report`: a model on a table, as one HTML page."""
+"""`plait report`: an HTML page on how a model does on a table."""
 
 from typing import Annotated
 
 import typer
 
 from plait.cli.app import (
+    OUTPUT,
+    READ,
     AsJson,
     BundleArg,
     Quiet,
@@ -20,30 +22,39 @@ from plait.cli.app import out as console
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", help="File to write. Default: report.html in the model's folder."
+        "--output",
+        "-o",
+        help="File to write. Default: report.html in the model's folder.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-LanguageOption = Annotated[str, typer.Option(help="Of the page: en or zh.")]
+LanguageOption = Annotated[
+    str, typer.Option(help="Language of the page: en or zh.", rich_help_panel=OUTPUT)
+]
 
 
-@app.command()
+@app.command(rich_help_panel="Use")
 def report(
     bundle: BundleArg,
     table: TableArg,
     output: Output = None,
     language: LanguageOption = "en",
     train: Annotated[
-        str | None, typer.Option(help="The table the model was fitted to, to compare with.")
+        str | None,
+        typer.Option(
+            help="Table that the model was fitted to, to compare with.", rich_help_panel=READ
+        ),
     ] = None,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Rows looked at, at most. Default: 2000.")
+        int | None,
+        typer.Option(min=1, help="Most rows to use. Default: 2000.", rich_help_panel=READ),
     ] = None,
     root: Root = None,
-    seed: Annotated[int, typer.Option(help="Of everything drawn, from 0.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of everything random, 0 or more.")] = 0,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write what a model does on a table, and how far to trust it, as one HTML page.
+    """Write an HTML page on how a model does on a table, and how far to trust it.
 
     Example: [bold]plait report runs/a test.csv[/bold]
     """
@@ -73,4 +84,7 @@ def report(
     if as_json:
         print_json({"report": str(path), "bytes": size})
         return
-    say(console, f"The report is {path} ({size / 1e6:.1f} MB, one file, opens in any browser)")
+    say(
+        console,
+        f"The report was written to {path} ({size / 1e6:.1f} MB, a single file for any browser)",
+    )

@@ -7,43 +7,88 @@ import typer
 from plait.cli.app import app, err, say
 from plait.errors import MissingExtra
 
+LISTEN, ACCESS, LIMITS, SPEED = "Listening", "Access", "Limits", "Throughput"
+
 Apps = Annotated[
     list[str],
     typer.Argument(
-        help="Folders of exported models, each as folder or name=folder; the first one is meant where a "
-        "request names none."
+        help="Folders of exported models, each as FOLDER or NAME=FOLDER; requests that name no model "
+        "go to the first."
     ),
 ]
 
 
 Host = Annotated[
-    str, typer.Option(help="Address to listen on; other than loopback asks for a token.")
+    str,
+    typer.Option(
+        help="Address to listen on; any other than loopback needs --token-file.",
+        rich_help_panel=LISTEN,
+    ),
 ]
-Port = Annotated[int, typer.Option(help="0 takes a free one.")]
+Port = Annotated[
+    int, typer.Option(help="Port to listen on; 0 takes a free one.", rich_help_panel=LISTEN)
+]
 TokenFile = Annotated[
-    str | None, typer.Option(help="File whose only line every request has to bear.")
+    str | None,
+    typer.Option(
+        help="File holding the token that every request must send, on its only line.",
+        rich_help_panel=ACCESS,
+    ),
 ]
 AllowHost = Annotated[
-    list[str], typer.Option(help="Name that requests may call this server by; repeatable.")
+    list[str],
+    typer.Option(
+        help="Host name that requests may use for this server, besides its address; repeatable.",
+        rich_help_panel=ACCESS,
+    ),
 ]
-MaxBody = Annotated[float, typer.Option(help="Megabytes of a request's body.")]
-MaxRows = Annotated[int, typer.Option(help="Rows of a request.")]
+MaxBody = Annotated[
+    float, typer.Option(help="Largest request body, in MB.", rich_help_panel=LIMITS)
+]
+MaxRows = Annotated[int, typer.Option(help="Most rows per request.", rich_help_panel=LIMITS)]
 Queue = Annotated[
-    int, typer.Option(help="Requests at work or waiting; more are refused with 503. 0: 8 a core.")
+    int,
+    typer.Option(
+        help="Most requests in progress or waiting; further ones get 503. 0: 8 per core.",
+        rich_help_panel=LIMITS,
+    ),
 ]
-Timeout = Annotated[float, typer.Option(help="Seconds for an answer.")]
-WaitMs = Annotated[float, typer.Option(help="Milliseconds that a row may wait for others.")]
-Batch = Annotated[int, typer.Option(help="Rows answered at one time.")]
-Workers = Annotated[int, typer.Option(help="Batches answered at one time.")]
-Threads = Annotated[int, typer.Option(help="Threads of each graph.")]
-Drain = Annotated[float, typer.Option(help="Seconds that accepted requests get after SIGTERM.")]
-Page = Annotated[bool, typer.Option("--page", help="Also a web page, under /page.")]
+Timeout = Annotated[
+    float, typer.Option(help="Longest time for an answer, in seconds.", rich_help_panel=LIMITS)
+]
+WaitMs = Annotated[
+    float,
+    typer.Option(
+        help="Longest time that a row waits for others to share its batch, in ms.",
+        rich_help_panel=SPEED,
+    ),
+]
+Batch = Annotated[
+    int, typer.Option(help="Batch size: most rows computed together.", rich_help_panel=SPEED)
+]
+Workers = Annotated[int, typer.Option(help="Batches in parallel.", rich_help_panel=SPEED)]
+Threads = Annotated[int, typer.Option(help="CPU threads per batch.", rich_help_panel=SPEED)]
+Drain = Annotated[
+    float,
+    typer.Option(
+        help="Time for accepted requests to finish after SIGTERM, in seconds.",
+        rich_help_panel=LIMITS,
+    ),
+]
+Page = Annotated[
+    bool, typer.Option("--page", help="Also serve a web page, at /page.", rich_help_panel=LISTEN)
+]
 LogLevel = Annotated[
-    Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged.")
+    Literal["debug", "info", "warning", "error"],
+    typer.Option(
+        help="Least severe messages to log: debug, info, warning or error.",
+        metavar="<level>",
+        rich_help_panel=LISTEN,
+    ),
 ]
 
 
-@app.command()
+@app.command(rich_help_panel="Ship")
 def serve(
     apps: Apps,
     host: Host = "127.0.0.1",
@@ -62,7 +107,7 @@ def serve(
     page: Page = False,
     log_level: LogLevel = "info",
 ) -> None:
-    """Answer over HTTP with exported models, on this machine alone unless told otherwise.
+    """Serve exported models over HTTP, to this machine only by default.
 
     Example: [bold]plait serve app --port 8000 --token-file key.txt[/bold]
     """

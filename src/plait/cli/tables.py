@@ -31,11 +31,11 @@ REBUILT = {
     "mse": "squared error",
     "psnr": "PSNR, dB",
     "mae": "MAE",
-    "days_off": "days off",
-    "steps_off": "steps off",
-    "nats": "nats a subword",
+    "days_off": "error, days",
+    "steps_off": "error, steps",
+    "nats": "nats per subword",
 }
-"""How the figures of a rebuilt column are called; the rest by their own names."""
+"""Display names of the metrics of a reconstructed column; others keep their own."""
 
 
 def grid(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> Table:
@@ -61,7 +61,7 @@ def show_entries(console: Console, title: str, entries: Mapping[str, Sequence[st
     console.print()
     console.print(Text(title, style="bold"))
     for name, lines in entries.items():
-        console.print(Text(name), soft_wrap=True)  # to be copied whole
+        console.print(Text(name), soft_wrap=True)  # one line, to be copied
         for line in lines:
             console.print(Padding(Text(line), (0, 0, 0, 4), expand=False))
 
@@ -97,9 +97,9 @@ def show_schema(
 
 
 def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
-    """A table a target: all streams with intervals, each alone, each missing."""
+    """One table per target: all streams with intervals, each alone, each missing."""
     for name, result in evaluation["targets"].items():
-        # With one class a row micro F1 is accuracy, and the terminal is narrow.
+        # With one class per row micro F1 is accuracy, and the terminal is narrow.
         same = () if result["kind"] == "multilabel" else ("micro_f1",)
         metrics = [metric for metric in result["metrics"] if metric not in same]
         head = ["streams", *(LABELS.get(metric, metric) for metric in metrics)]
@@ -124,15 +124,15 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
 def show_reconstruction(
     console: Console, columns: Mapping[str, Mapping[str, Any]], source: str
 ) -> None:
-    """How well each column's cells are rebuilt: seen, hidden, and by saying what is usual."""
+    """How well each column is reconstructed: seen, hidden, and by a constant baseline."""
     rows = [
         [name, REBUILT.get(figure, figure), f"{found['rows']}"]
         + [_figure(found[kind].get(figure)) for kind in ("seen", "hidden", "usual")]
         for name, found in columns.items()
         for figure in found["seen"]
     ]
-    head = ["column", "figure", "rows", "cell seen", "cell hidden", "usual cell"]
-    _print(console, f"rebuilt cells of {source}", grid(head, rows, left=2))
+    head = ["column", "metric", "rows", "cell seen", "cell hidden", "baseline"]
+    _print(console, f"reconstruction of {source}", grid(head, rows, left=2))
 
 
 def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: int = 20) -> None:

@@ -1,8 +1,9 @@
 """The page in a real browser: clicked through, on a desk and on a phone, by day and in the dark."""
 
 import pytest
-from tests.report import browser
-from tests.report.conftest import QUICK
+
+from tests.insight.report import browser
+from tests.insight.report.conftest import QUICK
 
 pytestmark = pytest.mark.skipif(browser.found() is None, reason="no Chromium on this machine")
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.report.conftest import QUICK
 
 import plait
 from plait.data.modalities.base import Prepared
@@ -13,6 +12,7 @@ from plait.insight.report import album as album_module
 from plait.insight.report import contributions, training, trust, within
 from plait.insight.report import prediction_sets as promises
 from plait.insight.report.context import Context
+from tests.insight.report.conftest import QUICK
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.report.conftest import QUICK
 
 import plait
 from plait.errors import ConfigError
@@ -12,6 +11,7 @@ from plait.insight.explain.sanity import Deletion
 from plait.insight.report import report as module
 from plait.insight.report import robustness, summary, within
 from plait.insight.report.context import Context
+from tests.insight.report.conftest import QUICK
 
 
 @pytest.mark.parametrize("command", [("report", "-o"), ("explain", "--html")])

@@ -6,12 +6,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tests.report.conftest import QUICK
 
 import plait
 from plait.errors import ConfigError, TableError, UnreadableCellsWarning
 from plait.insight.report import album as album_module
 from plait.insight.report import report as module
+from tests.insight.report.conftest import QUICK
 
 ALL = ["summary", "contributions", "within", "robustness", "trust", "training"]
 
@@ -307,12 +307,12 @@ def test_the_commands(run, fitted, braid, page, tmp_path, monkeypatch):
     monkeypatch.setattr(context, "Limits", lambda: QUICK)
     path = tmp_path / "r.html"
     code, out, err = run("report", fitted[1], braid / "test.csv", "-o", path, "--rows", 6, "-q")
-    assert code == 0 and f"The report is {path} (" in out, err
+    assert code == 0 and f"The report was written to {path} (" in out, err
     assert "6 of 24, evenly spaced" in page(path).text
     code, _, err = run("report", fitted[1], braid / "test.csv", "--language", "de")
     assert code == 2 and "unknown language 'de'" in err
     code, out, err = run("explain", fitted[1], braid / "test.csv", "--row", 2, "--html", path)
-    assert code == 0 and f"The page is {path}" in out, err
+    assert code == 0 and f"The page was written to {path}" in out, err
     assert page(path).keys == ["answer", "contributions", "within"]
     code, _, err = run("explain", fitted[1], braid / "test.csv", "--html", tmp_path)
     assert code == 2 and "is a folder; name a file" in err

@@ -122,10 +122,10 @@ def test_encoders(filled: Path, run: Any, monkeypatch: pytest.MonkeyPatch, width
     assert lines[0] == "plait's own, trained from scratch (the first is the default)"
     for modality, names in ENCODERS.items():
         assert f"{modality:<7} {', '.join(names)}" in lines
-    place = lines.index("Pretrained, weights by pip")
+    place = lines.index("Pretrained, weights from pip")
     assert lines[place - 1 : place + 9] == [
         "",
-        "Pretrained, weights by pip",
+        "Pretrained, weights from pip",
         "pip:all-minilm-l6-v2",
         "    sentence encoder, 22 M weights, English; a billion pairs of sentences",
         "    text; Apache-2.0 (model), MIT (package); installed, 0.1.0",
@@ -133,7 +133,7 @@ def test_encoders(filled: Path, run: Any, monkeypatch: pytest.MonkeyPatch, width
         "    image classifier, 4.7 M weights, 224 x 224; ImageNet",
         "    image; Apache-2.0; installed, 0.1.0",
         "",
-        "Pretrained, in Hugging Face's cache",
+        "Pretrained, in the Hugging Face cache",
     ]
     place = lines.index(f"hf:c/half@{COMMIT[:12]}")
     told = "    resnet18; 0 MB; licence not stated; it has no weights: there is no"
@@ -145,7 +145,7 @@ def test_encoders(filled: Path, run: Any, monkeypatch: pytest.MonkeyPatch, width
 
 def test_encoders_with_an_empty_cache(cache: Path, run: Any) -> None:
     status, out, _ = run("encoders")
-    assert status == 0 and out.endswith("\n\nHugging Face's cache holds no model.\n")
+    assert status == 0 and out.endswith("\n\nThe Hugging Face cache holds no model.\n")
 
 
 def test_encoders_as_json(filled: Path, run: Any) -> None:
@@ -163,10 +163,10 @@ def test_help(run: Any) -> None:
     assert status == 0
     text = " ".join(out.split())
     for part in (
-        "List the encoders: plait's own, those whose weights came by pip, and those in the local cache.",
-        "Name one with --encoder image=NAME, or --encoder photo=NAME for one column.",
+        "List the encoders: plait's own, those with weights from pip, and those in the local cache.",
+        "Choose one for a modality with --encoder image=NAME, or for one column with --encoder photo=NAME.",
         "A checkpoint of the Hugging Face hub is hf:owner/name or hf:owner/name@revision; one on disk is "
-        "the path of its folder.",
+        "its folder's path.",
         "Example: plait encoders",
     ):
         assert part in text

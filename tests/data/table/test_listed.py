@@ -86,6 +86,10 @@ cell_texts = st.one_of(
 @example([["1", '"open'], ["2", "3"]], "a,b", "\n", True)
 @example([[""], ["NA"], ['"NA"']], "a", "\n", True)
 @example([['"open'], [',"x"y']], "a", "\n", False)
+@example([["007", 'a"b', '"'], ["007"]], "a,b,c", "\n", False)
+@example([["1", 'a"b', '"x\ny"']], "a,b,c", "\n", True)
+@example([['"""', ""]], "a,b", "\n", False)
+@example([['"'], ['""']], "a", "\n", False)
 def test_csv(tmp_path, rows, header, end, last):
     path = tmp_path / "t.csv"
     mark = next(mark for mark in ",;\t," if mark in header or mark == ",")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from plait.data.table.header import ABSENT, Header, not_utf8, ragged, unclosed
+from plait.data.table.header import ABSENT, Header, not_utf8, ragged, spans_lines, unclosed
 
 _ABSENT = frozenset(("", *ABSENT))
 
@@ -32,9 +32,6 @@ def read_cells(path: Path, header: Header) -> dict[str, list[object]]:
         if len(row) != width:
             raise ragged(path, number, len(row), width, whole)
         table.append(row)
-    broken = next((cell for cell in table[-1] if cell and "\n" in cell), None) if table else None
-    if broken is not None and text.count('"') % 2:  # it may have swallowed the rows after it
-        raise unclosed(path, broken.split("\n")[0][:60])
     columns = zip(*table, strict=True) if table else [()] * width
     return {
         name: [None if cell is None or not cell or cell.isspace() else cell for cell in cells]
@@ -55,7 +52,7 @@ def _rows(
     """
     mark = re.escape(delimiter)
     cell = re.compile(
-        rf'(?:"(?P<quoted>(?:[^"]|"")*)"(?P<rest>[^{mark}\r\n]*)|(?P<plain>(?!")[^{mark}\r\n]*))'
+        rf'(?:"(?P<quoted>(?:[^"]|"")*+)"(?P<rest>[^{mark}\r\n]*)|(?P<plain>(?!")[^{mark}\r\n]*))'
         rf"(?P<end>{mark}|\r\n|\r|\n|\Z)"
     )
     place, start, row = 0, 0, list[str | None]()
@@ -63,8 +60,8 @@ def _rows(
         found = cell.match(text, place)
         if found is None:
             opened = text[place + 1 :].replace('""', '"')
-            if "\n" in opened:
-                raise unclosed(path, opened.split("\n")[0][:60])
+            if spans_lines(opened):
+                raise unclosed(path, opened)
             row.append(opened)  # the last cell of the file, short of its closing quote
             yield row, text[start:].rstrip("\r\n")
             return

@@ -1,5 +1,6 @@
 """CSV and TSV, block by block, every column as text: what the text means is for the schema to say."""
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from plait.data.table.arrow import reason
-from plait.data.table.header import ABSENT, SCAN, Header, not_utf8, ragged, unclosed
+from plait.data.table.header import ABSENT, Header, not_utf8, ragged, spans_lines, unclosed
 from plait.errors import TableError
 
 BLOCK = 4 * 2**20
@@ -87,19 +88,21 @@ class _Ragged:
 
 
 def _check_last_quote(path: Path, last: pa.RecordBatch) -> None:
-    """A quote that is never closed swallows every row after it; say so instead of losing them."""
+    """A quote that is never closed swallows every row after it; report it instead of losing them.
+
+    Such a cell runs to the end of the file. Quotes cannot be counted: one inside an unquoted cell
+    opens nothing.
+    """
     if not last.num_rows:
         return
-    cells = [str(column[-1].as_py() or "") for column in last.columns]
-    if not any("\n" in cell for cell in cells):
+    cell = str(last.columns[-1][-1].as_py() or "")
+    if not spans_lines(cell):
         return
-    quotes = 0
+    written = cell.replace('"', '""').encode()
     with path.open("rb") as file:
-        while part := file.read(SCAN):
-            quotes += part.count(b'"')
-    if quotes % 2:
-        start = next(cell for cell in cells if "\n" in cell).split("\n")[0][:60]
-        raise unclosed(path, start)
+        file.seek(-len(written), os.SEEK_END)
+        if file.read() == written:
+            raise unclosed(path, cell)
 
 
 def _explained(path: Path, message: str, done: int) -> TableError:

@@ -1,6 +1,7 @@
 """The first row of a CSV or TSV file, and what is said of a file that is not UTF-8."""
 
 import csv
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,8 +89,14 @@ def ragged(path: Path, number: int | None, cells: int, columns: int, text: str) 
     )
 
 
-def unclosed(path: Path, start: str) -> TableError:
+def spans_lines(cell: str) -> bool:
+    """Whether a cell goes on beyond the line it begins in."""
+    return "\n" in cell or "\r" in cell
+
+
+def unclosed(path: Path, cell: str) -> TableError:
     """The error for a quote that is never closed, which swallows every row after it."""
+    start = re.split(r"[\r\n]", cell, maxsplit=1)[0][:60]
     return TableError(
         f"{path}: the last row opens a quote that is never closed, at {start!r}, and takes the "
         'rest of the file for one cell. Close the quote, or write a quote inside a cell as "".'

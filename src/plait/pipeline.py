@@ -6,27 +6,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plait.config import Config, configure
+from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.origin import remember
 from plait.data.store import Store
 from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.display.bars import Bars
-from plait.errors import ConfigError, UnreadableCellsWarning, unknown
+from plait.errors import ConfigError, UnreadableCellsWarning
 from plait.insight.report.report import FILE, report_held_out
 from plait.model.blueprint import Blueprint, with_decoders
-from plait.model.fusion.registry import FUSIONS
 from plait.predictor.predictor import Predictor
 from plait.progress import Reporter, Silent, Stopwatch
 from plait.sealed import TRAINING
 from plait.training import board
-from plait.training.closed_form import check_classes
 from plait.training.dataset import Dataset, read_dataset
 from plait.training.fit_prepared import fit_prepared
 from plait.training.job import Job
 from plait.training.optim import DEFAULT_LR
-from plait.training.options import check_choices, check_fit, without_effect
+from plait.training.options import configured, without_effect
 from plait.training.prepare import encode, frozen_of, prepare
 from plait.training.run_folder import check_folder, claim
 
@@ -61,7 +59,9 @@ def fit(
     Raises:
         PlaitError: what is wrong with the table, the options or the data, and how to mend it.
     """
-    config = _configured(options)
+    config, problems = configured(options)
+    if config is None:
+        raise ConfigError(problems)
     reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
     folder = Path(out) if out is not None else None
     check_folder(folder, resume, overwrite)
@@ -86,29 +86,12 @@ def _names(target: Any) -> list[str]:
     return [str(name) for name in names]
 
 
-def _configured(options: dict[str, Any]) -> Config:
-    """The configuration; whatever is wrong with it before a table is opened is told together."""
-    problems: list[str] = []
-    try:
-        config = configure(**options)
-        check_choices(config.model_copy(update={"encoders": {}, "align": {}}), {})
-        return config
-    except ConfigError as error:
-        problems += error.problems
-    fusion = options.get("fusion")
-    if isinstance(fusion, str) and fusion not in FUSIONS:
-        problems.append(f"fusion: {unknown('fusion', fusion, FUSIONS)}")
-    raise ConfigError(dict.fromkeys(problems))
-
-
 def _job(table: Table, names: list[str], config: Config, device: str, reporter: Stopwatch) -> Job:
     """All that is decided and computed before the first step of training."""
     data = read_dataset(table, names, config)
     settings = settings_for(table, config)
     ground = prepare(table, data, config, settings, reporter)
     features, plan = ground.features, ground.plan
-    check_classes(plan.encoders, data.targets)
-    check_fit(config, plan, features, data.targets)
     for note in [*data.notes, *_decisions(data, features, plan, config), device]:
         reporter.note(note)
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)

@@ -22,7 +22,6 @@ from plait.model.heads import Classify, MultiLabel, Regress
 from plait.model.loader import Loader
 from plait.training.balance import (
     Balance,
-    balance_problems,
     build_balance,
     encoder_rates,
     stream_rates,
@@ -38,6 +37,7 @@ from plait.training.balance.modulation import (
     ogm_coefficients,
 )
 from plait.training.optim import build_optimizer
+from plait.training.options import balance_problems
 
 METHODS = ["blending", "ogm-ge", "agm"]
 
@@ -458,17 +458,15 @@ def test_three_streams_are_balanced_too(name):
 
 @pytest.mark.parametrize("name", ["blending", "ogm-ge"])
 def test_streams_must_answer_alone(name):
-    config = configure(balance=name, unimodal_loss=0.0, fusion="concat")
+    asked = {"balance": name, "unimodal_loss": 0.0}
+    config = configure(**asked, fusion="concat")
     text = (
         f"balance='{name}' needs what each stream answers by itself, and with unimodal_loss=0 the fusion "
         "'concat' has no such answers. Set unimodal_loss above 0, or take balance='agm'."
     )
-    assert balance_problems(config, ["one", "two"], voting=False) == [text]
-    assert balance_problems(config, ["one", "two"], voting=True) == []
-    assert balance_problems(config, ["one"], voting=False) == []
-    with pytest.raises(ConfigError) as caught:
-        build_balance(make_model(unimodal_loss=0.0), config, held_out())
-    assert caught.value.problems == [text]
+    assert balance_problems(config, ["one", "two"]) == [text]
+    assert balance_problems(configure(**asked, fusion="late"), ["one", "two"]) == []
+    assert balance_problems(config, ["one"]) == []
     assert type(build_balance(make_model(unimodal_loss=0.0), configure(balance="agm"))) is Agm
     assert (
         type(build_balance(make_model("late", unimodal_loss=0.0), config, held_out()))

@@ -21,8 +21,8 @@ from plait.training.multitask import (
     Weighting,
     gradnorm_goals,
     pcgrad,
-    task_problems,
 )
+from plait.training.options import task_problems
 
 NAMES = tuple(KINDS)
 

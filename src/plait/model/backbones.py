@@ -19,7 +19,7 @@ from plait.model.pretrained.best import CHOICES, best_encoder
 from plait.model.pretrained.record import Record, open_backbone, revive
 from plait.model.pretrained.registry import family_of
 from plait.model.pretrained.source import Checkpoint, find_checkpoint, is_reference
-from plait.model.pretrained.tuning import FROZEN, fit_problems, kind, tune, tuning_problem
+from plait.model.pretrained.tuning import FROZEN, fit_problems, kind, tune
 from plait.progress import Reporter
 
 
@@ -77,25 +77,6 @@ def choose(
         chosen.checkpoints[column] = checkpoint
         chosen.states[column] = state
     return chosen
-
-
-def tune_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
-    """What is wrong with ``tune``, in words."""
-    problems = []
-    for key, how in config.tune.items():
-        wrong = tuning_problem(how)
-        if wrong:
-            problems.append(f"tune: {wrong}")
-        columns = [c for c, modality in modalities.items() if key in (c, modality)]
-        named = [encoder_name(config, c, modalities[c]) for c in columns]
-        if config.preset == "best" and any(modalities[c] in CHOICES for c in columns):
-            continue
-        if not any(name is not None and is_reference(name) for name in named):
-            problems.append(
-                f"tune: '{key}' has no pretrained encoder to tune. Name one, for instance "
-                f"--encoder {key}=hf:owner/name; plait's own encoders always learn."
-            )
-    return problems
 
 
 def open_all(

@@ -1,15 +1,13 @@
 """What is fitted to training rows once, before training: encoders that hold a fitted projection."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Int64, Shaped
 
 from plait.data.store import PreparedColumn
-from plait.data.targets.target import Target
 from plait.errors import AlignError, ConfigError
 from plait.model.encoders.base import Fitted
-from plait.model.encoders.registry import NEED_CLASSES
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
@@ -18,28 +16,6 @@ MOST_ROWS = 2048
 """Rows an encoder is fitted to at most, drawn at random from the training rows."""
 
 _CHUNK = 64
-
-
-def check_classes(encoders: Mapping[str, str], targets: Sequence[Target]) -> None:
-    """Encoders that are fitted to classes need a first target that has some.
-
-    Args:
-        encoders: stream → name.
-
-    Raises:
-        ConfigError: naming the streams and the target.
-    """
-    first = targets[0]
-    if first.kind in ("binary", "multiclass"):
-        return
-    problems = [
-        f"encoders: {name} of {stream} is fitted to the classes of the first target, and "
-        f"'{first.name}' is {first.kind}. Take pca, or put a target of classes first."
-        for stream, name in encoders.items()
-        if name in NEED_CLASSES
-    ]
-    if problems:
-        raise ConfigError(problems)
 
 
 def fit_encoders(

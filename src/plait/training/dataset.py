@@ -11,7 +11,7 @@ from plait.data.table.source import Table
 from plait.data.table.split import split
 from plait.data.targets.kinds import propose_target
 from plait.data.targets.target import Target
-from plait.errors import ConfigError, SchemaError, suggest
+from plait.errors import ConfigError, SchemaError
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,6 @@ def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
         ignore=config.ignore,
         group=config.group,
     )
-    unknown_kinds = [name for name in config.target_kinds if name not in names]
-    if unknown_kinds:
-        raise ConfigError(
-            [
-                f"target_kinds: '{name}' is no target.{suggest(name, names)}"
-                for name in unknown_kinds
-            ]
-        )
     cells = {name: table.cells(name) for name in names}
     first = {
         name: propose_target(

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from plait.config import Config
-from plait.errors import suggest
 from plait.model.heads.regress import Regress
 from plait.model.heads.rules import known_rows
 from plait.model.model import Model, Trainable
@@ -22,22 +21,6 @@ ALPHA = 1.5
 
 LEAST = 0.01
 """The least weight `GradNorm` gives a target."""
-
-
-def task_problems(config: Config, targets: Collection[str]) -> list[str]:
-    """What is wrong with the options on several targets, now that the targets are known."""
-    problems = [
-        f"task_weights: '{name}' is no target.{suggest(name, targets)} "
-        f"The targets: {', '.join(targets)}."
-        for name in config.task_weights
-        if name not in targets
-    ]
-    if config.task_weights and config.task_weighting != "fixed":
-        problems.append(
-            f"task_weights: task_weighting='{config.task_weighting}' learns the weights; "
-            "leave task_weights out, or set task_weighting='fixed'."
-        )
-    return problems
 
 
 class Moments:

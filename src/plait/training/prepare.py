@@ -9,14 +9,13 @@ from plait.data.modalities.base import Settings
 from plait.data.store import Store
 from plait.data.table.source import Table
 from plait.devices import choose_device
-from plait.errors import ConfigError
 from plait.model.backbones import choose, frozen_encoders, open_all
 from plait.model.blueprint import Blueprint, plan_model
 from plait.model.frozen import Frozen
 from plait.model.pretrained.base import Backbone
 from plait.progress import Reporter
 from plait.training.dataset import Dataset
-from plait.training.options import check_choices
+from plait.training.options import check_options
 
 
 @dataclass(frozen=True)
@@ -43,35 +42,13 @@ def prepare(
         PlaitError: what is wrong with the options or with a checkpoint.
     """
     inputs = data.schema.inputs
-    _check_columns(config, data)
-    check_choices(config, inputs)
+    check_options(config, data)
     chosen = choose(config, inputs, table, data.train, settings, reporter)
     features = Features.fit(
         table, inputs, data.train, settings, share=config.share, given=chosen.states
     )
     records, backbones = open_all(config, features.modalities, chosen)
     return Preparation(features, plan_model(config, features, records), backbones)
-
-
-def _check_columns(config: Config, data: Dataset) -> None:
-    """Encoders named for columns that are there and are no inputs.
-
-    Raises:
-        ConfigError: saying what each column is.
-    """
-    others = {plan.name: plan for plan in data.schema.columns if plan.role != "input"}
-    problems = []
-    for name in config.encoders:
-        if name not in others:
-            continue
-        plan = others[name]
-        mend = f"; to read it: --column {name}=text (or another modality)"
-        problems.append(
-            f"encoders: '{name}' is no input, it is {plan.role}: {plan.reason}"
-            + (mend if plan.role == "ignored" else "")
-        )
-    if problems:
-        raise ConfigError(problems)
 
 
 def frozen_of(ground: Preparation, config: Config) -> Frozen:

@@ -13,7 +13,7 @@ from typing import Any
 from rich.table import Table as Screen
 
 from plait.answers.metrics import PRIMARY
-from plait.config import Config, configure
+from plait.config import Config
 from plait.data.table.answers import write_table
 from plait.data.table.source import open_table
 from plait.data.targets.target import Target
@@ -30,7 +30,7 @@ from plait.model.fusion.registry import FUSIONS
 from plait.progress import Reporter, Silent
 from plait.training.fit import length
 from plait.training.optim import DEFAULT_LR
-from plait.training.options import check_choices
+from plait.training.options import configured
 from plait.training.run_folder import check_folder, claim
 
 ALL = "all"
@@ -210,14 +210,11 @@ def _checked(
         if value is not None and value < 1
     ]
     given = {name: value for name, value in options.items() if name not in _FIXED}
-    try:
-        config = configure(**given, fusion=REFERENCE)
-        check_choices(config.model_copy(update={"encoders": {}}), {})
-        if config.pretrain != "none":
-            problems.append("pretrain: a comparison trains every method from the same fresh start.")
-    except ConfigError as error:
-        problems += error.problems
-    if problems:
+    config, wrong = configured({**given, "fusion": REFERENCE})
+    problems += wrong
+    if config and config.pretrain != "none":
+        problems.append("pretrain: a comparison trains every method from the same fresh start.")
+    if config is None or problems:
         raise ConfigError(dict.fromkeys(problems))
     return list(dict.fromkeys([REFERENCE, *names])), config
 

@@ -43,7 +43,6 @@ from plait.predictor.predictor import Predictor
 from plait.progress import Stage, Stopwatch
 from plait.training.fit import train_model
 from plait.training.job import Job
-from plait.training.options import check_fit
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""
@@ -88,7 +87,7 @@ def plan_for(plan: Blueprint, run: Run) -> Blueprint:
         fusion="concat",
         streams={one: plan.streams[one]},
         encoders={one: plan.encoders[one]},
-        shared={one: plan.shared[one]},
+        shared={one: one},
         modality_dropout=0.0,
     )
 
@@ -102,7 +101,6 @@ def config_for(config: Config, run: Run) -> Config:
 def perform(ready: Ready, run: Run) -> dict[str, Any]:
     """Train and measure; returns JSON values."""
     plan, config = plan_for(ready.plan, run), config_for(ready.config, run)
-    check_fit(config, plan, ready.features, ready.targets)
     clock = Clock()
     job = Job(
         data=ready.dataset(),

@@ -7,12 +7,11 @@ what each stream can answer by itself: its vote, for fusions that vote, else its
 
 from plait.training.balance.base import Balance
 from plait.training.balance.rates import encoder_rates, stream_rates
-from plait.training.balance.registry import balance_problems, build_balance
+from plait.training.balance.registry import build_balance
 from plait.training.balance.shares import watched
 
 __all__ = [
     "Balance",
-    "balance_problems",
     "build_balance",
     "encoder_rates",
     "stream_rates",

@@ -89,13 +89,13 @@ class Evaluation:
 
 def subsets(streams: Sequence[str]) -> dict[str, list[str] | None]:
     """Which streams to show: all, each alone, all but each."""
-    shown: dict[str, list[str] | None] = {ALL: None}
+    found: dict[str, list[str] | None] = {ALL: None}
     if len(streams) > 1:
-        shown |= {f"alone {name}": [name] for name in streams}
-        shown |= {
+        found |= {f"alone {name}": [name] for name in streams}
+        found |= {
             f"without {name}": [other for other in streams if other != name] for name in streams
         }
-    return shown
+    return found
 
 
 def natural(target: Target, values: np.ndarray) -> np.ndarray:

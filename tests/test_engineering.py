@@ -5,7 +5,7 @@ import importlib
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,6 +64,69 @@ def test_nothing_is_called_utils() -> None:
     names = {"utils", "util", "helpers", "misc", "common"}
     found = [relative(path) for path in SOURCES if names & {path.stem, path.parent.name}]
     assert not found, f"name these after what they do: {found}"
+
+
+# Modalities answer for themselves.
+
+MODALITIES = {
+    *("image", "text", "audio", "video", "signal"),
+    *("numeric", "categorical", "datetime", "entity"),
+}
+
+
+def _modality_comparisons(module: ast.Module) -> Iterator[str]:
+    """Comparisons and matches with a modality's name, and dictionaries of them inside functions."""
+    for node in ast.walk(module):
+        parts: list[ast.expr | None] = []
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            parts = [item for side in sides for item in [side, *getattr(side, "elts", [])]]
+            parts += [key for side in sides if isinstance(side, ast.Dict) for key in side.keys]
+        elif isinstance(node, ast.MatchValue):
+            parts = [node.value]
+        yield from (f"line {node.lineno}: {name}" for name in _modality_names(parts))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for inner in ast.walk(node):
+                names = _modality_names(inner.keys) if isinstance(inner, ast.Dict) else []
+                if len(names) > 1:
+                    yield f"line {inner.lineno}: a dictionary of {', '.join(names)}"
+
+
+def _modality_names(parts: Iterable[ast.expr | None]) -> list[str]:
+    values = [part.value for part in parts if isinstance(part, ast.Constant)]
+    return [value for value in values if isinstance(value, str) and value in MODALITIES]
+
+
+@each_source
+def test_modalities_are_not_told_apart_by_name(path: Path) -> None:
+    own = {PACKAGE / "data" / "modalities", PACKAGE / "data" / "targets"}  # a class's cells: "text"
+    if path.parent in own or path.name in ("registry.py", "answers.py"):
+        return
+    found = sorted(set(_modality_comparisons(tree(path))))
+    assert not found, f"{relative(path)}: {found}; let the class in data/modalities answer"
+
+
+@pytest.mark.parametrize(
+    ("code", "finding"),
+    [
+        ("kind == 'image'", "line 1: image"),
+        ("'text' != kind", "line 1: text"),
+        ("kind not in ('numeric', other)", "line 1: numeric"),
+        ("kind in {'audio': 1}", "line 1: audio"),
+        ("match kind:\n    case 'video' | None:\n        pass", "line 2: video"),
+        (
+            "def f(kind):\n    return {'image': 1, 'signal': 2}[kind]",
+            "line 2: a dictionary of image, signal",
+        ),
+    ],
+)
+def test_the_search_for_names_of_modalities_finds_them(code: str, finding: str) -> None:
+    assert list(_modality_comparisons(ast.parse(code))) == [finding]
+
+
+@pytest.mark.parametrize("code", ["SIZES = {'image': 1, 'text': 2}", "kind == 'picture'"])
+def test_the_search_for_names_of_modalities_spares_registries(code: str) -> None:
+    assert list(_modality_comparisons(ast.parse(code))) == []
 
 
 # Safety.

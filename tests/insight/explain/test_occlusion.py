@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.insight.explain.occlusion import GRID, WORDS, occluded, pieces
+from plait.insight.explain.occlusion import GRIDS, WORDS, occluded, pieces
 from plait.runtime import Runtime
 
 
@@ -33,7 +33,7 @@ def test_every_kind_of_part(made):
         "voice": "spectrum",
         "pulse": "signal",
     }  # a number has no parts
-    assert found["photo"].marks["label"].shape == (GRID, GRID)
+    assert found["photo"].marks["label"].shape == GRIDS["pixels"]
     assert "".join(found["note"].cell) == cells["note"]
     assert all(np.isfinite(one.marks["label"]).all() for one in found.values())
 
@@ -65,7 +65,7 @@ def test_a_part_is_worth_what_the_score_loses_without_it(made):
     pixels = prepared["photo"].values
     marks = found["photo"].marks["label"]
     for high, wide in ((0, 0), (3, 7), (7, 4)):
-        side = pixels.shape[1] // GRID
+        side = pixels.shape[1] // GRIDS["pixels"][0]
         changed = pixels.copy()
         area = (0, slice(high * side, (high + 1) * side), slice(wide * side, (wide + 1) * side))
         changed[area] = pixels[0].mean(axis=(0, 1)).astype(np.uint8)

@@ -11,7 +11,7 @@ import plait
 from plait.data.features import Features, settings_for
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.insight.explain.path import Inputs, answer_score, answered, kind_of
+from plait.insight.explain.path import Inputs, answer_score, answered, unit_of
 from plait.insight.explain.within import attribute, integrated, kinds_of, pooled
 from plait.model.encoders.base import Encoder
 from plait.model.fusion import build_fusion
@@ -109,7 +109,7 @@ def test_ragged_tokens_of_a_frozen_encoder():
     batch = cells()
     values = torch.tensor([[[1.0, 1.0], [2.0, 0.0]], [[4.0, 4.0], [9.0, 9.0]]], dtype=torch.float16)
     batch["one"] = ColumnBatch(values, torch.tensor([[True, True], [True, False]]))
-    kinds = {"one": kind_of("image", batch["one"], {}), "two": "field"}
+    kinds = {"one": unit_of("image", batch["one"], {}), "two": "field"}
     assert kinds["one"] == "tokens"
     maps, *_ = integrated(model, batch, SIZE, kinds, steps=3)
     np.testing.assert_allclose(pooled(maps["one"], "tokens"), [[6, 4], [24, 0]], atol=1e-4)
@@ -138,12 +138,12 @@ def test_what_is_marked_by_modality():
     ragged = torch.ones(1, 3, dtype=torch.bool)
     flat = torch.ones(1, dtype=torch.bool)
     kinds = [
-        kind_of("image", ColumnBatch(torch.zeros(1, 2, 2, 3, dtype=torch.uint8), flat), {}),
-        kind_of("audio", ColumnBatch(torch.zeros(1, 3, 5), ragged), {"mels": 5}),
-        kind_of("audio", ColumnBatch(torch.zeros(1, 3, 6), ragged), {"mels": 5}),
-        kind_of("signal", ColumnBatch(torch.zeros(1, 3, 2), ragged), {"leads": 2}),
-        kind_of("text", ColumnBatch(torch.zeros(1, 3, dtype=torch.int32), ragged), {}),
-        kind_of("numeric", ColumnBatch(torch.zeros(1, 1), flat), {}),
+        unit_of("image", ColumnBatch(torch.zeros(1, 2, 2, 3, dtype=torch.uint8), flat), {}),
+        unit_of("audio", ColumnBatch(torch.zeros(1, 3, 5), ragged), {"mels": 5}),
+        unit_of("audio", ColumnBatch(torch.zeros(1, 3, 6), ragged), {"mels": 5}),
+        unit_of("signal", ColumnBatch(torch.zeros(1, 3, 2), ragged), {"leads": 2}),
+        unit_of("text", ColumnBatch(torch.zeros(1, 3, dtype=torch.int32), ragged), {}),
+        unit_of("numeric", ColumnBatch(torch.zeros(1, 1), flat), {}),
     ]
     assert kinds == ["pixels", "spectrum", "tokens", "signal", "tokens", "field"]
 

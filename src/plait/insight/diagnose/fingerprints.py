@@ -1,6 +1,6 @@
 """What every cell holds, as a short hash of its content and a number to draw."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -11,9 +11,7 @@ from jaxtyping import Float, UInt64
 
 from plait.data.modalities import registry
 from plait.data.modalities.base import Settings, State, is_missing
-from plait.data.modalities.categorical import to_category
-from plait.data.modalities.datetime import EPOCH, to_moment
-from plait.data.modalities.numeric import to_number
+from plait.data.modalities.datetime import EPOCH
 from plait.data.modalities.signal import is_inline
 from plait.data.table.source import Table
 from plait.data.targets.target import as_number
@@ -67,15 +65,8 @@ def prints(
     """
     if kind is not None and registry.get(kind).media:
         return _files(table, column, settings)
-    order = (state or {}).get("order", "dmy")
-    readers: dict[str | None, tuple[Callable[[Any], Any], str | None]] = {
-        "numeric": (to_number, VALUE),
-        "datetime": (lambda cell: to_moment(cell, order), TIME),
-        "categorical": (lambda cell: to_category(cell, settings.media.limits), None),
-        "text": (lambda cell: str(cell).strip(), LENGTH),
-        None: (lambda cell: cell, VALUE),
-    }
-    read, what = readers[kind]
+    modality = None if kind is None else registry.get(kind)
+    what = VALUE if modality is None else modality.measure
     hashes, sizes, missing, unread = [], [], 0, 0
     for cells in table.chunks(column):
         for cell in cells:
@@ -84,7 +75,8 @@ def prints(
                 missing += 1
             else:
                 try:
-                    hashed, size = _plain(read(cell))
+                    value = modality.compared(cell, state or {}, settings) if modality else cell
+                    hashed, size = _plain(value)
                 except CellError:
                     unread += 1
                 if kind is None:

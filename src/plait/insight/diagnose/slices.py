@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
+from plait.data.modalities import registry
 from plait.data.table.columns import LOOKED_AT, count, example
 from plait.data.table.source import Table
 from plait.data.targets.target import as_number
@@ -134,10 +135,11 @@ def _of_column(
     numbers = [as_number(key) for key in facts.keys]
     known = [float(number) for number in numbers if number is not None]
     many = len(known) == len(numbers) > QUARTERS
-    if kind != "categorical" and many:
+    nominal = kind is not None and registry.get(kind).nominal
+    if many and not nominal:
         values = np.array([*known, np.nan])[codes]  # a missing cell has the code -1
         yield from _ranges(blank, values)
-    elif kind in (None, "categorical"):
+    elif nominal or kind is None:
         rows = np.bincount(codes[codes >= 0], minlength=len(facts.keys))
         for code in np.argsort(-rows, kind="stable")[:CATEGORIES].tolist():
             yield replace(blank, how="value", value=example(facts.keys[code])), codes == code

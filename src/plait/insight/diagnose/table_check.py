@@ -167,7 +167,8 @@ def _cells(
     for name, kind in features.modalities.items():
         if name not in own or name not in before:
             continue
-        if registry.get(kind).media or (kind == "text" and copies.telling(before[name])):
+        part = registry.get(kind)
+        if part.media or (part.words and copies.telling(before[name])):
             same = copies.shared(own[name].hashes, before[name].hashes)
             found[name] = Copies(same.rows, learnt[same.twins])
     return found

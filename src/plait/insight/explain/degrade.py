@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from plait.data.modalities import registry
 from plait.data.store import PreparedColumn
 
 Cell = np.ndarray
@@ -67,7 +68,8 @@ RAGGED: dict[str, dict[str, Worsen]] = {
 
 def degradations(modality: str, column: PreparedColumn) -> list[str]:
     """What can be done to a column; ``missing`` to any."""
-    return [*_known(modality, column), *([] if _swapless(modality) else [SWAP]), MISSING]
+    swap = [] if registry.get(modality).perturbable else [SWAP]
+    return [*_known(modality, column), *swap, MISSING]
 
 
 def degrade(
@@ -76,8 +78,8 @@ def degrade(
     """A prepared column, made worse.
 
     ``missing``: each cell is gone with chance ``level``. ``swap``: each cell is another row's with that
-    chance (categories and dates). The rest as the functions above say; steps of a frozen encoder's
-    tokens are dropped.
+    chance (modalities that are not ``perturbable``). The rest as the functions above say; steps of a
+    frozen encoder's tokens are dropped.
 
     Args:
         how: one of `degradations`.
@@ -108,10 +110,6 @@ def _known(modality: str, column: PreparedColumn) -> dict[str, Worsen]:
     known = RAGGED.get(modality, {"drop": _drop})
     # A text or image column of numbers holds a frozen encoder's tokens, which can be dropped.
     return known
-
-
-def _swapless(modality: str) -> bool:
-    return modality not in ("categorical", "datetime", "entity")
 
 
 def _cell(column: PreparedColumn, row: int) -> Cell | None:

@@ -14,6 +14,7 @@ from plait.answers.answers import Answers
 from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import Features, PreparedTable, settings_for
+from plait.data.modalities import registry
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.source import Table, open_table
@@ -158,13 +159,14 @@ def _texts(
     Left out where an encoder has fewer tokens than a text has subwords, or more.
     """
     found = {
-        name: prepared.columns[name] for name, kind in features.modalities.items() if kind == "text"
+        name: prepared.columns[name]
+        for name, kind in features.modalities.items()
+        if registry.get(kind).words
     }
     behind = [name for name, column in found.items() if column.values.ndim > 1]
     states = {name: features.states[name] for name in behind}
-    again = Features(dict.fromkeys(behind, "text"), states).prepare(
-        part, settings_for(part, config)
-    )
+    modalities = {name: features.modalities[name] for name in behind}
+    again = Features(modalities, states).prepare(part, settings_for(part, config))
     for name in behind:
         raw, tokens = again.columns[name].lengths, found[name].lengths
         if raw is not None and tokens is not None and np.array_equal(raw, tokens):
@@ -179,7 +181,8 @@ def _words(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[st
     found = {}
     for name, column in columns.items():
         state = features.states[name].get("tokenizer")
-        if features.modalities[name] == "text" and state and column.values.ndim == 1:
+        words = registry.get(features.modalities[name]).words
+        if words and state and column.values.ndim == 1:
             found[name] = pieces(column, _tokenizer(state))
     return found
 

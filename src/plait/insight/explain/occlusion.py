@@ -14,18 +14,16 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from plait.data.modalities import registry
+from plait.data.modalities.base import Unit
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.runtime import Runtime
 
-GRID = 8
-"""Squares along each side of a picture."""
-
-MOMENTS, BANDS = 12, 6
-"""Parts of a sound's time and of its pitch."""
-
-STRETCHES = 24
-"""Parts of a signal's time."""
+GRIDS: dict[Unit, tuple[int, ...]] = {"pixels": (8, 8), "spectrum": (12, 6), "signal": (24,)}
+"""Unit → parts along each axis: of a picture's height and width, of a sound's time and pitch, of a
+signal's time. Units that are not here have no parts to hide.
+"""
 
 WORDS = 48
 """Parts of a text; of a longer one several words make a part."""
@@ -37,7 +35,7 @@ _LETTERS = r"\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
 _WORD = re.compile(rf"\s*(?:[{_LETTERS}]|[^\s{_LETTERS}]+)")
 """A word with the blanks before it; scripts that set none between words are taken by the letter."""
 
-Kind = Literal["pixels", "spectrum", "signal", "words"]
+Kind = Unit | Literal["words"]
 
 
 @dataclass(frozen=True)
@@ -68,8 +66,8 @@ def occluded(
         cells: column → the cell, from a stranger: no path in it is opened.
         streams: the only ones to look at; None: all.
 
-    Cost: up to ``GRID**2`` runs of a picture's encoder, ``MOMENTS * BANDS`` of a sound's, `STRETCHES` of
-    a signal's, `WORDS` of a text's. Videos and frozen features have no marks.
+    Cost: up to as many runs of a column's encoder as `GRIDS` has parts, `WORDS` of a text's. Videos and
+    frozen features have no marks.
     """
     columns = runtime.prepare({name: [cell] for name, cell in cells.items()}, 1).columns
     read = {
@@ -109,7 +107,7 @@ def _parts(runtime: Runtime, name: str, column: PreparedColumn, raw: object) -> 
         versions = (runtime.prepare({name: some}, len(some)).columns[name] for some in runs)
         return _Parts(kind, words, (len(words),), versions)
     cell = column.batch(np.zeros(1, np.int64))[0][0]
-    edges = _edges(kind, cell.shape)
+    edges = _edges(GRIDS[kind], cell.shape)
     areas = [tuple(slice(*part) for part in corner) for corner in product(*edges)]
     blank = cell.mean(axis=(0, 1) if kind == "pixels" else 0)
     versions = (
@@ -121,16 +119,12 @@ def _parts(runtime: Runtime, name: str, column: PreparedColumn, raw: object) -> 
 
 def _kind(runtime: Runtime, name: str, column: PreparedColumn) -> Kind | None:
     """What the parts of a column's cells are; None for those that have none."""
-    modality, state = runtime.features.modalities[name], runtime.features.states[name]
-    values = column.values
-    if modality == "text":
+    modality = registry.get(runtime.features.modalities[name])
+    if modality.words:
         return "words"
-    if modality == "image" and values.ndim == 4:
-        return "pixels"
-    last = values.shape[1] if values.ndim == 2 and column.offsets is not None else 0
-    if modality == "audio" and last and last == state.get("mels"):
-        return "spectrum"
-    return "signal" if modality == "signal" and last and last == state.get("leads") else None
+    ragged = column.offsets is not None
+    unit = modality.unit(column.values.shape[1:], ragged, runtime.features.states[name])
+    return unit if unit in GRIDS else None
 
 
 def pieces(text: str) -> list[str]:
@@ -140,9 +134,8 @@ def pieces(text: str) -> list[str]:
     return ["".join(words[at : at + each]) for at in range(0, len(words), max(each, 1))]
 
 
-def _edges(kind: Kind, shape: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+def _edges(counts: tuple[int, ...], shape: tuple[int, ...]) -> list[list[tuple[int, int]]]:
     """Where the parts begin and end, along each axis that is divided."""
-    counts = {"pixels": (GRID, GRID), "spectrum": (MOMENTS, BANDS)}.get(kind, (STRETCHES,))
     return [
         list(pairwise(np.linspace(0, size, min(count, size) + 1).round().astype(int).tolist()))
         for size, count in zip(shape, counts, strict=False)

@@ -2,36 +2,24 @@
 
 from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
-from plait.data.modalities.base import State
+from plait.data.modalities import registry
+from plait.data.modalities.base import TIMED, State, Unit
 from plait.data.targets.target import Target
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
 
-Kind = Literal["pixels", "spectrum", "signal", "tokens", "field"]
-"""What is marked: a pixel, a band at a step, a lead at a step, a step or word, a whole cell."""
 
-
-def kind_of(modality: str, column: ColumnBatch, state: State) -> Kind:
-    """What of a column's cells is marked.
-
-    A ragged column of numbers that are neither mel bands nor leads holds features of a frozen encoder,
-    one token a step.
-    """
-    values, ragged = column.values, column.mask.ndim == 2
-    if not ragged:
-        return "pixels" if modality == "image" and values.ndim == 4 else "field"
-    last = values.shape[-1] if values.ndim == 3 else 0
-    if modality == "audio" and last and last == state.get("mels"):
-        return "spectrum"
-    if modality == "signal" and last and last == state.get("leads"):
-        return "signal"
-    return "tokens"
+def unit_of(modality: str, column: ColumnBatch, state: State) -> Unit:
+    """What of a column's cells is marked."""
+    ragged = column.mask.ndim == 2
+    inner = tuple(column.values.shape[2 if ragged else 1 :])
+    return registry.get(modality).unit(inner, ragged, state)
 
 
 class Inputs:
@@ -51,7 +39,7 @@ class Inputs:
     """
 
     def __init__(
-        self, model: Model, batch: Mapping[str, ColumnBatch], kinds: Mapping[str, Kind]
+        self, model: Model, batch: Mapping[str, ColumnBatch], kinds: Mapping[str, Unit]
     ) -> None:
         self.model = model
         self.batch = batch
@@ -152,12 +140,12 @@ def _is_ids(values: Shaped[Tensor, "batch ..."]) -> bool:
 
 
 def _baseline(
-    values: Float[Tensor, "batch ..."], mask: Bool[Tensor, "batch *steps"], kind: Kind
+    values: Float[Tensor, "batch ..."], mask: Bool[Tensor, "batch *steps"], kind: Unit
 ) -> Float[Tensor, "batch ..."]:
     real = mask.reshape(*mask.shape, *[1] * (values.ndim - mask.ndim))
     if kind == "pixels":
         base = values.mean(dim=(1, 2), keepdim=True)
-    elif kind in ("spectrum", "signal"):
+    elif kind in TIMED:
         count = real.sum(dim=1, keepdim=True).clamp(min=1)
         base = (values * real).sum(dim=1, keepdim=True) / count
     else:

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from plait.answers.plain import plain
 from plait.data.features import Features
+from plait.data.modalities.base import TIMED, Unit
 from plait.data.modalities.registry import TABULAR_MODALITIES
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.insight.explain.path import Inputs, Kind, answer_score, answered
+from plait.insight.explain.path import Inputs, answer_score, answered
 from plait.insight.explain.within import (
     BATCH,
     STEPS,
@@ -204,7 +205,7 @@ class _Pieces:
 def _groups(
     maps: Mapping[str, Tensor],
     inputs: Inputs,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, Unit],
     features: Features,
 ) -> Iterator[tuple[str, _Pieces]]:
     """Each media column's pieces, then those of all tabular columns."""
@@ -222,13 +223,13 @@ def _groups(
         yield FIELDS, _Pieces(inputs, summed, numbers)
 
 
-def _pieces(shape: torch.Size, mask: Bool[np.ndarray, "batch *steps"], kind: Kind) -> np.ndarray:
+def _pieces(shape: torch.Size, mask: Bool[np.ndarray, "batch *steps"], kind: Unit) -> np.ndarray:
     """Which piece each place of a column's maps belongs to, -1 where nothing is."""
     along = np.arange(shape[1]) if len(shape) > 1 else np.zeros(1, np.int64)
     if kind == "pixels":
         down, right = (np.arange(size) * ACROSS // max(size, ACROSS) for size in shape[1:])
         whole = down[:, None] * ACROSS + right
-    elif kind in ("spectrum", "signal"):
+    elif kind in TIMED:
         down = along * ALONG // max(len(along), ALONG)
         bands = ACROSS if kind == "spectrum" else 1
         right = np.arange(shape[2]) * bands // max(shape[2], bands)

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from plait.answers.plain import plain
 from plait.data.features import Features
+from plait.data.modalities.base import Unit
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.insight.explain.path import Inputs, Kind, answer_score, answered, kind_of
+from plait.insight.explain.path import Inputs, answer_score, answered, unit_of
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
@@ -45,7 +46,7 @@ class Within:
     """
 
     target: str
-    kinds: dict[str, Kind]
+    kinds: dict[str, Unit]
     maps: dict[str, list[Map | None]]
     score: Float[np.ndarray, " rows"]
     base: Float[np.ndarray, " rows"]
@@ -71,7 +72,7 @@ def integrated(
     model: Model,
     batch: Mapping[str, ColumnBatch],
     target: Target,
-    kinds: Mapping[str, Kind],
+    kinds: Mapping[str, Unit],
     *,
     answers: Shaped[Tensor, "batch ..."] | None = None,
     steps: int = STEPS,
@@ -142,7 +143,7 @@ def _slopes(
     return slopes
 
 
-def pooled(values: Tensor, kind: Kind) -> Tensor:
+def pooled(values: Tensor, kind: Unit) -> Tensor:
     """A column's attributions with what is one thing to a reader summed up, ``[batch, ...]``."""
     if kind == "pixels":
         return values.sum(dim=3)
@@ -161,7 +162,7 @@ def attribute(
     steps: int = STEPS,
 ) -> Within:
     """Maps of some rows of prepared columns."""
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, Unit] = {}
     maps: dict[str, list[Map | None]] = {}
     ends: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     own = read_by(features, columns)
@@ -187,10 +188,10 @@ def read_by(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[s
     return {name: columns[name] for name in features.modalities if name in columns}
 
 
-def kinds_of(features: Features, batch: Mapping[str, ColumnBatch]) -> dict[str, Kind]:
+def kinds_of(features: Features, batch: Mapping[str, ColumnBatch]) -> dict[str, Unit]:
     """What is marked in each column of a batch."""
     return {
-        name: kind_of(features.modalities[name], column, features.states[name])
+        name: unit_of(features.modalities[name], column, features.states[name])
         for name, column in batch.items()
     }
 

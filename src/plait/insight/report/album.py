@@ -9,8 +9,8 @@ from jaxtyping import Float, UInt8
 
 from plait.data.features import Features
 from plait.data.media import label
-from plait.data.modalities import audio, image
-from plait.data.modalities.base import Prepared, Settings, is_missing
+from plait.data.modalities import audio, image, registry
+from plait.data.modalities.base import Display, Prepared, Settings, is_missing
 from plait.data.table.source import Table
 from plait.display.markup import Html, join, named, tag
 from plait.display.section import Language, spoken
@@ -75,9 +75,10 @@ class Album:
             return None
         return self.table.cells(column, np.array([row]))[0]
 
-    def kind(self, column: str) -> str:
-        """The column's modality; ``text`` for a column that is no input."""
-        return self.features.modalities.get(column, "text")
+    def display(self, column: str) -> Display:
+        """How the column's cells are shown; as text, those of a column that is no input."""
+        kind = self.features.modalities.get(column)
+        return "text" if kind is None else registry.get(kind).display
 
     def cell(self, column: str, row: int) -> Html:
         """What a reader sees of a cell: a picture, a player, a line, or its text.
@@ -88,14 +89,16 @@ class Album:
         cell = self.raw(column, row)
         if cell is None or is_missing(cell):
             return tag("span", spoken(self.language, "missing", "缺失"), class_="chip")
-        kind = self.kind(column)
         try:
-            if kind == "image":
-                return self._image(column, cell)
-            if kind == "audio":
-                return self._sound(column, cell)
-            if kind in ("video", "signal"):
-                return self._array(column, row, kind)
+            match self.display(column):
+                case "picture":
+                    return self._image(column, cell)
+                case "player":
+                    return self._sound(column, cell)
+                case "curve":
+                    return self._curve(column, row)
+                case "frames":
+                    return self._frames(column, row)
         except _BROKEN as error:
             told = spoken(self.language, "unreadable", "无法读取")
             return tag("span", f"{told}: ", named(_short(str(error))), class_="chip")
@@ -181,15 +184,19 @@ class Album:
     def _sound(self, column: str, cell: Any) -> Html:
         return self.player(self._load(cell), RATE, f"{column}: {label(cell)}")
 
-    def _array(self, column: str, row: int, kind: str) -> Html:
-        found = self.arrays(column, row)
-        name = f"{column}: {_short(self.raw(column, row))}"
-        if kind == "signal":
-            values = found.values.astype(np.float64)
-            return tag("div", over_signal(values, np.zeros_like(values), name))
-        frames = found.values if found.lengths is not None else found.values[0]
-        some = np.unique(np.linspace(0, len(frames) - 1, FRAMES).astype(np.int64))
-        return tag("div", *(self.picture(frames[at], name) for at in some), class_="pair")
+    def _name(self, column: str, row: int) -> str:
+        return f"{column}: {_short(self.raw(column, row))}"
+
+    def _curve(self, column: str, row: int) -> Html:
+        values = self.arrays(column, row).values.astype(np.float64)
+        return tag("div", over_signal(values, np.zeros_like(values), self._name(column, row)))
+
+    def _frames(self, column: str, row: int) -> Html:
+        prepared = self.arrays(column, row)
+        frames = prepared.values if prepared.lengths is not None else prepared.values[0]
+        shown = np.unique(np.linspace(0, len(frames) - 1, FRAMES).astype(np.int64))
+        name = self._name(column, row)
+        return tag("div", *(self.picture(frames[at], name) for at in shown), class_="pair")
 
     def _packed(self, kind: str, data: bytes) -> str | None:
         """Bytes as an address within the page; None where they would not fit."""

@@ -3,6 +3,7 @@
 import numpy as np
 
 from plait.data.features import PreparedTable
+from plait.data.modalities.base import TIMED, Unit
 from plait.data.table.quarantine import Quarantine
 from plait.data.targets.target import Target
 from plait.display.markup import (
@@ -143,7 +144,7 @@ def _named(name: str, shown: Html, total: str = "") -> Html:
 
 def _field(context: Context, name: str, place: int) -> Html:
     """A field with its cell, where that is a few letters."""
-    if context.album.kind(name) == "video":
+    if context.album.display(name) == "frames":
         return join([named(shortened(name, 24)), context.album.cell(name, place)])
     cell = context.album.raw(name, place)
     told = "" if cell is None else f" = {shortened(str(cell), 16)}"
@@ -152,7 +153,7 @@ def _field(context: Context, name: str, place: int) -> Html:
 
 def _drawn(
     context: Context,
-    kind: str,
+    kind: Unit,
     name: str,
     place: int,
     values: np.ndarray,
@@ -174,7 +175,7 @@ def _drawn(
         )
         below = say("time →, high notes above", "时间 →，上方为高音")
         return join([drawn, tag("small", below), _player(context, name, place)])
-    if kind == "signal":
+    if kind in TIMED:
         return over_signal(own[0][mask[0]].astype(np.float64), values, alt)
     step = say("strongest at token", "最强之处为第")
     strongest = np.argsort(-np.abs(values), kind="stable")[:3]

@@ -260,12 +260,12 @@ def _rows(
         take = int(random.integers(len(_TAKES)))
         sound = _sound(random, clips[WORDS[digit], voice, take], channel)
         pulse = _pulse(random, digit)
-        if "image" in cells:
-            picture.save(folder / cells["image"])
-        if "audio" in cells:
-            _write_sound(folder / cells["audio"], sound, _CHANNELS[channel][0])
-        if "pulse" in cells:
-            np.save(folder / cells["pulse"], pulse, allow_pickle=False)
+        if file := cells.get("image"):
+            picture.save(folder / file)
+        if file := cells.get("audio"):
+            _write_sound(folder / file, sound, _CHANNELS[channel][0])
+        if file := cells.get("pulse"):
+            np.save(folder / file, pulse, allow_pickle=False)
         yield cells
 
 

@@ -123,7 +123,7 @@ def test_videos_are_a_few_frames(context, monkeypatch):
     frames = Prepared(np.zeros((1, 6, 8, 8, 3), np.uint8), None, np.array([True]))
     album = context.album
     monkeypatch.setattr(album, "arrays", lambda column, row: frames)
-    monkeypatch.setattr(album, "kind", lambda column: "video")
+    monkeypatch.setattr(album, "display", lambda column: "frames")
     assert album.cell("note", 0).count("<img") == album_module.FRAMES
     assert within._field(context, "note", 0).count("<img") == album_module.FRAMES
 

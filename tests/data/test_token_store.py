@@ -194,7 +194,7 @@ def test_a_killed_process_is_taken_up(store):
     code = f"""
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
-        import test_encoded as t
+        import test_token_store as t
         from plait.data.store import Store
         from pathlib import Path
         column = t.raw({cells})

@@ -18,7 +18,7 @@ SECTIONS = dict(re.findall(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", PAGE, flags=re.DOTA
 def test_every_fusion_has_a_section_with_a_block_that_uses_it(name: str) -> None:
     assert name in SECTIONS, f"docs/fusion-catalogue.md has no section '### `{name}`'"
     blocks = re.findall(r"^```python\n(.*?)^```$", SECTIONS[name], flags=re.DOTALL | re.MULTILINE)
-    use = f"plait.model.fusion.{FUSIONS[name].__name__}("
+    use = f"plait.fusion.{FUSIONS[name].__name__}("
     assert any(use in block for block in blocks), f"no block of the section {name} has {use}...)"
 
 

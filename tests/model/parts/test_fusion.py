@@ -273,7 +273,8 @@ def test_the_vector_equals_the_formula(name, streams):
     got = part(tokens).vector.detach().numpy()
     w = numbers(part)
     for row in range(6):
-        np.testing.assert_allclose(got[row], FORMULAS[name](w, tokens, row), atol=1e-5, rtol=1e-5)
+        # The formula is in float64; a product of five float32 spectra (mcb) is off by 1.2e-5 on some CPUs.
+        np.testing.assert_allclose(got[row], FORMULAS[name](w, tokens, row), atol=3e-5, rtol=1e-5)
 
 
 voting = pytest.mark.parametrize(

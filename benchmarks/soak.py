@@ -101,7 +101,7 @@ def main(given: list[str] | None = None) -> int:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--leak", action="store_true", help="serve with a planted leak")
     asked = parser.parse_args(given)
-    started = leaky(asked.app, 20_000) if asked.leak else serve(asked.app, "--log-level", "error")
+    started = leaky(asked.app, 60_000) if asked.leak else serve(asked.app, "--log-level", "error")
     with started as server:
         sizes = soak(server, requests(asked.app), 60 * asked.minutes)
         well = alive(server)

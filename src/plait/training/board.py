@@ -1,12 +1,8 @@
-"""What `plait.insight.diagnose.brief` found, as scalars and pictures in a run's TensorBoard log."""
+"""What `plait.insight.diagnose.brief` found, as scalars in a run's TensorBoard log."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-
-from plait.display import pictures
 
 
 def write(training: Path, found: Mapping[str, Any], step: int) -> None:
@@ -24,8 +20,6 @@ def write(training: Path, found: Mapping[str, Any], step: int) -> None:
         for name, told in found.items():
             for key, value in scalars(told).items():
                 writer.add_scalar(f"{name}/{key}", value, step)
-            for key, picture in drawn(told).items():
-                writer.add_image(f"{name}/{key}", picture, step, dataformats="HWC")
     finally:
         writer.close()
 
@@ -40,30 +34,6 @@ def scalars(told: Mapping[str, Any]) -> dict[str, float]:
         **{f"slice_error/{_named(one)}": one["error"] for one in told["slices"]},
     }
     return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def drawn(told: Mapping[str, Any]) -> dict[str, pictures.Picture]:
-    """One target's pictures."""
-    found = {}
-    if "confusion" in told:
-        counts = np.array(told["confusion"], np.float64)
-        rows = counts.sum(axis=1, keepdims=True)
-        shares = np.divide(counts, rows, out=np.full_like(counts, np.nan), where=rows > 0)
-        title = "Confusion: true class down, answer across"
-        found["confusion"] = pictures.matrix(told["classes"], shares, title)
-    if "reliability" in told:
-        bins = told["reliability"]
-        confidence, accuracy = (
-            [np.nan if one is None else float(one) for one in bins[key]]
-            for key in ("confidence", "accuracy")
-        )
-        found["reliability"] = pictures.reliability(confidence, accuracy, "Reliability")
-    values = told.get("contributions", {}).get("values", {})
-    known = {name: value for name, value in values.items() if value is not None}
-    if known:
-        title = f"What each stream adds to {told['contributions']['metric']}"
-        found["contributions"] = pictures.bars(list(known), list(known.values()), title)
-    return found
 
 
 def _named(one: Mapping[str, Any]) -> str:

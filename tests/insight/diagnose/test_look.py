@@ -12,7 +12,6 @@ from plait.data.features import settings_for
 from plait.data.origin import FILE, Gone, Origin, recall, remember
 from plait.data.table.source import open_table
 from plait.data.targets.target import Target
-from plait.display import pictures
 from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief, errors
 from plait.insight.diagnose.table_check import look
@@ -331,21 +330,19 @@ def test_many_streams_have_no_contributions_and_unknown_targets_no_figures(
     assert all("contributions" not in one and "calibration" not in one for one in found.values())
 
 
-def test_a_fit_logs_scalars_and_pictures(several_here, several_run):
+def test_a_fit_logs_scalars(several_here, several_run):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     model, _ = several_here
     events = EventAccumulator(str(several_run / TRAINING / "logs"))
     events.Reload()
-    scalars, images = events.Tags()["scalars"], events.Tags()["images"]
+    scalars = events.Tags()["scalars"]
     assert {"train_loss", "label/held_out_error", "label/calibration_error"} <= set(scalars)
     streams = model.blueprint.streams
     assert {f"score/contribution/{stream}" for stream in streams} <= set(scalars)
     told = model.metrics["figures"]["label"]
     logged = events.Scalars(f"label/contribution/{next(iter(streams))}")[0].value
     assert logged == pytest.approx(next(iter(told["contributions"]["values"].values())), abs=1e-6)
-    assert {"label/confusion", "label/reliability", "score/contributions"} <= set(images)
-    assert "score/confusion" not in images
 
 
 SLICE = {"column": "shop", "rows": 9, "error": 0.5, "rest": 0.1, "p": 0.0, "q": 0.0}
@@ -367,34 +364,6 @@ def test_scalars_name_their_slices_and_leave_out_what_is_not_known():
         "slice_error/shop 1 to 2.5": 0.5,
         "slice_error/shop missing": 0.5,
     }
-    assert board.drawn({"slices": [], "error": 0.0}) == {}
-
-
-def test_pictures_show_their_figures():
-    names = ["a", "a very long name\nof a class", "类别"]
-    shares = np.array([[1.0, 0.0, np.nan], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]])
-    drawn = pictures.matrix(names, shares, "Confusion")
-    left, top, cell = 150, 64, 46
-    tones = {
-        spot: drawn[top + cell * row + 3, left + cell * column + 3].tolist()
-        for spot, (row, column) in {
-            "full": (0, 0),
-            "none": (0, 1),
-            "half": (1, 1),
-            "nan": (0, 2),
-        }.items()
-    }
-    assert tones["full"] == list(pictures.BAR) and tones["none"] == tones["nan"] == [255, 255, 255]
-    assert tones["half"] == [128, 184, 216]
-    many = pictures.matrix([str(n) for n in range(20)], np.eye(20), "")
-    assert many.dtype == np.uint8 and many.shape[0] < 20 * 46
-    bars = pictures.bars(["one", "two"], [1.0, -0.5], "Added")
-    assert (bars == pictures.BAR).all(axis=2).sum(axis=1)[50] == pytest.approx(347, abs=4)
-    assert pictures.bars(["none"], [0.0], "").shape[2] == 3
-    line = pictures.reliability([0.2, np.nan, 0.9], [0.1, np.nan, 0.8], "Reliability")
-    assert (line == pictures.MARK).all(axis=2).any()
-    empty = pictures.reliability([np.nan], [np.nan], "Reliability")
-    assert not (empty == pictures.MARK).all(axis=2).any()
 
 
 def test_predict_with_a_folder_that_was_moved(fitted, tmp_path, braid):

@@ -179,6 +179,54 @@ def test_the_search_for_unsafe_code_spares_the_innocent(code: str) -> None:
     assert list(_unsafe(ast.parse(code))) == []
 
 
+# Whole files.
+
+DRAFTS = {
+    "data/modalities/write_video.py": "a cell of a filled table, by PyAV",
+    "data/store.py": "a draft of a folder, which one rename puts in place",
+    "data/token_store.py": "a draft of a folder that a later run goes on with; a lock",
+    "experiments/comparison/data.py": "a draft of a folder, which one rename puts in place",
+    "experiments/comparison/jobs.py": "the log of a process",
+    "recipes/demo/speech.py": "files of a temporary folder",
+    "recipes/demo/table.py": "a sound, before the table that names it",
+    "sealed.py": "the helper itself",
+    "serve/page.py": "files of a temporary folder",
+    "training/run_folder.py": "a lock",
+}
+"""Modules that write to a file without `plait.sealed.whole_file`, and why that leaves no half of one."""
+
+
+def test_whole_files_are_written_by_one_helper() -> None:
+    found = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in SOURCES
+        if any(_writes(node) for node in ast.walk(tree(path)))
+    }
+    assert found == set(DRAFTS)
+
+
+def _writes(node: ast.AST) -> bool:
+    """Whether a call writes a file: ``write_text``, ``write_bytes``, or ``open`` for writing."""
+    if not isinstance(node, ast.Call):
+        return False
+    name = ast.unparse(node.func).rpartition(".")[2]
+    modes = [value for value in ast.walk(node) if isinstance(value, ast.Constant)]
+    return name in {"write_text", "write_bytes"} or (
+        name in {"open", "fdopen"}
+        and any(str(mode.value).rstrip("bt+") in {"w", "a", "x"} for mode in modes)
+    )
+
+
+@pytest.mark.parametrize("code", ["p.write_text(x)", "p.open('wb')", "open(p, mode='a')"])
+def test_the_search_for_writes_finds_them(code: str) -> None:
+    assert any(_writes(node) for node in ast.walk(ast.parse(code)))
+
+
+@pytest.mark.parametrize("code", ["p.read_text()", "p.open('rb')", "open(p)", "file.write(x)"])
+def test_the_search_for_writes_spares_readers(code: str) -> None:
+    assert not any(_writes(node) for node in ast.walk(ast.parse(code)))
+
+
 # Imports.
 
 

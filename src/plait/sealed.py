@@ -8,11 +8,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 from plait.errors import BundleError
@@ -64,8 +65,8 @@ class Seal:
             hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
             manifest = {"format": self.format, "plait": version("plait"), **about, "files": hashes}
             for name, data in files.items():
-                _put(draft / name, data)
-            _put(draft / self.manifest, json.dumps(manifest, indent=1).encode())
+                write_whole(draft / name, data)
+            write_whole(draft / self.manifest, json.dumps(manifest, indent=1))
             (folder / self.manifest).unlink(missing_ok=True)
             for name in [*files, self.manifest]:
                 (draft / name).replace(folder / name)
@@ -145,11 +146,29 @@ def document(folder: Path, name: str, data: bytes) -> Any:
         raise BundleError(f"{folder}/{name} is no JSON: {error}.") from error
 
 
-def _put(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+@contextmanager
+def whole_file(path: Path) -> Iterator[IO[bytes]]:
+    """A new file to write to, which takes the place of ``path`` once it is complete and on disk.
+
+    Raises:
+        OSError: it cannot be written; what was at ``path`` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".new-{uuid4().hex}")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: str | bytes) -> None:
+    """Write a file, text as UTF-8, so that it holds all of ``data`` or is as it was."""
+    with whole_file(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
 
 
 EXPORTED = Seal(

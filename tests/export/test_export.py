@@ -141,14 +141,14 @@ def test_golden_rows_that_no_longer_match(plain_run, tmp_path):
 
 
 def test_a_full_disk_leaves_nothing_of_a_new_export(plain_run, tmp_path, ready, monkeypatch):
-    put, left = sealed._put, iter(range(14))
+    put, left = sealed.write_whole, iter(range(14))
 
     def full(path, data):
         if next(left, None) is None:
             raise OSError(errno.ENOSPC, "No space left on device")
         put(path, data)
 
-    monkeypatch.setattr(sealed, "_put", full)
+    monkeypatch.setattr(sealed, "write_whole", full)
     with pytest.raises(
         ExportError,
         match=r"the model could not be exported to .*app: No space left on device. Nothing of it was kept. "
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_an_earlier_export_as_it_was(copy, plain_run, ready, 
     def full(path, data):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(sealed, "_put", full)
+    monkeypatch.setattr(sealed, "write_whole", full)
     with pytest.raises(ExportError, match="No space left on device"):
         export(plain_run[0], copy)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before

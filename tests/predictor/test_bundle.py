@@ -217,14 +217,14 @@ def test_no_bundle_there(tmp_path, copy):
 
 def test_a_full_disk_leaves_the_earlier_bundle_as_it_was(copy, plain_run, maker, monkeypatch):
     before = {path.name: path.read_bytes() for path in copy.iterdir() if path.is_file()}
-    put, left = sealed._put, iter(range(4))
+    put, left = sealed.write_whole, iter(range(4))
 
     def full(path, data):
         if next(left, None) is None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         put(path, data)
 
-    monkeypatch.setattr(sealed, "_put", full)
+    monkeypatch.setattr(sealed, "write_whole", full)
     with pytest.raises(
         BundleError,
         match=r"the bundle could not be saved to .*run: No space left on device. Nothing of it was kept. "

@@ -104,7 +104,7 @@ def test_a_kill_between_writes_leaves_a_whole_state(tmp_path, monkeypatch, momen
 
     where = {
         "tensors": (checkpoint, "save_file"),
-        "draft": (Path, "write_text"),
+        "draft": (checkpoint, "write_whole"),
         "replace": (Path, "replace"),
         "unlink": (Path, "unlink"),
     }

@@ -14,7 +14,7 @@ from jaxtyping import Int64
 
 from plait.data.table.source import Table, open_table
 from plait.errors import PlaitError
-from plait.sealed import TRAINING
+from plait.sealed import TRAINING, write_whole
 
 FILE = "table.json"
 
@@ -62,8 +62,7 @@ def remember(
             "root": None if root is None else str(Path(root).absolute()),
             "changed": _changed(path),
         }
-    training.mkdir(parents=True, exist_ok=True)
-    (training / FILE).write_text(json.dumps(told), encoding="utf-8")
+    write_whole(training / FILE, json.dumps(told))
 
 
 def recall(folder: Path | None, given: Any = None, root: Path | str | None = None) -> Origin | Gone:

@@ -20,6 +20,7 @@ from jaxtyping import Float16, Int64
 from plait.data import cache
 from plait.data.store import PreparedColumn, Store, cannot_write, read_entry
 from plait.errors import StoreError
+from plait.sealed import whole_file, write_whole
 
 try:
     import fcntl
@@ -187,16 +188,6 @@ def _progress(draft: Path, hidden: int) -> tuple[int, np.ndarray]:
 
 def _note(draft: Path, done: int, counts: np.ndarray) -> None:
     """Note what is whole; a kill between the two files leaves the older note, which is true too."""
-    for name, write in (
-        ("counts.npy", lambda file: np.save(file, counts, allow_pickle=False)),
-        (
-            "done.json",
-            lambda file: file.write(json.dumps({"cells": done, "counts": len(counts)}).encode()),
-        ),
-    ):
-        fresh = draft / f"{name}.new"
-        with fresh.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(draft / name)
+    with whole_file(draft / "counts.npy") as file:
+        np.save(file, counts, allow_pickle=False)
+    write_whole(draft / "done.json", json.dumps({"cells": done, "counts": len(counts)}))

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from plait.errors import BundleError
+from plait.sealed import write_whole
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -38,11 +39,9 @@ def _write(folder: Path, state: dict[str, Any]) -> None:
     number = _number(pointer) + 1
     data = folder / f"tensors-{number}.safetensors"
     save_file(tensors, data)
-    _sync(data)
-    draft = folder / "state.json.new"
-    draft.write_text(json.dumps({"number": number, "tree": tree}), encoding="utf-8")
-    _sync(draft)
-    draft.replace(pointer)
+    with data.open("rb") as file:
+        os.fsync(file.fileno())
+    write_whole(pointer, json.dumps({"number": number, "tree": tree}))
     for old in folder.glob("tensors-*.safetensors"):
         if old != data:
             old.unlink(missing_ok=True)
@@ -78,11 +77,6 @@ def _number(pointer: Path) -> int:
         return int(json.loads(pointer.read_text(encoding="utf-8"))["number"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return 0
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _split(value: Any, tensors: dict[str, Tensor]) -> Any:

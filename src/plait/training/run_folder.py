@@ -10,7 +10,7 @@ from typing import Any
 
 from plait.errors import ConfigError
 from plait.predictor.bundle import holds_bundle
-from plait.sealed import TRAINING
+from plait.sealed import TRAINING, write_whole
 
 PRETRAINING = "pretrain"
 """The subfolder of the training's where the pretraining keeps its checkpoint and logs."""
@@ -86,8 +86,7 @@ def check_same(training: Path, told: Mapping[str, Any], resume: bool) -> None:
     for checkpoint in (training / "checkpoint", training / PRETRAINING / "checkpoint"):
         if checkpoint.is_dir():
             (checkpoint / "state.json").unlink(missing_ok=True)
-    training.mkdir(parents=True, exist_ok=True)
-    mark.write_text(json.dumps(prints, indent=1), encoding="utf-8")
+    write_whole(mark, json.dumps(prints, indent=1))
 
 
 def _print(value: Any) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from plait import sealed
 from plait.data.modalities.base import Problem
-from plait.data.table import answers
 from plait.data.table.answers import safe_text, write_csv, write_table
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.errors import TableError, UnreadableColumnError
@@ -128,7 +128,7 @@ def test_what_cannot_be_written_is_explained(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(answers.os, "fsync", full)
+    monkeypatch.setattr(sealed.os, "fsync", full)
     with pytest.raises(TableError, match=r"cannot write '.*old.csv': No space left on device."):
         write_csv(tmp_path / "old.csv", {"a": [1]})
     assert (tmp_path / "old.csv").read_text() == "old"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import plait
+from plait import sealed
 from plait.errors import ConfigError, TableError, UnreadableCellsWarning
 from plait.insight.report import album as album_module
 from plait.insight.report import report as module
@@ -247,13 +248,11 @@ def test_errors(fitted, braid, tmp_path):
 
 
 def test_a_full_disk(fitted, braid, tmp_path, monkeypatch):
-    from pathlib import Path
-
-    def full(self, *given, **named):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(module, "page_of", lambda context: "x")
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(sealed.os, "fsync", full)
     with pytest.raises(ConfigError, match="could not be written to .*: No space left on device"):
         fitted[0].report(braid / "test.csv", tmp_path / "r.html", limits=QUICK)
 

@@ -4,9 +4,7 @@ import csv
 import io
 import json
 import math
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from plait.errors import MissingExtra, TableError
+from plait.sealed import whole_file
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -185,30 +184,9 @@ def _text(binary: IO[bytes]) -> Iterator[IO[str]]:
 
 @contextmanager
 def _whole(path: Path | str) -> Iterator[IO[bytes]]:
-    """A temporary file beside ``path`` that takes its place once it is complete and on disk."""
-    path = Path(path)
-    temporary = None
+    """`whole_file`, whose errors name the table."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        temporary = Path(name)
-        with os.fdopen(handle, "wb") as file:
+        with whole_file(Path(path)) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
     except OSError as error:
         raise TableError(f"cannot write '{path}': {error.strerror or error}.") from None
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                temporary.unlink()
-
-
-def _umask() -> int:
-    """The permissions this process leaves out; mkstemp would leave all but the owner's."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -28,6 +28,7 @@ from plait.experiments.comparison.run import Run, constant
 from plait.experiments.comparison.screen import table as screen_table
 from plait.model.fusion.registry import FUSIONS
 from plait.progress import Reporter, Silent
+from plait.sealed import write_whole
 from plait.training.fit import length
 from plait.training.optim import DEFAULT_LR
 from plait.training.options import configured
@@ -74,7 +75,7 @@ class Comparison:
 
     def to_html(self, path: Path | str) -> None:
         """A page that stands by itself: no script, nothing loaded from elsewhere."""
-        Path(path).write_text(render(self.rows, self.about), encoding="utf-8")
+        write_whole(Path(path), render(self.rows, self.about))
 
     def table(self, width: int = 120) -> Screen:
         """For the terminal; a narrow one gets fewer columns."""
@@ -185,7 +186,7 @@ def _rows(
 def _save(comparison: Comparison, folder: Path) -> None:
     comparison.to_csv(folder / "compare.csv")
     text = json.dumps(comparison.to_json(), ensure_ascii=False, indent=1)
-    (folder / "compare.json").write_text(text, encoding="utf-8")
+    write_whole(folder / "compare.json", text)
     comparison.to_html(folder / "compare.html")
 
 

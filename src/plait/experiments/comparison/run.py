@@ -41,6 +41,7 @@ from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 from plait.predictor.predictor import Predictor
 from plait.progress import Stage, Stopwatch
+from plait.sealed import write_whole
 from plait.training.fit import train_model
 from plait.training.job import Job
 
@@ -305,13 +306,6 @@ class Clock:
         """Drop the note."""
 
 
-def write(path: Path, value: Mapping[str, Any]) -> None:
-    """JSON to a file, whole or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(json.dumps(value), encoding="utf-8")
-    draft.replace(path)
-
-
 def attempt(ready: Ready, run: Run) -> dict[str, Any]:
     """The run's result, or why there is none; every kind of failure is a reason and not a crash."""
     try:
@@ -342,7 +336,8 @@ def main(argument: str) -> None:
     torch.set_num_threads(1)
     ready = load(Path(asked["folder"]))
     if "run" in asked:
-        write(Path(asked["out"]), attempt(ready, Run(**asked["run"])))
+        result = attempt(ready, Run(**asked["run"]))
+        write_whole(Path(asked["out"]), json.dumps(result))
         return
     runs = [Run(**run) for run in asked["runs"]]
     times = {}
@@ -351,7 +346,8 @@ def main(argument: str) -> None:
             times[run.method] = latency(ready, run)
         except (PlaitError, ValueError, RuntimeError):  # its runs have told why
             times[run.method] = {"latency_ms": None, "forward_ms": None}
-    write(Path(asked["out"]), {"fingerprint": runs[0].fingerprint, "times": times})
+    told = {"fingerprint": runs[0].fingerprint, "times": times}
+    write_whole(Path(asked["out"]), json.dumps(told))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 from jaxtyping import Int64
@@ -32,6 +31,7 @@ from plait.insight.report import (
 from plait.insight.report.context import BRIEF, Context, Limits, some_rows
 from plait.insight.report.row import row_sections
 from plait.progress import Reporter, Silent
+from plait.sealed import write_whole
 
 FILE = "report.html"
 """What the report of a fit is called, in the run's folder."""
@@ -153,16 +153,12 @@ def write(context: Context, place: Path, *, whole: bool = True) -> Path:
     for line in summary.strangers(context, "en") if whole else ():
         context.reporter.note(line)
     text = page_of(context) if whole else row_page(context)
-    draft = place.with_name(f".{place.name}-{uuid4().hex}")
     try:
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(place)
+        write_whole(place, text)
     except OSError as error:
         raise ConfigError(
             [f"the report could not be written to {place}: {error.strerror or error}."]
         ) from error
-    finally:
-        draft.unlink(missing_ok=True)
     return place
 
 

@@ -32,6 +32,7 @@ from PIL import Image, ImageFilter
 
 from plait.errors import MissingExtra, TableError
 from plait.recipes.demo.speech import Utterance, speak
+from plait.sealed import write_whole
 
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 COLUMNS = ("image", "audio", "text", "number", "day", "channel", "pulse", "voice", "label")
@@ -185,7 +186,7 @@ def _prepare_folder(folder: Path, rows: int, seed: int) -> None:
         "handwriting": "scikit-learn load_digits (UCI optical recognition of handwritten digits)",
         "speech": "synthesised with espeak-ng",
     }
-    _write_whole(folder / "demo.json", json.dumps(card, indent=2) + "\n")
+    write_whole(folder / "demo.json", json.dumps(card, indent=2) + "\n")
     for column, ending in _MEDIA.items():
         (folder / column).mkdir(exist_ok=True)
         for path in (folder / column).iterdir():
@@ -198,14 +199,7 @@ def _write_table(path: Path, table: list[Cells]) -> None:
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(table)
-    _write_whole(path, text.getvalue())
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it is either complete or absent, with the same bytes on every system."""
-    draft = path.with_name(path.name + ".part")
-    draft.write_bytes(text.encode())
-    draft.replace(path)
+    write_whole(path, text.getvalue())
 
 
 # The rows -----------------------------------------------------------------------------------------

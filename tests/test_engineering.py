@@ -310,6 +310,44 @@ def test_help_does_not_import_torch() -> None:
     assert "fit" in result.stdout
 
 
+def test_only_one_module_imports_onnxruntime() -> None:
+    """So that its telemetry is off before every import, and sessions are made in one way."""
+    found = [relative(path) for path in SOURCES if "onnxruntime" in _imported(tree(path))]
+    assert found == ["src/plait/onnx_session.py"]
+
+
+def _imported(module: ast.Module) -> set[str]:
+    """The packages that a module imports, by whatever form."""
+    names = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names |= {part.value for part in node.args if isinstance(part, ast.Constant)}
+    return {name.partition(".")[0] for name in names}
+
+
+def test_telemetry_is_off_before_onnxruntime_is_imported() -> None:
+    result = python(
+        "import os, sys\n"
+        "os.environ.pop('ORT_DISABLE_TELEMETRY', None)\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'onnxruntime':\n"
+        "            print(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+        "            raise ImportError(name)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from plait.onnx_session import open_session\n"
+        "try:\n"
+        "    open_session(b'', 1)\n"
+        "except ImportError:\n"
+        "    pass\n"
+    )
+    assert (result.returncode, result.stdout) == (0, "1\n"), result.stderr
+
+
 # The map of the house.
 
 

@@ -14,6 +14,7 @@ from plait.data.table.quarantine import Quarantine
 from plait.errors import ExportError, PlaitWarning
 from plait.export.convert import reason
 from plait.model.infer import fused_vectors, infer
+from plait.onnx_session import SessionError, failures
 from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime
 
@@ -131,11 +132,10 @@ def _check_vectors(
 @contextmanager
 def onnxruntime_told() -> Iterator[None]:
     """Put into words where onnxruntime cannot run a graph."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as state
-
     try:
-        yield
-    except (state.Fail, state.InvalidArgument, state.RuntimeException) as error:
+        with failures():
+            yield
+    except SessionError as error:
         raise ExportError(
             f"onnxruntime cannot run a graph of the exported model: {reason(error)}. Nothing was "
             "exported. Please report it with the fusion and encoders of the model; others may do."

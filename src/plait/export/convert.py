@@ -5,6 +5,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -103,10 +104,8 @@ def check_extra() -> None:
         MissingExtra: naming what is not.
     """
     for name in ("onnx", "onnxscript", "onnxruntime"):
-        try:
-            __import__(name)
-        except ImportError:
-            raise MissingExtra("export", "export", name) from None
+        if find_spec(name) is None:
+            raise MissingExtra("export", "export", name)
 
 
 def reason(error: BaseException) -> str:

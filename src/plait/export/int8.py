@@ -28,6 +28,7 @@ from plait.errors import ExportError, TableError
 from plait.export.convert import check_extra, stamped
 from plait.export.single import SINGLE, single_graph
 from plait.export.slim import slimmed
+from plait.onnx_session import quantization
 from plait.runtime import Runtime
 from plait.runtime.graphs import Stream
 from plait.sealed import EXPORTED
@@ -169,27 +170,27 @@ def noted(costs: Sequence[Cost]) -> list[dict[str, Any]]:
 def _graph(data: bytes, place: Path, feeds: list[Mapping[str, np.ndarray]] | None) -> bytes:
     """One graph with int8 weights."""
     import onnx
-    from onnxruntime.quantization import QuantType, quantize_dynamic, quantize_static
 
+    ort = quantization()
     model = onnx.load_from_string(data)
     if feeds is None:
         _store_convolutions(model)
-        quantize_dynamic(
+        ort.quantize_dynamic(
             model,
             place,
             op_types_to_quantize=[name for name in OPERATIONS if name != "Conv"],
             per_channel=True,
-            weight_type=QuantType.QInt8,
+            weight_type=ort.QuantType.QInt8,
         )
     elif feeds:
-        quantize_static(
+        ort.quantize_static(
             model,
             place,
             _Reader(feeds),
             op_types_to_quantize=OPERATIONS,
             per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=ort.QuantType.QUInt8,
+            weight_type=ort.QuantType.QInt8,
         )
     else:
         return data  # a stream that no row of the table has

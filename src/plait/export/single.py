@@ -9,6 +9,7 @@ from plait.answers.golden import TOLERANCE
 from plait.data.store import PreparedColumn
 from plait.errors import ExportError
 from plait.export.check import gaps, onnxruntime_told
+from plait.onnx_session import open_session
 from plait.runtime import Runtime
 from plait.runtime.graphs import FUSION, Stream
 
@@ -58,11 +59,9 @@ def check_single(
     Raises:
         ExportError: it is over 1e-4.
     """
-    import onnxruntime
-
     want = runtime.graphs.run(columns, rows)
     with onnxruntime_told():
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+        session = open_session(data, threads=1)
         got = session.run(runtime.graphs.outputs, single_feed(session, runtime, columns, rows))
     worst = max(
         float(gaps(scores, want[name]).max())

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int64
 
 from plait.data.store import PreparedColumn
 from plait.errors import BundleError, MissingExtra
+from plait.onnx_session import SessionError, load_onnxruntime, open_session
 from plait.runtime.contained import is_contained
 from plait.runtime.memory import Memory
 
@@ -289,12 +290,6 @@ def _session(
 ) -> Any:
     """One graph, loaded from bytes that hold all of it."""
     try:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-    except ImportError:
-        raise MissingExtra("an exported model", "runtime", "onnxruntime") from None
-
-    try:
         contained = is_contained(data)
     except ValueError as error:
         raise BundleError(f"{folder}/{name} is no ONNX file: it holds {error}.") from None
@@ -303,28 +298,14 @@ def _session(
             f"{folder}/{name} names a file outside itself for its weights. plait exports no such graph "
             "and opens none; export the model again."
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # what goes wrong is raised, and said once
-    # Threads that spin while they wait take the time of those that decode the next cells.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.load_model_format", "ONNX")
-    failures = (
-        state.Fail,
-        state.InvalidArgument,
-        state.InvalidGraph,
-        state.InvalidProtobuf,
-        state.NotImplemented,
-        state.RuntimeException,
-    )
     try:
-        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except failures as error:
-        told = str(error).strip().split("\n")[0][:200]
+        session = open_session(data, threads)
+    except ImportError:
+        raise MissingExtra("an exported model", "runtime", "onnxruntime") from None
+    except SessionError as error:
         raise BundleError(
-            f"{folder}/{name} cannot be opened by onnxruntime {onnxruntime.__version__}: {told}. "
-            "Upgrade onnxruntime, or export the model again."
+            f"{folder}/{name} cannot be opened by onnxruntime {load_onnxruntime().__version__}: "
+            f"{str(error)[:200]}. Upgrade onnxruntime, or export the model again."
         ) from None
     found = [part.name for part in session.get_inputs()]
     given = [part.name for part in session.get_outputs()]

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from plait.onnx_session import SessionError, load_onnxruntime, open_session
+
 
 class Swift:
     """A module as an onnxruntime session of one thread, which any number of threads may call.
@@ -44,18 +46,10 @@ def swift(part: nn.Module, example: Tensor) -> Swift | None:
     Cost: half a second, and the module's weights once more.
     """
     try:
-        import onnxruntime
-    except ImportError:
+        load_onnxruntime()
+        return Swift(open_session(_exported(part, example), 1))
+    except (RuntimeError, ImportError, TypeError, SessionError):
         return None
-    try:
-        data = _exported(part, example)
-    except (RuntimeError, ImportError, TypeError):
-        return None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    providers = ["CPUExecutionProvider"]
-    return Swift(onnxruntime.InferenceSession(data, options, providers=providers))
 
 
 def _exported(part: nn.Module, example: Tensor) -> bytes:

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from plait.display.bars import Bars
-from plait.progress import Reporter, Silent, Stage, Stopwatch, metrics_text
+from plait.progress import Reporter, Silent, Stage, Stopwatch
 
 
 def shown():
@@ -62,10 +62,6 @@ def test_bars_go_to_standard_error(capsys):
     Bars().note("words")
     out, err = capsys.readouterr()
     assert (out, err) == ("", "words\n")
-
-
-def test_metrics_on_one_line():
-    assert metrics_text({"accuracy": 0.5, "auroc": 0.123456}) == "accuracy 0.5000  auroc 0.1235"
 
 
 def test_slow_units_are_told_by_the_minute():

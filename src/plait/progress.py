@@ -1,7 +1,7 @@
 """Who is told what is going on, and one who says nothing. `plait.display.bars` shows it."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -76,11 +76,6 @@ class Stopwatch:
         """Keep the note, and pass it on."""
         self.notes.append(text)
         self.reporter.note(text)
-
-
-def metrics_text(metrics: Mapping[str, float]) -> str:
-    """Metrics on one line."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
 SHARE = "gradient/"

@@ -59,8 +59,7 @@ def to_onnx(
             )
     except (
         torch.onnx.OnnxExporterError,
-        torch._dynamo.exc.TorchDynamoException,
-        RuntimeError,
+        RuntimeError,  # torch.export's own are such
         ValueError,
         TypeError,
         NotImplementedError,

@@ -83,7 +83,9 @@ class Guarded(H11Protocol):
             return False
         self.service.metrics.refused.inc()
         self._forget_head()
-        self._unset_keepalive_if_required()
+        if self.timeout_keep_alive_task is not None:  # else it would close a connection in use
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         self.transport.write(_FULL)
         self._await_head()
         return True

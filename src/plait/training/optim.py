@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from plait.config import Config
 from plait.model.encoders.base import learnt_state
@@ -106,4 +107,4 @@ class AveragedWeights:
                 values.append(value)
             else:
                 self.state[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+        get_ema_multi_avg_fn(decay)(averages, values, self.steps)

@@ -17,8 +17,8 @@ MOST = 1000
 FOLDS = 5
 RIDGE = 0.1
 
-STABLE, MOVED = 0.1, 0.25
-"""Population stability: below the first it is called stable, above the second moved."""
+STABLE = 0.1
+"""Population stability up to which a column is called stable."""
 
 GAP = 0.1
 """The gap between two distribution functions, or in the share of missing cells, that is small."""

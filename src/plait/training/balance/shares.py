@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from plait.model.model import Model, Trainable
 from plait.progress import SHARE
@@ -97,7 +97,4 @@ def watched(model: Trainable, balance: Balance) -> Balance:
 
 def _norm(weights: Sequence[Tensor]) -> float:
     """The norm of all of these gradients together."""
-    gradients = [weight.grad for weight in weights if weight.grad is not None]
-    if not gradients:
-        return 0.0
-    return float(torch.stack(torch._foreach_norm(gradients)).square().sum().sqrt())
+    return float(get_total_norm([weight.grad for weight in weights if weight.grad is not None]))

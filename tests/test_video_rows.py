@@ -10,7 +10,7 @@ from clips import encode, square
 
 import plait
 from plait import pipeline
-from plait.cli.inspect import look
+from plait.cli.inspect import inspect_table
 from plait.data.features import Features
 from plait.data.table.quarantine import Quarantine
 from plait.predictor.filled_table import Filled, write_filled
@@ -66,7 +66,7 @@ def answers(model, source):
 def test_a_column_of_clips_is_proposed(folder, run):
     (column,) = [
         column
-        for column in look(folder / "1.csv", ["label"])["schema"]["columns"]
+        for column in inspect_table(folder / "1.csv", ["label"])["schema"]["columns"]
         if column["name"] == "film"
     ]
     assert column["modality"] == "video" and column["role"] == "input"
@@ -81,7 +81,7 @@ def test_a_folder_of_clips_is_a_table(folder, tmp_path):
         for number in range(6):
             clip = (folder / f"1-{number}.mp4").read_bytes()
             (tmp_path / word / f"{number}.mp4").write_bytes(clip)
-    columns = {c["name"]: c for c in look(tmp_path, ["label"])["schema"]["columns"]}
+    columns = {c["name"]: c for c in inspect_table(tmp_path, ["label"])["schema"]["columns"]}
     assert columns["video"]["modality"] == "video"
 
 

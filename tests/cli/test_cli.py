@@ -420,7 +420,7 @@ def test_a_bug_is_called_one_and_shows_no_trace(run, table, monkeypatch):
     def broken(*args, **named):
         raise RuntimeError("[red]boom")
 
-    monkeypatch.setattr("plait.cli.inspect.look", broken)
+    monkeypatch.setattr("plait.cli.inspect.inspect_table", broken)
     code, out, err = run("inspect", table)
     assert (code, out) == (70, "")
     assert "This is a bug in plait: RuntimeError: [red]boom" in err
@@ -434,7 +434,7 @@ def test_a_full_disk_is_no_bug(run, table, monkeypatch):
     def full(*args, **named):
         raise OSError(28, "No space left on device", "/somewhere")
 
-    monkeypatch.setattr("plait.cli.inspect.look", full)
+    monkeypatch.setattr("plait.cli.inspect.inspect_table", full)
     assert run("inspect", table) == (1, "", "error: /somewhere: No space left on device.\n")
     monkeypatch.setenv("PLAIT_DEBUG", "1")
     with pytest.raises(OSError, match="No space left"):

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from plait.cli.inspect import look
+from plait.cli.inspect import inspect_table
 from plait.errors import ConfigError, SchemaError, TableError
 
 
 def test_a_look_at_every_modality(braid):
-    found = look(braid / "train.csv", ["label", "score"])
+    found = inspect_table(braid / "train.csv", ["label", "score"])
     json.dumps(found, allow_nan=False)
     assert found["table"] == "train.csv"
     columns = {column["name"]: column for column in found["schema"]["columns"]}
@@ -30,16 +30,16 @@ def test_a_look_at_every_modality(braid):
 
 
 def test_without_a_target(braid):
-    found = look(braid / "train.csv")
+    found = inspect_table(braid / "train.csv")
     assert found["targets"] == []
     assert found["schema"]["rows"] == 72
 
 
 def test_a_separator_reaches_the_target():
     rows = [{"x": n * 1.7, "y": "a / b" if n % 2 else "a"} for n in range(20)]
-    (target,) = look(rows, ["y"], separator=" / ")["targets"]
+    (target,) = inspect_table(rows, ["y"], separator=" / ")["targets"]
     assert (target["kind"], target["classes"]) == ("multilabel", ["a", "b"])
-    (target,) = look(rows, ["y"])["targets"]
+    (target,) = inspect_table(rows, ["y"])["targets"]
     assert target["kind"] == "binary"
 
 
@@ -47,7 +47,7 @@ def test_notes_and_warnings_are_passed_on(tmp_path):
     (tmp_path / "t.csv").write_text(
         "x,,y\n" + "".join(f"{n * 1.5},,{'ab'[n % 2]}\n" for n in range(20))
     )
-    found = look(tmp_path / "t.csv", ["y"])
+    found = inspect_table(tmp_path / "t.csv", ["y"])
     assert found["notes"] == ["column 2 has no name; it is called 'column_2'"]
     roles = {column["name"]: column["role"] for column in found["schema"]["columns"]}
     assert roles == {"x": "input", "column_2": "ignored", "y": "target"}
@@ -55,8 +55,8 @@ def test_notes_and_warnings_are_passed_on(tmp_path):
 
 def test_what_is_wrong(braid):
     with pytest.raises(ConfigError, match=r"there is no option 'colums'. Did you mean 'columns'\?"):
-        look(braid / "train.csv", colums={})
+        inspect_table(braid / "train.csv", colums={})
     with pytest.raises(SchemaError, match=r"target 'labl': .* Did you mean 'label'\?"):
-        look(braid / "train.csv", ["labl"])
+        inspect_table(braid / "train.csv", ["labl"])
     with pytest.raises(TableError, match="there is no file"):
-        look(braid / "no.csv")
+        inspect_table(braid / "no.csv")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from plait.cli import tables as show
 from plait.cli.checks import gather
-from plait.cli.inspect import look
+from plait.cli.inspect import inspect_table
 
 
 @pytest.fixture(params=[80, 120])
@@ -26,7 +26,7 @@ def screen(request):
 
 def test_a_schema(screen, braid):
     console, lines = screen
-    found = look(braid / "train.csv", ["label"])
+    found = inspect_table(braid / "train.csv", ["label"])
     show.show_schema(console, found["schema"], found["targets"])
     text = lines()
     assert "72 rows, 10 columns" in text

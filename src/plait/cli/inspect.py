@@ -25,7 +25,7 @@ from plait.data.table.source import open_table
 from plait.data.targets.kinds import propose_target
 
 
-def look(
+def inspect_table(
     source: Any, targets: Sequence[str] = (), *, root: Path | str | None = None, **options: Any
 ) -> dict[str, Any]:
     """The proposed schema and targets of a table, as JSON values.
@@ -79,10 +79,10 @@ def inspect(
 
     Example: [bold]plait inspect train.csv --target label[/bold]
     """
-    from plait.cli.inspect import look
+    from plait.cli.inspect import inspect_table
 
     pairs = pairs_of({"--column": column, "--kind": kind})
-    found = look(
+    found = inspect_table(
         table,
         target,
         root=root,

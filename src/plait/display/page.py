@@ -47,7 +47,12 @@ def document(
     )
     inner = tag(
         "div",
-        tag("header", tag("div", tag("h1", title), tag("p", lead)), _look(language), class_="top"),
+        tag(
+            "header",
+            tag("div", tag("h1", title), tag("p", lead)),
+            _colour_switch(language),
+            class_="top",
+        ),
         _parts(sections, language),
         tag("main", *(_part(one) for one in sections), id="parts"),
         tag("footer", footer) if footer else None,
@@ -79,7 +84,7 @@ def _parts(sections: Sequence[Section], language: Language) -> Html:
     return tag("nav", tag("ol", *items), class_="parts", aria_label=label)
 
 
-def _look(language: Language) -> Html:
+def _colour_switch(language: Language) -> Html:
     """The switch between light and dark."""
     looks = (
         ("auto", spoken(language, "Auto", "自动")),

@@ -53,7 +53,7 @@ class Leaks:
 
 
 @dataclass(frozen=True)
-class Look:
+class TableCheck:
     """What there is to say of a table.
 
     Attributes:
@@ -76,9 +76,9 @@ class Look:
     streams: dict[str, Drift | None] = field(default_factory=dict)
 
 
-def look(
+def compare_tables(
     model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone, compared: int = COMPARED
-) -> Look:
+) -> TableCheck:
     """All of it.
 
     Args:
@@ -96,7 +96,7 @@ def look(
     disagree = _disagree(repeats, goals, goals)
     if isinstance(origin, Gone):
         columns = describe(table, model.schema, own)
-        return Look(columns, repeats, disagree, None, origin, False, len(whole))
+        return TableCheck(columns, repeats, disagree, None, origin, False, len(whole))
     before = _read(model, origin.table)
     learnt, held = _sides(origin)
     both = [name for name in inputs if name in before]
@@ -115,7 +115,7 @@ def look(
         {name: before[name].unread for name in both if before[name].unread},
     )
     columns = describe(table, model.schema, own, kept, _by_column(model.blueprint, streams))
-    return Look(columns, repeats, disagree, leaks, None, itself, len(whole), streams)
+    return TableCheck(columns, repeats, disagree, leaks, None, itself, len(whole), streams)
 
 
 def _read(model: Fitted, table: Table) -> dict[str, Prints]:

@@ -26,7 +26,7 @@ from plait.display.section import Section
 from plait.errors import counted, shortened
 from plait.insight.diagnose.columns import Column, Distribution
 from plait.insight.diagnose.fingerprints import LENGTH, SIZE, TIME
-from plait.insight.diagnose.table_check import COMPARED, Look, look
+from plait.insight.diagnose.table_check import COMPARED, TableCheck, compare_tables
 from plait.insight.diagnose.vectors import vectors
 from plait.insight.report.context import Context
 from plait.insight.report.drift import drifted
@@ -38,7 +38,7 @@ COLUMNS = 40
 
 def section(context: Context) -> Section | None:
     """Columns, unreadable cells, copies and leaks."""
-    found = _look(context)
+    found = _table_check(context)
     say = context.say
     parts = [
         _missing_table(context, found.gone),
@@ -51,14 +51,14 @@ def section(context: Context) -> Section | None:
     return Section("data", say("Data", "数据"), join(parts))
 
 
-def _look(context: Context) -> Look:
+def _table_check(context: Context) -> TableCheck:
     """The table beside the one the model learnt from."""
     origin = recall(context.run, context.train)
     model = context.model
     with context.threads():
         seen = vectors(model.model, context.prepared.columns, context.every)
         most = min(COMPARED, 2 * context.limits.rows)
-        return look(model, context.table, seen, origin, most)
+        return compare_tables(model, context.table, seen, origin, most)
 
 
 def _missing_table(context: Context, gone: Gone | None) -> Html | None:
@@ -78,7 +78,7 @@ def _missing_table(context: Context, gone: Gone | None) -> Html | None:
 # Columns.
 
 
-def _columns(context: Context, found: Look) -> Html:
+def _columns(context: Context, found: TableCheck) -> Html:
     say = context.say
     roles = {
         "input": say("input", "输入"), "target": say("target", "目标"),

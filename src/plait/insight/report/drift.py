@@ -4,11 +4,11 @@ from plait.display.markup import Html, bullets, details, join, named, number, pe
 from plait.insight.diagnose.columns import Column
 from plait.insight.diagnose.drift import Drift
 from plait.insight.diagnose.fingerprints import LENGTH, SIZE
-from plait.insight.diagnose.table_check import Look
+from plait.insight.diagnose.table_check import TableCheck
 from plait.insight.report.context import Context
 
 
-def drifted(context: Context, found: Look) -> Html | None:
+def drifted(context: Context, found: TableCheck) -> Html | None:
     """What has moved since training."""
     tested = [(column, one) for column in found.columns for one in column.drift]
     streams = [

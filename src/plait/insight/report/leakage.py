@@ -7,14 +7,14 @@ import numpy as np
 from plait.display.markup import Html, bullets, details, join, named, note, tag, tidy
 from plait.errors import counted
 from plait.insight.diagnose.copies import Copies
-from plait.insight.diagnose.table_check import Leaks, Look
+from plait.insight.diagnose.table_check import Leaks, TableCheck
 from plait.insight.report.context import Context
 
 LISTED = 50
 """Rows, or unreadable cells, listed at most."""
 
 
-def copies(context: Context, found: Look) -> Html:
+def copies(context: Context, found: TableCheck) -> Html:
     """Rows that repeat others of this table, and rows of the training table."""
     say = context.say
     parts = [tag("h3", say("Copies and leaks", "重复与泄漏"))]

@@ -57,13 +57,13 @@ class CoAttention(Fusion):
             in_two = torch.tanh(hidden[two] + affinity.transpose(1, 2) @ hidden[one] / counts[one])
             score = self.score[number].weight
             assert isinstance(score, Tensor)
-            first = self._look(streams[one], in_one @ score[0], self.absent[one])
-            second = self._look(streams[two], in_two @ score[1], self.absent[two])
+            first = self._attended(streams[one], in_one @ score[0], self.absent[one])
+            second = self._attended(streams[two], in_two @ score[1], self.absent[two])
             met.append(torch.tanh(self.meet[number](first + second)))
         return Fused(self.mix(torch.cat(met, dim=1)))
 
     @staticmethod
-    def _look(stream: Tokens, scores: Tensor, absent: Tensor) -> Tensor:
+    def _attended(stream: Tokens, scores: Tensor, absent: Tensor) -> Tensor:
         """The stream's tokens by the softmax of their scores, or its absent vector."""
         values, mask = stream
         shares = scores.masked_fill(~attendable(mask), float("-inf")).softmax(dim=1)

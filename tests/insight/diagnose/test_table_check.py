@@ -14,7 +14,7 @@ from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief, errors
-from plait.insight.diagnose.table_check import look
+from plait.insight.diagnose.table_check import compare_tables
 from plait.insight.diagnose.vectors import joined, vectors
 from plait.sealed import TRAINING
 from plait.training import board
@@ -26,7 +26,7 @@ def prepared(model, table):
 
 def looked(model, table, origin):
     seen = vectors(model.model, prepared(model, table).columns, np.arange(table.rows))
-    return look(model, table, seen, origin)
+    return compare_tables(model, table, seen, origin)
 
 
 # Vectors.

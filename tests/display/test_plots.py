@@ -103,7 +103,7 @@ def test_fifty_labels_do_not_lie_on_each_other(crowd, rng):
         Point(f"method{n:02d}", 10 ** (5 + size * rng.random()), 0.9 + 0.1 * size * rng.random())
         for n in range(50)
     ]
-    svg = scattered(points, log_x=True, width=1040)
+    svg = scattered(points, log_x=True, size=(1040, 480))
     boxes = label_boxes(svg, {point.label for point in points})
     assert len(boxes) == 50
     for number, box in enumerate(boxes):
@@ -152,7 +152,7 @@ def test_weak_lines_are_grey_and_named_when_pointed_at():
         title="T",
         x_label="share",
         y_label="score",
-        percent_x=True,
+        ticks="percent",
     )
     assert "strong" in texts(svg) and "weak" not in texts(svg)
     assert "<title>weak</title>" in svg
@@ -242,9 +242,9 @@ def test_spreading():
 
 def test_counted_axes_have_whole_ticks_and_reach_what_is_asked():
     line = [Series("a", [1.0, 2.0, 3.0], [0.5, 0.6, 0.7])]
-    drawn = lines(line, title="t", x_label="epoch", y_label="", whole_x=True, reach=(0.0,))
+    drawn = lines(line, title="t", x_label="epoch", y_label="", ticks="whole", reach=(0.0,))
     ticks = re.findall(r">([\d.]+)</text>", drawn)
     assert "1.5" not in ticks and {"1", "2", "3"} <= set(ticks)
     assert "0" in ticks
     single = [Series("a", [1.0], [0.5])]
-    assert ">1<" in lines(single, title="t", x_label="epoch", y_label="", whole_x=True)
+    assert ">1<" in lines(single, title="t", x_label="epoch", y_label="", ticks="whole")

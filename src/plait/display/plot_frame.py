@@ -59,7 +59,6 @@ def caption(
     y: float,
     text: str,
     *,
-    size: int = TEXT,
     colour: str = INK,
     anchor: str = "start",
     hint: str | None = None,
@@ -69,7 +68,7 @@ def caption(
     around = f";stroke:{PAPER};stroke-width:3px;paint-order:stroke" if halo else ""
     inner = escape(text) + (f"<title>{escape(hint)}</title>" if hint else "")
     return (
-        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" '
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{TEXT}" text-anchor="{anchor}" '
         f'style="fill:{colour}{around}">{inner}</text>'
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import Literal
 
 from plait.display.plot_frame import (
     COLOURS,
@@ -73,15 +74,16 @@ def scatter(
     y_label: str,
     groups: Sequence[str] = (),
     log_x: bool = False,
-    width: int = 760,
-    height: int = 480,
+    size: tuple[int, int] = (760, 480),
 ) -> str:
     """Points with interval bars, each with its name: beside it where there is room, else at the right.
 
     Args:
         groups: names of the groups, for a legend.
         log_x: a logarithmic axis; points whose x is not positive are left out.
+        size: width and least height, in pixels.
     """
+    width, height = size
     shown = [p for p in points if finite(p.x, p.y) and (p.x > 0 or not log_x)]
     if not shown:
         return _nothing(title, width)
@@ -101,7 +103,7 @@ def scatter(
             outside.append(number)
             continue
         taken.append(box)
-        names.append(caption(box.left, box.bottom - 3, point.label, size=TEXT, halo=True))
+        names.append(caption(box.left, box.bottom - 3, point.label, halo=True))
     names += _beyond(shown, spots, outside, frame)
     marks = [
         dot(p.group, x, y, f"{p.label}: {short_number(p.x)}, {p.y:.3f}")
@@ -128,7 +130,7 @@ def _beyond(
     for number, y in zip(order, places, strict=True):
         at_x, at_y = spots[number]
         parts.append(stroke(at_x, at_y, edge + 16, y, GRID, 1))
-        parts.append(caption(edge + 19, y + 4, points[number].label, size=TEXT, halo=True))
+        parts.append(caption(edge + 19, y + 4, points[number].label, halo=True))
     return parts
 
 
@@ -138,19 +140,19 @@ def lines(
     title: str,
     x_label: str,
     y_label: str,
-    percent_x: bool = False,
-    whole_x: bool = False,
+    ticks: Literal["percent", "whole"] | None = None,
     reach: Sequence[float] = (),
-    width: int = 760,
-    height: int = 420,
+    size: tuple[int, int] = (760, 420),
 ) -> str:
     """Lines, the strong ones coloured and named at their right end.
 
     Args:
-        percent_x: x is a share, its ticks are the values given, as percentages.
-        whole_x: x is counted, its ticks are whole numbers.
+        ticks: of x: ``percent``, a share, the values given as percentages; ``whole``, a count, whole
+            numbers; None, any round numbers.
         reach: values that the y axis holds as well, for plots of one scale.
+        size: width and height, in pixels.
     """
+    width, height = size
     known = [
         Series(line.label, [x for x, _ in pairs], [y for _, y in pairs], line.strong)
         for line in series
@@ -163,10 +165,11 @@ def lines(
     frame = Frame(width, height, left=60, right=right, top=50, bottom=48)
     xs = [x for line in known for x in line.xs]
     frame.scale(xs, [*reach, *(y for line in known for y in line.ys)], margin_x=0.0)
-    ticks = sorted(set(xs)) if percent_x else None
-    if whole_x:
-        ticks = [tick for tick in nice_ticks(min(xs), max(xs)) if tick == round(tick)]
-    parts = [frame.axes(x_label, y_label, ticks, (lambda x: f"{x:.0%}") if percent_x else None)]
+    if ticks == "percent":
+        parts = [frame.axes(x_label, y_label, sorted(set(xs)), lambda x: f"{x:.0%}")]
+    else:
+        counts = [tick for tick in nice_ticks(min(xs), max(xs)) if tick == round(tick)]
+        parts = [frame.axes(x_label, y_label, counts if ticks == "whole" else None)]
     weak = [line for line in known if not line.strong]
     parts += [_path(line, frame, GREY, 1) for line in weak]
     ends = [frame.y(line.ys[-1]) for line in strong]
@@ -177,7 +180,7 @@ def lines(
         parts.append(_path(line, frame, colour, 2, "" if number < len(COLOURS) else "5 3"))
         end = frame.x(line.xs[-1])
         parts.append(stroke(end, ends[number], end + 14, y, colour, 1))
-        parts.append(caption(end + 18, y + 4, line.label, size=TEXT, halo=True))
+        parts.append(caption(end + 18, y + 4, line.label, halo=True))
     return picture(title, width, height, parts)
 
 
@@ -216,8 +219,8 @@ def bars(
         centre = y + LINE / 2
         if bar.low is not None and bar.high is not None and finite(bar.low, bar.high):
             parts.append(stroke(frame.x(bar.low), centre, frame.x(bar.high), centre, INK, 1.5))
-        parts.append(caption(left - 6, centre + 4, bar.label, size=TEXT, anchor="end"))
-        parts.append(caption(width - 62, centre + 4, f"{bar.value:.3f}", size=TEXT))
+        parts.append(caption(left - 6, centre + 4, bar.label, anchor="end"))
+        parts.append(caption(width - 62, centre + 4, f"{bar.value:.3f}"))
     if mark is not None and math.isfinite(mark):
         x = frame.x(mark)
         parts.append(stroke(x, frame.top, x, height - frame.bottom, INK, 1, "4 3"))
@@ -247,10 +250,10 @@ def heat_map(
     parts = []
     for place, (name, head) in enumerate(zip(columns, heads, strict=True)):
         middle = left + cell * (place + 0.5)
-        parts.append(caption(middle, 44, head, size=TEXT, anchor="middle", hint=name))
+        parts.append(caption(middle, 44, head, anchor="middle", hint=name))
     for at, (name, row) in enumerate(zip(rows, values, strict=True)):
         y = 52 + at * (LINE + 6)
-        parts.append(caption(left - 6, y + 14, name, size=TEXT, anchor="end"))
+        parts.append(caption(left - 6, y + 14, name, anchor="end"))
         for place, value in enumerate(row):
             x = left + cell * place
             shade = 0.06 + 0.54 * (value - low) / span if finite(value) else 0.0
@@ -259,7 +262,7 @@ def heat_map(
                 f'style="fill:{FILL};fill-opacity:{shade:.2f}"/>'
             )
             told = f"{value:.3f}" if finite(value) else "-"
-            parts.append(caption(x + cell / 2, y + 13, told, size=TEXT, anchor="middle"))
+            parts.append(caption(x + cell / 2, y + 13, told, anchor="middle"))
     return picture(title, width, 58 + len(rows) * (LINE + 6), parts)
 
 

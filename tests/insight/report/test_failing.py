@@ -10,7 +10,7 @@ from plait.data.origin import Gone, Origin
 from plait.data.table.source import open_table
 from plait.insight.report import data, map, mistakes, summary
 from plait.insight.report.context import Context, Limits
-from plait.insight.report.scatter import OTHERS, Spot, cloud
+from plait.insight.report.scatter import OTHERS, Spot, grouped_scatter
 
 EVIL = '<script>alert("x")</script>&\u202e'
 
@@ -362,7 +362,7 @@ def test_both_languages_say_why_a_table_is_gone():
 
 def test_a_cloud_draws_every_finite_point_once():
     spots = [Spot(0, 0, 0, "a<b"), Spot(1, 2, 1, "c", ring=True), Spot(float("nan"), 1, 2, "gone")]
-    drawn = cloud(spots, ["one<", "two", "three"], title="T<", ring="odd")
+    drawn = grouped_scatter(spots, ["one<", "two", "three"], title="T<", ring="odd")
     told = Strict(drawn)
     assert told.words.count("a<b") == told.words.count("c") == 1 and "gone" not in told.words
     assert "one<" in told.words and "odd" in told.words and "three" not in told.words
@@ -371,21 +371,21 @@ def test_a_cloud_draws_every_finite_point_once():
 
 def test_a_cloud_with_axes_and_lines():
     spots = [Spot(x, x - 2.0, 0, "") for x in range(5)]
-    plain = cloud(spots, ["a"], title="t", x_label="x", y_label="y")
-    both = cloud(spots, ["a"], title="t", x_label="x", y_label="y", diagonal=True, level=True)
+    plain = grouped_scatter(spots, ["a"], title="t", axes=("x", "y"))
+    both = grouped_scatter(spots, ["a"], title="t", axes=("x", "y"), guides=["diagonal", "level"])
     assert Strict(both).seen.count("line") == Strict(plain).seen.count("line") + 2
     apart = [Spot(x, x + 100.0, 0, "") for x in range(5)]
-    kept = cloud(apart, ["a"], title="t", x_label="x", diagonal=True, level=True)
+    kept = grouped_scatter(apart, ["a"], title="t", axes=("x", ""), guides=["diagonal", "level"])
     assert Strict(kept).seen.count("line") == Strict(
-        cloud(apart, ["a"], title="t", x_label="x")
+        grouped_scatter(apart, ["a"], title="t", axes=("x", ""))
     ).seen.count("line")
 
 
 def test_a_cloud_of_nothing_and_of_many_groups():
-    assert "–" in Strict(cloud([], [], title="t")).words
+    assert "–" in Strict(grouped_scatter([], [], title="t")).words
     names = [f"a rather long name of group {number}" for number in range(OTHERS)] + ["x" * 80]
     spots = [Spot(n, n, n, "") for n in range(OTHERS + 1)]
-    drawn = cloud(spots, names, title="t")
+    drawn = grouped_scatter(spots, names, title="t")
     assert "x" * 39 + "…" in Strict(drawn).words
     marks = re.findall(r'd="([^"]+)"><title>', drawn)
     fills = re.findall(r'<g style="fill:(var[^;]+);', drawn)

@@ -114,7 +114,7 @@ def _cost(rows: Sequence[Row], metric: str, field: str, title: str, label: str) 
         y_label=metric,
         groups=("fusion", "differs from the reference, p < .05"),
         log_x=True,
-        width=1040,
+        size=(1040, 480),
     )
 
 
@@ -138,8 +138,8 @@ def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
         f"and {about['reference']})",
         x_label="chance that a stream of a row is missing",
         y_label=metric,
-        percent_x=True,
-        width=1040,
+        ticks="percent",
+        size=(1040, 420),
     )
     return _figure(drawn)
 

@@ -196,7 +196,7 @@ def _plot(context: Context, one: Column) -> str:
     if found.before is not None:
         drawn.append(Series(there, middles, found.before))
     share = context.say("share of cells", "占比")
-    return lines(drawn, title=title, x_label="", y_label=share, width=420, height=230)
+    return lines(drawn, title=title, x_label="", y_label=share, size=(420, 230))
 
 
 def _category_bars(context: Context, found: Distribution, title: str, here: str, there: str) -> str:

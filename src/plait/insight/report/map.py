@@ -21,7 +21,7 @@ from plait.display.section import Section
 from plait.errors import counted, shortened
 from plait.insight.diagnose.plane import TSNE, Plane, flatten
 from plait.insight.report.context import Context
-from plait.insight.report.scatter import OTHERS, Spot, cloud
+from plait.insight.report.scatter import OTHERS, Spot, grouped_scatter
 
 ROWS = 1000
 """Rows on the map at most, evenly spaced."""
@@ -80,7 +80,7 @@ def _target(
     wrong = _wrong(context, target)[places] if known else np.zeros(len(places))
     hints = _hints(context, target, places)
     ring = say("wrong", "答错") if target.kind != "regression" else say("far off", "偏差大")
-    by_class = cloud(
+    by_class = grouped_scatter(
         [
             Spot(float(x), float(y), int(group), hint, bool(bad == 1))
             for (x, y), group, hint, bad in zip(plane.places, groups, hints, wrong, strict=True)
@@ -115,7 +115,7 @@ def _by_right(
         for (x, y), group, hint in zip(plane.places, groups, hints, strict=True)
     ]
     title = say("By right and wrong", "按对错") if not numbers else say("By error", "按误差")
-    return cloud(spots, names, title=title)
+    return grouped_scatter(spots, names, title=title)
 
 
 def _wrong(context: Context, target: Target) -> np.ndarray:

@@ -141,8 +141,7 @@ def risks(
         title=say("Errors against answers given", "错误率与回答率"),
         x_label=say("share of rows answered, the surest first", "回答的行占比（最有把握者优先）"),
         y_label=say("share of answers that are wrong", "错误比例"),
-        width=WIDTH,
-        height=280,
+        size=(WIDTH, 280),
     )
     return join(
         [

@@ -9,7 +9,7 @@ from plait.display.markup import Html, cards, figure, join, plots, signed, tag
 from plait.insight.diagnose.mistakes import residuals
 from plait.insight.report.context import Context
 from plait.insight.report.contributions import cells
-from plait.insight.report.scatter import Spot, cloud
+from plait.insight.report.scatter import Spot, grouped_scatter
 
 SHOWN = 6
 """Rows whose cells are shown."""
@@ -40,13 +40,13 @@ def numbers(context: Context, target: Target) -> Html:
 
     true = say("true", "真实值")
     ring = say(f"the {len(worst)} worst", f"误差最大的 {len(worst)} 行")
-    answers = cloud(
+    answers = grouped_scatter(
         spots(found.answer), [say("rows", "行")], title=say("Answers and truth", "答案与真实值"),
-        x_label=true, y_label=say("answer", "答案"), ring=ring, diagonal=True, height=400,
+        axes=(true, say("answer", "答案")), ring=ring, guides=["diagonal"], size=(640, 400),
     )  # fmt: skip
-    errors = cloud(
+    errors = grouped_scatter(
         spots(found.error), [say("rows", "行")], title=say("Residuals", "残差"),
-        x_label=true, y_label=say("answer − true", "答案 − 真实值"), ring=ring, level=True, height=400,
+        axes=(true, say("answer − true", "答案 − 真实值")), ring=ring, guides=["level"], size=(640, 400),
     )  # fmt: skip
     return join(
         [

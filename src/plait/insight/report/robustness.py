@@ -170,10 +170,9 @@ def _degraded(
                     title=shortened(name, 40),
                     x_label=say("how much worse", "劣化程度"),
                     y_label=context.metric(own[0].metric),
-                    percent_x=True,
+                    ticks="percent",
                     reach=reach,
-                    width=WIDTH,
-                    height=260,
+                    size=(WIDTH, 260),
                 )
             )
         )

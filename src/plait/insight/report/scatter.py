@@ -1,8 +1,9 @@
 """Many points at once as SVG: no names beside them, a hint on each, a legend below."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Literal
 
 from plait.display.plot_frame import (
     COLOURS,
@@ -44,39 +45,37 @@ class Spot:
     ring: bool = False
 
 
-def cloud(
+def grouped_scatter(
     spots: Sequence[Spot],
     groups: Sequence[str],
     *,
     title: str,
-    x_label: str = "",
-    y_label: str = "",
+    axes: tuple[str, str] | None = None,
     ring: str = "",
-    diagonal: bool = False,
-    level: bool = False,
-    width: int = 640,
-    height: int = 480,
+    guides: Collection[Literal["diagonal", "level"]] = (),
+    size: tuple[int, int] = (640, 480),
 ) -> str:
-    """Points by group; with axes only where they have names.
+    """Points by group.
 
     Args:
         groups: names; from the `OTHERS`-th on grey.
+        axes: names of x and y; None draws no axes.
         ring: what a ring means, for the legend.
-        diagonal: draw where x and y are the same.
-        level: draw where y is zero.
+        guides: dashed lines: ``diagonal`` where x and y are the same, ``level`` where y is zero.
+        size: width and height, in pixels, without the legend.
     """
+    width, height = size
     shown = [spot for spot in spots if finite(spot.x, spot.y)]
     if not shown:
         return picture(title, width, 60, [caption(8, 44, "–", colour=FAINT)])
     used = sorted({spot.group for spot in shown})
     legend, rows = _legend([(group, groups[group]) for group in used], ring, width)
-    axes = bool(x_label)
     left, bottom = (60.0, 48.0) if axes else (10.0, 10.0)
     whole = height + _ROW * rows
     frame = Frame(width, height, left=left, right=12, top=40 if axes else 26, bottom=bottom)
     frame.scale([spot.x for spot in shown], [spot.y for spot in shown])
-    parts = [frame.axes(x_label, y_label)] if axes else []
-    if diagonal:
+    parts = [frame.axes(*axes)] if axes else []
+    if "diagonal" in guides:
         ends = [
             max(frame.x_range[0], frame.y_range[0]),
             min(frame.x_range[1], frame.y_range[1]),
@@ -84,7 +83,7 @@ def cloud(
         if ends[0] < ends[1]:
             (a, b), (c, d) = ((frame.x(one), frame.y(one)) for one in ends)
             parts.append(stroke(a, b, c, d, INK, 1, "4 3"))
-    if level and frame.y_range[0] < 0 < frame.y_range[1]:
+    if "level" in guides and frame.y_range[0] < 0 < frame.y_range[1]:
         y = frame.y(0.0)
         parts.append(stroke(left, y, width - 12, y, INK, 1, "4 3"))
     # Points set apart come last, so that none lies below another.
@@ -135,6 +134,6 @@ def _legend(groups: Sequence[tuple[int, str]], ring: str, width: int) -> tuple[s
             f'<path transform="translate({x + 4:.1f} {y})" d="{_shape(group)}" '
             f'style="fill:{fill};{around}"/>'
         )
-        parts.append(caption(x + 13, y + 4, told, size=TEXT))
+        parts.append(caption(x + 13, y + 4, told))
         x += need
     return "".join(parts), row + 1

@@ -128,9 +128,8 @@ def _curves(context: Context) -> list[Html]:
                 title=title,
                 x_label=epoch,
                 y_label="",
-                whole_x=True,
-                width=WIDTH,
-                height=HEIGHT,
+                ticks="whole",
+                size=(WIDTH, HEIGHT),
             ),
             told,
         )
@@ -150,10 +149,9 @@ def _learning(context: Context) -> Html:
         title=say("Share of the gradient", "梯度占比"),
         x_label=say("epoch", "轮"),
         y_label="",
-        whole_x=True,
+        ticks="whole",
         reach=(0.0,),
-        width=WIDTH,
-        height=HEIGHT,
+        size=(WIDTH, HEIGHT),
     )
     told = say(
         "The norm of each encoder's gradient, as a share of the sum over encoders. A stream that stays "

@@ -159,8 +159,7 @@ def _diagram(context: Context, curves: dict[str, Reliability]) -> Html:
         title=say("Reliability diagram", "可靠性图"),
         x_label=say("confidence", "置信度"),
         y_label=say("share that was right", "正确比例"),
-        width=WIDTH,
-        height=320,
+        size=(WIDTH, 320),
     )
     told = say(
         "On the grey diagonal, answers of 80 % confidence are right 80 % of the time. Below it the "

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 import plait
+from plait.data.table import list_tables, source
+from plait.data.table.source import open_table
 from plait.runtime import Runtime
 
 KEPT = sorted(path for path in (Path(__file__).parent / "kept").iterdir() if path.is_dir())
@@ -62,3 +64,30 @@ def test_evaluates(release: Path) -> None:
     model = plait.load(release / "bundle")
     results = model.evaluate(release / "table" / "rows.csv", resamples=0)
     assert set(results.targets) == {t.name for t in model.targets}
+
+
+@each_release
+def test_an_export_answers_the_same_without_arrow(
+    release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the file, and from Python values, whose cells are then not of one type a column."""
+    expected = json.loads((release / "answers.json").read_text(encoding="utf-8"))
+    path = release / "table" / "rows.csv"
+    typed = {
+        name: list(map(_typed, open_table(path).cells(name))) for name in open_table(path).columns
+    }
+    monkeypatch.setattr(source, "_ways", lambda: list_tables)
+    app = Runtime(release / "app")
+    for table in (path, typed):
+        answers = app.answer(table, root=path.parent)
+        check_values(answers.values, expected["values"])
+        for name, scores in expected["scores"].items():
+            np.testing.assert_allclose(answers.scores[name], scores, atol=1e-4)
+
+
+def _typed(cell: object) -> object:
+    """A number where the text is one: whole ones and others side by side."""
+    try:
+        return json.loads(str(cell))
+    except ValueError:
+        return cell

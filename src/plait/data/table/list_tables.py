@@ -1,8 +1,7 @@
 """Tables whose cells are Python lists: what can be opened where there is no pyarrow.
 
-CSV, TSV and JSON Lines, lists of dicts, dicts of lists and of numpy arrays; all in memory. The cells are
-those that `plait.data.table.arrow_tables` gives, and what cannot be the same says that pyarrow is
-needed.
+CSV, TSV and JSON Lines, lists of dicts, dicts of lists and of numpy arrays; all in memory. Cells stay as
+they are, while `plait.data.table.arrow_tables` gives each column one type; modalities read both.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from plait.data.table.arrow_parity import column_cells
 from plait.data.table.base import Rows, Table
 from plait.data.table.csv_rows import read_cells
 from plait.data.table.header import delimiter_of, read_header
 from plait.data.table.json_lines import json_blocks
 from plait.data.table.names import checked_columns, columns_of
+from plait.data.table.values import plain
 from plait.errors import MissingExtra, TableError
 
 _Columns = dict[str, list[object]]
@@ -127,6 +126,11 @@ def read_object(source: Any, folder: Path) -> tuple[_Columns, Sequence[str], str
 
 def _from_columns(columns: Mapping[Any, Any], name: str) -> _Read:
     names, notes = checked_columns(columns, name)
-    return {
-        key: column_cells(key, cells) for key, cells in zip(names, columns.values(), strict=True)
-    }, notes
+    cells = [[_cell(cell) for cell in cells] for cells in columns.values()]
+    return dict(zip(names, cells, strict=True)), notes
+
+
+def _cell(cell: Any) -> object:
+    """A cell without numpy; NaN and blank text are missing."""
+    value = plain(cell)
+    return None if isinstance(value, str) and not value.strip() else value

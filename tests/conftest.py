@@ -330,6 +330,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Runs of a comparison happen in this process, and resamples are few; the jobs that were run."""
+    from plait.data.targets.registry import KINDS
     from plait.experiments.comparison import compare, data, run
     from plait.experiments.comparison.jobs import finished, path_of
 
@@ -350,5 +351,6 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(compare, "run_all", run_all)
     monkeypatch.setattr(compare, "time_rows", lambda folder, jobs, reporter: {})
-    monkeypatch.setattr(compare, "RESAMPLES", dict.fromkeys(compare.RESAMPLES, 50))
+    for kind in dict.fromkeys(KINDS.values()):
+        monkeypatch.setattr(kind, "resamples", 50)
     return done

@@ -11,7 +11,8 @@ from plait.data.media import Limits, Media
 from plait.data.modalities.base import Settings
 from plait.data.table.schema import ColumnPlan, Schema
 from plait.data.table.source import open_table
-from plait.data.targets.target import Target
+from plait.data.targets.classes import Classes
+from plait.data.targets.numbers import Numbers
 from plait.runtime import Runtime
 from plait.runtime.graphs import STAMP, VECTOR
 from plait.sealed import EXPORTED
@@ -51,11 +52,7 @@ def make(folder, csv, inputs, *, classes=("a", "b", "c"), seed=0, vector=True, r
         {"name": name, "encoder": f"encoder_{list(kinds).index(kind)}.onnx", "columns": [name]}
         for name, kind in inputs.items()
     ]
-    target = (
-        Target("label", "multiclass", classes)
-        if classes
-        else Target("score", "regression", mean=2.0)
-    )
+    target = Classes("label", classes) if classes else Numbers("score", mean=2.0)
     plans = [ColumnPlan(name, "input", kind, "said so") for name, kind in inputs.items()]
     stamp = f"{seed:064x}"
     graphs = {f"encoder_{index}.onnx": encoder(kind) for index, kind in enumerate(kinds)}

@@ -8,7 +8,7 @@ import torch
 from plait.answers.evaluation import validation_score
 from plait.config import configure
 from plait.data.store import PreparedColumn
-from plait.data.targets.target import Target
+from plait.data.targets.registry import KINDS as TARGETS
 from plait.model.encoders.registry import build_tabular
 from plait.model.fusion import build_fusion
 from plait.model.heads import build_head
@@ -62,7 +62,9 @@ def make_model(
         encoders=encoders,
         fusion=build_fusion(fusion, dict.fromkeys(streams, WIDTH), width=WIDTH, dropout=dropout),
         heads={
-            name: build_head(KINDS[name][0], width=WIDTH, outputs=KINDS[name][1], dropout=dropout)
+            name: build_head(
+                TARGETS[KINDS[name][0]].head, width=WIDTH, outputs=KINDS[name][1], dropout=dropout
+            )
             for name in targets
         },
         modality_dropout=hidden,
@@ -102,7 +104,7 @@ def make_trainer(
     )
     names = {name: tuple("abc"[: KINDS[name][1]]) for name in model.targets}
     known = [
-        Target(name, KINDS[name][0], names[name] if KINDS[name][1] > 1 else ())
+        TARGETS[KINDS[name][0]](name, names[name] if KINDS[name][1] > 1 else ())
         for name in model.targets
     ]
 

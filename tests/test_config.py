@@ -32,7 +32,7 @@ WRONG = {
     "seed": -1,
     "checkpoint_seconds": -1,
     "max_minutes": 0,
-    "target_kinds": {"y": "ordinal"},
+    "target_kinds": "ordinal",
     "validation": 0.9,
     "max_unreadable": 1.1,
     "golden_rows": 65,
@@ -51,11 +51,7 @@ def test_each_option_has_its_bounds(name):
     with pytest.raises(ConfigError) as caught:
         configure(**{name: WRONG[name]})
     (problem,) = caught.value.problems
-    assert problem.startswith(
-        f"{name}={WRONG[name]!r}: "
-        if name != "target_kinds"
-        else "target_kinds: 'y'='ordinal': input should be 'binary', 'multiclass'"
-    )
+    assert problem.startswith(f"{name}={WRONG[name]!r}: ")
     assert (Config.model_fields[name].description or "") in problem
 
 

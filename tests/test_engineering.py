@@ -129,6 +129,53 @@ def test_the_search_for_names_of_modalities_spares_registries(code: str) -> None
     assert list(_modality_comparisons(ast.parse(code))) == []
 
 
+KIND_WORDS = {"binary", "multiclass", "multilabel", "regression"}
+"""Of targets; what depends on one is a method or an attribute of the target."""
+
+
+@each_source
+def test_no_kind_of_target_is_compared(path: Path) -> None:
+    if path.name == "registry.py" or path.is_relative_to(PACKAGE / "data" / "targets"):
+        return
+    found = [f"line {line}: {code}" for line, code in _compared(tree(path), KIND_WORDS)]
+    assert not found, f"{relative(path)}: ask the target, not its kind's name: {found}"
+
+
+def _compared(module: ast.Module, words: set[str]) -> Iterator[tuple[int, str]]:
+    """Comparisons with one of some words, and dicts keyed by several of them."""
+    for node in ast.walk(module):
+        sides: list[ast.expr] = []
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            sides = [node.value]
+        elif isinstance(node, ast.Dict):
+            keys = [key for key in node.keys if isinstance(key, ast.Constant)]
+            sides = [*keys] if len(words & {key.value for key in keys}) > 1 else []
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("get", "startswith"):
+            sides = node.args[:1]
+        for side in sides:
+            parts = side.elts if isinstance(side, ast.Tuple | ast.List | ast.Set) else [side]
+            for part in parts:
+                if isinstance(part, ast.Constant) and part.value in words:
+                    yield part.lineno, ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("kind == 'regression'", 1),
+        ("kind in ('binary', 'multiclass')", 2),
+        ("match kind:\n    case 'multilabel':\n        pass", 1),
+        ("{'binary': 1, 'multiclass': 2, 'multilabel': 3, 'regression': 4}[kind]", 4),
+        ("{'type': 'string', 'format': 'binary'}", 0),
+        ("fit(table, kind='regression')", 0),
+    ],
+)
+def test_the_search_for_compared_kinds_finds_them(code: str, count: int) -> None:
+    assert len(list(_compared(ast.parse(code), KIND_WORDS))) == count
+
+
 # Safety.
 
 

@@ -210,7 +210,7 @@ class Config(BaseModel):
     group: str | None = Field(
         None, description="Rows that share this column's value stay on one side of the split."
     )
-    target_kinds: dict[str, Literal["binary", "multiclass", "multilabel", "regression"]] = Field(
+    target_kinds: dict[str, str] = Field(
         {}, description="Kind of a target where the proposal is wrong."
     )
     separator: str | None = Field(

@@ -12,13 +12,12 @@ from plait.answers.evaluation import (
     Evaluation,
     Result,
     measure,
-    natural,
     subsets,
     validation_score,
 )
-from plait.answers.metrics import classification, regression
 from plait.data.store import PreparedColumn
-from plait.data.targets.target import Target
+from plait.data.targets.classes import Classes, classification
+from plait.data.targets.numbers import Numbers, regression
 from plait.errors import PlaitError
 from plait.model.encoders.base import Encoder
 from plait.model.fusion import build_fusion
@@ -28,8 +27,8 @@ from plait.model.model import Model
 from plait.model.tokens import Tokens
 
 ROWS = 2 * BATCH + 3
-KIND = Target("kind", "multiclass", ("a", "b", "c"))
-SIZE = Target("size", "regression", mean=5.0, scale=2.0)
+KIND = Classes("kind", ("a", "b", "c"))
+SIZE = Numbers("size", mean=5.0, scale=2.0)
 
 
 class Copy(Encoder):
@@ -64,8 +63,8 @@ def model():
         encoders={"left": Copy(), "right": Copy()},
         fusion=build_fusion("weighted", {"left": 4, "right": 4}, width=8, dropout=0.3),
         heads={
-            "kind": build_head("multiclass", width=8, outputs=3, dropout=0.3),
-            "size": build_head("regression", width=8, outputs=1, dropout=0.3),
+            "kind": build_head("classify", width=8, outputs=3, dropout=0.3),
+            "size": build_head("regress", width=8, outputs=1, dropout=0.3),
         },
         modality_dropout=0.5,
     ).train()
@@ -164,7 +163,7 @@ def test_numbers_are_told_in_their_own_units(model, columns, encoded):
     guess = scores[ALL]["size"][present, 0].astype(float) * 2 + 5
     assert result.metrics == pytest.approx(regression(values[present].astype(float) * 2 + 5, guess))
     assert result.intervals == {}
-    assert natural(KIND, values) is values
+    assert KIND.in_units(values) is values
 
 
 def test_a_target_that_no_row_has_is_left_out(model, columns, encoded):

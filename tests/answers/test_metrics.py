@@ -8,15 +8,11 @@ import pytest
 from sklearn import metrics as theirs
 
 from plait.answers.metrics import (
-    HIGHER_IS_BETTER,
-    METRICS,
-    PRIMARY,
     bootstrap,
-    calibration_error,
-    classification,
-    multilabel,
-    regression,
 )
+from plait.data.targets.classes import Classes, calibration_error, classification
+from plait.data.targets.labels import Labels, multilabel
+from plait.data.targets.numbers import Numbers, regression
 
 
 def probabilities(rng, rows, classes):
@@ -173,6 +169,12 @@ def test_a_constant_number_is_measured():
     assert regression(np.full(4, 2.0), np.full(4, 3.0))["mae"] == 1
 
 
+TARGETS = {
+    "binary": Classes("y", ("a", "b")),
+    "multiclass": Classes("y", ("a", "b", "c")),
+    "multilabel": Labels("y", ("a", "b", "c")),
+    "regression": Numbers("y"),
+}
 SAMPLES = {
     "binary": lambda rng: (rng.integers(0, 2, 60), probabilities(rng, 60, 2)),
     "multiclass": lambda rng: (rng.integers(0, 3, 60), probabilities(rng, 60, 3)),
@@ -181,11 +183,11 @@ SAMPLES = {
 }
 
 
-@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("kind", TARGETS)
 def test_intervals_hold_every_metric_and_its_value(rng, kind):
     target, scores = SAMPLES[kind](rng)
-    found = METRICS[kind](target, scores)
-    intervals = bootstrap(METRICS[kind], target, scores, seed=0, resamples=100)
+    found = TARGETS[kind].metrics(target, scores)
+    intervals = bootstrap(TARGETS[kind].metrics, target, scores, seed=0, resamples=100)
     assert intervals.keys() == found.keys()
     for name, (low, high) in intervals.items():
         assert low < high
@@ -228,9 +230,8 @@ def test_intervals_of_a_single_class_say_nan_where_there_is_no_value(rng):
     assert all(math.isfinite(edge) for edge in intervals["log_loss"])
 
 
-@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("kind", TARGETS)
 def test_every_metric_says_which_way_is_better(rng, kind):
-    names = METRICS[kind](*SAMPLES[kind](rng)).keys()
-    assert PRIMARY[kind] in names
-    assert HIGHER_IS_BETTER[PRIMARY[kind]]
-    assert names <= HIGHER_IS_BETTER.keys()
+    names = TARGETS[kind].metrics(*SAMPLES[kind](rng)).keys()
+    assert TARGETS[kind].higher_is_better[TARGETS[kind].primary]
+    assert names == TARGETS[kind].higher_is_better.keys()

@@ -13,8 +13,8 @@ from plait.data.modalities import audio
 from plait.data.table.answers import check_output
 from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import open_table
-from plait.data.targets.kinds import propose_target
-from plait.data.targets.target import Target
+from plait.data.targets.classes import Classes
+from plait.data.targets.registry import propose_target, read_target
 from plait.errors import (
     BundleError,
     CellError,
@@ -51,7 +51,7 @@ def model():
 )
 def test_answers_are_what_the_column_held(cells, classes):
     target = propose_target("y", cells)
-    found = Target.from_json(target.to_json()).natural(range(2))
+    found = read_target(target.to_json()).natural(range(2))
     assert found == classes
     assert [type(value) for value in found] == [type(value) for value in classes]
 
@@ -143,7 +143,7 @@ def test_whole_numbers_written_as_floats_are_sound():
 
 
 def test_columns_of_answers_never_collide():
-    targets = [Target(name, "binary", ("n", "p")) for name in ("y", "y_confidence")]
+    targets = [Classes(name, ("n", "p")) for name in ("y", "y_confidence")]
     scores = np.array([[0.25, 0.75]], np.float32)
     values = {target.name: np.array(["p"], dtype=object) for target in targets}
     answers = Answers(targets, values, {t.name: scores for t in targets}, Quarantine())

@@ -24,7 +24,7 @@ from plait.runtime.graphs import ENCODER_OUTPUTS, encoder_inputs, fusion_inputs
 WIDTHS = {"image": 8, "a.b/c": 8, "table": 8}
 WIDTH = 8
 PAIRWISE = ("coattention", "mult", "nlgate")
-OUTPUTS = {"multiclass": 3, "multilabel": 2, "regression": 1}
+OUTPUTS = {"classify": 3, "labels": 2, "regress": 1}
 QUICK = ("mcb", "nlgate", "experts")
 """Those whose export needs care: complex numbers, attention without heads, top-k.
 
@@ -70,9 +70,9 @@ def part_of(name, widths):
     least = 2 if name == "bottleneck" else 1
     once = dict.fromkeys({"rounds", "layers"} & fusion_options(name).keys(), least)
     fusion = build_fusion(name, widths, width=WIDTH, dropout=0.1, options=once)
-    asked = [kind for kind in OUTPUTS if kind in fusion.kinds]
+    asked = [name for name in OUTPUTS if name in (fusion.heads or OUTPUTS)]
     size = {"width": WIDTH, "dropout": 0.1, "votes": fusion.stacks}
-    return FusionPart(fusion, [build_head(kind, outputs=OUTPUTS[kind], **size) for kind in asked])
+    return FusionPart(fusion, [build_head(name, outputs=OUTPUTS[name], **size) for name in asked])
 
 
 def agrees(part, widths, what):

@@ -85,7 +85,7 @@ def test_stacks_are_fitted_to_held_out_rows_and_nothing_else_is():
     fusion = build_fusion(
         "late", plain.fusion.widths, width=8, dropout=0.0, options={"mode": "stacked"}
     )
-    head = build_head("multiclass", width=8, outputs=3, dropout=0.0, votes=fusion.stacks)
+    head = build_head("classify", width=8, outputs=3, dropout=0.0, votes=fusion.stacks)
     model = Model(
         streams=plain.streams,
         encoders=dict(zip(plain.streams, plain.encoders, strict=True)),

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from plait.data.targets.target import Target
+from plait.data.targets.labels import Labels
 from plait.runtime import Runtime
 from plait.serve.body import Gone, Held, read_body
 from plait.serve.engine import Engine, Job, Result, _deliver, joined
@@ -94,7 +94,7 @@ def test_a_client_that_leaves_while_it_sends():
 
 
 def test_several_labels():
-    target = Target("tags", "multilabel", ("red", "green"), separator=";")
+    target = Labels("tags", ("red", "green"), separator=";")
     scores = np.array([[0.9, 0.2], [0.1, 0.3]], np.float32)
     result = Result({"tags": scores}, None, (), [], [])
     first, second = answers([target], result)

@@ -15,7 +15,7 @@ import plait
 from plait.answers.evaluation import validation_score
 from plait.config import configure
 from plait.data.store import PreparedColumn
-from plait.data.targets.target import Target
+from plait.data.targets.classes import Classes
 from plait.errors import TrainError
 from plait.model.encoders.registry import build_encoder, build_tabular
 from plait.model.fusion import build_fusion
@@ -89,7 +89,7 @@ def make_model(image=True, dropout=0.1, modality_dropout=0.2, unimodal_loss=0.3,
         streams={name: streams[name] for name in encoders},
         encoders=encoders,
         fusion=build_fusion("concat", dict.fromkeys(encoders, width), width=width, dropout=dropout),
-        heads={"y": build_head("binary", width=width, outputs=2, dropout=dropout)},
+        heads={"y": build_head("classify", width=width, outputs=2, dropout=dropout)},
         modality_dropout=modality_dropout,
         unimodal_loss=unimodal_loss,
     ).to(memory_format=torch.channels_last)
@@ -113,7 +113,7 @@ def make(
     config = configure(**options)
     torch.manual_seed(config.seed)
     model = model or make_model(image)
-    known = Target("y", "binary", ("a", "b"))
+    known = Classes("y", ("a", "b"))
 
     def look(now):
         found = infer(now, columns, np.arange(ROWS))["all"]
@@ -355,7 +355,7 @@ def poisoned(where, row=13):
 
 def number_model():
     model = make_model(image=False, dropout=0.0, modality_dropout=0.0, unimodal_loss=0.0)
-    head = build_head("regression", width=WIDTH, outputs=1, dropout=0.0, regression_loss="mse")
+    head = build_head("regress", width=WIDTH, outputs=1, dropout=0.0, kind="mse")
     return Model(
         streams=model.streams,
         encoders=dict(zip(model.streams, model.encoders, strict=True)),

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers.answers import Answers
-from plait.data.targets.target import Target
 from plait.errors import ConfigError
 
 
@@ -65,29 +64,6 @@ def risk_coverage(
     )
 
 
-def confidence_of(
-    target: Target, scores: Float[np.ndarray, "rows *classes"]
-) -> Float[np.ndarray, " rows"]:
-    """How sure each row's answer is.
-
-    Classes: the probability of the answered one. Labels: that of the answer, yes or no, for the label
-    it is least sure of.
-
-    Raises:
-        ConfigError: the target is a number.
-    """
-    if target.kind == "regression":
-        raise ConfigError(
-            [
-                f"abstain_below: '{target.name}' is a number, whose answers have no confidence. "
-                "predict_set gives intervals."
-            ]
-        )
-    if target.kind == "multilabel":
-        return np.maximum(scores, 1 - scores).min(axis=1, initial=1)
-    return scores.max(axis=1, initial=0)
-
-
 def check_threshold(below: float | None) -> None:
     """Refuse a threshold that is no probability, before any row is answered.
 
@@ -101,19 +77,29 @@ def check_threshold(below: float | None) -> None:
 def withhold(answers: Answers, below: float | None) -> Answers:
     """The same answers, None where the confidence is below a threshold; with None, as they are.
 
-    Numbers among several targets are answered as ever.
+    Targets without a confidence, such as numbers, are answered as ever.
 
     Raises:
-        ConfigError: the threshold is no probability, or every target is a number.
+        ConfigError: the threshold is no probability, or no target has a confidence.
     """
     check_threshold(below)
     if below is None:
         return answers
-    asked = [target for target in answers.targets if target.kind != "regression"]
     values, abstained = dict(answers.values), {}
-    for target in asked or answers.targets:
-        held_back = confidence_of(target, answers.scores[target.name]) < below
+    for target in answers.targets:
+        confidence = target.confidence(answers.scores[target.name])
+        if confidence is None:
+            continue
+        held_back = confidence < below
         cells = values[target.name].astype(object)
         cells[held_back] = None
         values[target.name], abstained[target.name] = cells, held_back
+    if not abstained:
+        first = answers.targets[0]
+        raise ConfigError(
+            [
+                f"abstain_below: '{first.name}' is {first.noun}, whose answers have no confidence. "
+                "predict_set gives intervals."
+            ]
+        )
     return replace(answers, values=values, abstained=abstained)

@@ -112,12 +112,13 @@ class Answerer(ABC):
         """Probabilities ``[rows, classes]``, in the order of `classes_`; a dict with several targets.
 
         Raises:
-            TableError: the only target is a number, which has no probabilities.
+            TableError: no target has classes, whose probabilities these would be.
         """
-        named = [target.name for target in self.targets if target.kind != "regression"]
+        named = [target.name for target in self.targets if target.classes]
         if not named:
+            first = self.targets[0]
             raise TableError(
-                f"'{self.targets[0].name}' is a number and has no probabilities; use predict."
+                f"'{first.name}' is {first.noun} and has no probabilities; use predict."
             )
         answers = _warned(self.answer(source, root=root))
         if len(self.targets) == 1:

@@ -40,11 +40,10 @@ class Answers:
         absent: list[str],
     ) -> "Answers":
         """From what a model's heads scored, target by target."""
-        decoded = {target.name: decode(target, scores[target.name]) for target in targets}
         return cls(
             targets,
-            values={name: values for name, (values, _) in decoded.items()},
-            scores={name: told for name, (_, told) in decoded.items()},
+            values={target.name: target.answer(scores[target.name]) for target in targets},
+            scores={target.name: target.in_units(scores[target.name]) for target in targets},
             quarantine=quarantine,
             absent=absent,
         )
@@ -67,18 +66,12 @@ class Answers:
             columns[name] = cells
 
         for target in self.targets:
-            name, values = target.name, self.values[target.name]
-            scores = self.scores[name].astype(np.float64).round(6)
-            if target.kind == "multilabel":
-                put(name, [None if cell is None else target.join(cell) for cell in values])
-            else:
-                put(name, values.tolist())
+            name = target.name
+            put(name, target.column(self.values[name]))
             if name in self.abstained:
                 put(f"{name}_abstained", self.abstained[name].tolist())
-            if target.kind in ("binary", "multiclass"):
-                put(f"{name}_confidence", scores.max(axis=1, initial=0).tolist())
-            for index, label in enumerate(target.classes):
-                put(f"{name}_p_{label}", scores[:, index].tolist())
+            for end, cells in target.score_columns(self.scores[name]).items():
+                put(f"{name}_{end}", cells)
         return columns
 
     def _repr_html_(self) -> str:
@@ -98,17 +91,3 @@ class Answers:
             for name in self.absent
         ]
         return lines + self.quarantine.summary() + self.quarantine.cut()
-
-
-def decode(target: Target, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Answers and scores in the user's terms."""
-    if target.kind == "regression":
-        numbers = target.original(scores[:, 0])
-        return numbers, numbers
-    if target.kind == "multilabel":
-        answers = np.empty(len(scores), dtype=object)
-        for row, labels in enumerate(target.label_sets(scores >= 0.5)):
-            answers[row] = labels  # all at once, numpy would take lists of one length for an axis
-        return answers, scores
-    answers = np.array(target.natural(scores.argmax(axis=1).tolist()))
-    return answers.astype(object) if target.cells == "text" else answers, scores

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers.metrics import METRICS, PRIMARY, Metrics, bootstrap
+from plait.answers.metrics import bootstrap
 from plait.answers.plain import plain
-from plait.data.targets.target import Target
+from plait.data.targets.registry import KINDS
+from plait.data.targets.target import Metrics, Target
 from plait.display.notebook import block, grid
 from plait.errors import unknown
 
@@ -39,7 +40,7 @@ class Result:
     @property
     def primary(self) -> str:
         """The name of the metric to look at first."""
-        return PRIMARY[self.kind]
+        return KINDS[self.kind].primary
 
 
 @dataclass(frozen=True)
@@ -89,20 +90,13 @@ class Evaluation:
 
 def subsets(streams: Sequence[str]) -> dict[str, list[str] | None]:
     """Which streams to show: all, each alone, all but each."""
-    found: dict[str, list[str] | None] = {ALL: None}
+    shown: dict[str, list[str] | None] = {ALL: None}
     if len(streams) > 1:
-        found |= {f"alone {name}": [name] for name in streams}
-        found |= {
+        shown |= {f"alone {name}": [name] for name in streams}
+        shown |= {
             f"without {name}": [other for other in streams if other != name] for name in streams
         }
-    return found
-
-
-def natural(target: Target, values: np.ndarray) -> np.ndarray:
-    """Scores or encoded targets in the units metrics are told in."""
-    if target.kind != "regression":
-        return values
-    return target.original(values.reshape(len(values)))
+    return shown
 
 
 def measure(
@@ -124,17 +118,18 @@ def measure(
         values, present = encoded[target.name]
         if not present.any():
             continue
-        truth = natural(target, values[present])
+        truth = target.in_units(values[present])
         by_subset = {
-            name: natural(target, found[target.name][present]) for name, found in scores.items()
+            name: target.in_units(found[target.name][present]) for name, found in scores.items()
         }
-        metric = METRICS[target.kind]
-        figures = {name: metric(truth, guess) for name, guess in by_subset.items()}
+        figures = {name: target.metrics(truth, guess) for name, guess in by_subset.items()}
         results[target.name] = Result(
             kind=target.kind,
             rows=int(present.sum()),
             metrics=figures[ALL],
-            intervals=bootstrap(metric, truth, by_subset[ALL], seed=seed, resamples=resamples)
+            intervals=bootstrap(
+                target.metrics, truth, by_subset[ALL], seed=seed, resamples=resamples
+            )
             if resamples
             else {},
             alone={
@@ -163,11 +158,9 @@ def validation_score(
         values, present = encoded[target.name]
         if not present.any():
             continue
-        figures = METRICS[target.kind](
-            natural(target, values[present]), natural(target, scores[target.name][present])
-        )
-        score.append(figures[PRIMARY[target.kind]])
-        loss.append(figures["log_loss"] if "log_loss" in figures else 1 - figures["r2"])
+        figures = target.measure(values[present], scores[target.name][present])
+        score.append(figures[target.primary])
+        loss.append(target.loss(figures))
     return {"score": _mean(score, -1.0), "loss": _mean(loss, 0.0)}
 
 

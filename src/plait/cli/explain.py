@@ -77,18 +77,8 @@ def explain(
 def _head(console: Console, found: "Explanation", target: "Target", row: int, table: str) -> None:
     """The answer, the runners-up, and how unusual the row is."""
     value, scores = found.answers.values[target.name][0], found.answers.scores[target.name]
-    if target.kind == "regression":
-        told = f"{value:.4g}"
-    elif target.kind == "multilabel":
-        chances = ", ".join(
-            f"{name} {chance:.2f}" for name, chance in zip(target.classes, scores[0], strict=True)
-        )
-        told = f"{target.join(value) or 'no label'} ({chances})"
-    else:
-        best = scores[0].argsort()[::-1][:3]
-        first, *rest = (f"{target.classes[place]} {scores[0, place]:.2f}" for place in best)
-        told = f"{first} (then {', '.join(rest)})" if rest else first
-    console.print(Text(tidy(f"{target.name}: {told}"), style="bold"), soft_wrap=True)
+    told = f"{target.name}: {target.brief(value, scores[0])}"
+    console.print(Text(tidy(told), style="bold"), soft_wrap=True)
     say(console, f"row {row} of {table}")
     if found.unusual is not None:
         share = float(found.unusual[0])

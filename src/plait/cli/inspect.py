@@ -22,7 +22,7 @@ from plait.config import configure
 from plait.data.features import settings_for
 from plait.data.table.schema import propose
 from plait.data.table.source import open_table
-from plait.data.targets.kinds import propose_target
+from plait.data.targets.registry import propose_target
 
 
 def inspect_table(

@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from plait.answers.metrics import distinct
 from plait.display.markup import tidy
 
 LABELS = {
@@ -99,9 +100,7 @@ def show_schema(
 def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
     """One table per target: all streams with intervals, each alone, each missing."""
     for name, result in evaluation["targets"].items():
-        # With one class per row micro F1 is accuracy, and the terminal is narrow.
-        same = () if result["kind"] == "multilabel" else ("micro_f1",)
-        metrics = [metric for metric in result["metrics"] if metric not in same]
+        metrics = distinct(result["metrics"])  # the terminal is narrow
         head = ["streams", *(LABELS.get(metric, metric) for metric in metrics)]
         rows = [["all", *(_number(result["metrics"][metric]) for metric in metrics)]]
         if result["intervals"]:

@@ -45,14 +45,6 @@ METRIC_WORDS = {
 }
 """Metrics in Chinese."""
 
-KIND_WORDS = {
-    "binary": "二分类",
-    "multiclass": "多分类",
-    "multilabel": "多标签",
-    "regression": "回归",
-}
-"""Kinds of targets in Chinese."""
-
 _ENGLISH = {
     "r2": "R²",
     "auroc": "AUROC",

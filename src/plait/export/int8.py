@@ -21,8 +21,6 @@ import numpy as np
 
 from plait.answers import golden
 from plait.answers.answerer import Answerer
-from plait.answers.evaluation import natural
-from plait.answers.metrics import METRICS, PRIMARY
 from plait.data.table.source import open_table
 from plait.errors import ExportError, TableError
 from plait.export.convert import check_extra, stamped
@@ -135,9 +133,8 @@ def cost(
     for target in before.targets:
         values, present, _ = target.encode(opened.cells(target.name))
         if present.any():
-            truth = natural(target, values[present])
-            metric = PRIMARY[target.kind]
-            told = [METRICS[target.kind](truth, part[target.name][present]) for part in scores]
+            truth, metric = target.in_units(values[present]), target.primary
+            told = [target.metrics(truth, part[target.name][present]) for part in scores]
             rows = int(present.sum())
             found.append(Cost(target.name, metric, rows, told[0][metric], told[1][metric]))
     if not found:

@@ -67,11 +67,8 @@ def check_http(model: Predictor, folder: Path) -> float | None:
 
 def _gaps(target: Target, want: np.ndarray, told: list[dict[str, Any]]) -> np.ndarray:
     """The largest difference of each row."""
-    if target.kind == "regression":
-        got = np.array([one["answer"] for one in told], np.float64)
-        return np.abs(got - want) / target.scale
-    got = np.array([[one["probabilities"][name] for name in target.classes] for one in told])
-    found: np.ndarray = np.abs(got - want).max(axis=1)
+    gaps = np.abs(target.replied(told) - want).reshape(len(told), -1)
+    found: np.ndarray = gaps.max(axis=1) / target.scale
     return found
 
 

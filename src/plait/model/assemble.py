@@ -46,7 +46,7 @@ def build(
     Args:
         config: the losses' options and the seed; None for a model that only answers, whose weights come
             from torch's global generator as it stands.
-        encoded: training targets, for class weights.
+        encoded: goals of the training rows, for class weights.
         backbones: column → the pretrained encoder to tune, where it is at hand.
 
     Raises:
@@ -121,14 +121,12 @@ def _head(
 ) -> Head:
     _reseed(config, "head", target.name)
     return build_head(
-        target.kind,
+        target.head,
         width=plan.width,
-        outputs=max(1, len(target.classes)),
+        outputs=target.outputs,
         dropout=plan.dropout,
         votes=votes,
-        weights=_class_weights(target, config, encoded),
-        smoothing=config.label_smoothing if config else 0.0,
-        regression_loss=config.regression_loss if config else "huber",
+        **target.loss_options(config, None if encoded is None else encoded[target.name]),
     )
 
 
@@ -192,25 +190,3 @@ def _decoders(plan: Blueprint, features: Features) -> dict[str, Decoder]:
         )
         for name, typical in plan.decoders.items()
     }
-
-
-def _class_weights(
-    target: Target, config: Config | None, encoded: Mapping[str, np.ndarray] | None
-) -> torch.Tensor | None:
-    """Loss weights by class frequency, mean 1 over rows; None when classes weigh alike."""
-    if config is None or encoded is None or target.kind == "regression":
-        return None
-    many = target.kind == "multilabel"
-    choice = {"auto": "none" if many else "sqrt"}.get(config.class_weights, config.class_weights)
-    if choice == "none":
-        return None
-    values = encoded[target.name]
-    power = 0.5 if choice == "sqrt" else 1.0
-    if many:
-        share = np.nanmean(values, axis=0).clip(1e-3, 1 - 1e-3)
-        weight = ((1 - share) / share) ** power
-    else:
-        count = np.bincount(values[values >= 0], minlength=len(target.classes)).clip(min=1)
-        weight = (1 / count) ** power
-        weight *= count.sum() / (count * weight).sum()
-    return torch.tensor(weight, dtype=torch.float32)

@@ -15,7 +15,7 @@ from plait.data.features import Features
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table, open_table
-from plait.data.targets.target import Target
+from plait.data.targets.registry import read_target
 from plait.errors import BundleError, CheckpointError, MissingExtra, PlaitError, TableError, counted
 from plait.insight.explain.contributions import Contributions, contributions
 from plait.insight.explain.explanation import Explanation, explain
@@ -350,7 +350,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
     try:
         features = Features.from_json(documents["preprocessing.json"])
         blueprint = Blueprint.from_json(documents["architecture.json"])
-        targets = [Target.from_json(part) for part in documents["targets.json"]]
+        targets = [read_target(part) for part in documents["targets.json"]]
         model = build(blueprint, features, targets)
         kept = {k: v for k, v in contents.weights.items() if not k.startswith("frozen/")}
         load_learnt(model, kept)

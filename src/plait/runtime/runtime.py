@@ -19,7 +19,7 @@ from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Quarantine
 from plait.data.table.schema import Schema
 from plait.data.table.source import open_table
-from plait.data.targets.target import Target
+from plait.data.targets.registry import read_target
 from plait.devices import compute_threads, cores
 from plait.errors import BundleError, ConfigError, PlaitError
 from plait.progress import Reporter, Silent
@@ -75,7 +75,7 @@ class Runtime(Answerer):
             self.config = within_caps(Config(**current_names(documents["config.json"])), caps)
             self.schema = Schema.from_json(documents["schema.json"])
             self.features = Features.from_json(documents["preprocessing.json"])
-            self.targets = [Target.from_json(part) for part in documents["targets.json"]]
+            self.targets = [read_target(part) for part in documents["targets.json"]]
             self.golden = golden.from_json(documents["golden.json"])
             self.streams = [Stream.from_json(part) for part in documents["graphs.json"]["streams"]]
             self.stamp = str(about["model"])

@@ -143,9 +143,9 @@ def _form(gradio: Any, service: Service, word: Any, model: Model, mark: str) -> 
 
 def _output(gradio: Any, target: Any, mark: str) -> Any:
     named = {"label": target.name, "elem_id": f"{mark}out-{target.name}"}
-    if target.kind == "regression":
-        return gradio.Number(interactive=False, **named)
-    return gradio.Label(num_top_classes=min(len(target.classes), 10), **named)
+    if target.widget == "Label":
+        return gradio.Label(num_top_classes=min(len(target.classes), 10), **named)
+    return getattr(gradio, target.widget)(interactive=False, **named)
 
 
 def _examples(model: Model) -> list[list[Any]]:
@@ -188,10 +188,10 @@ async def _answer(
     model = service.models.get(name)
     if service.full or service.draining:
         raise busy(FULL)
-    streams = tuple(stream for stream in model.streams if stream in streams)
-    if not streams:
+    shown = tuple(stream for stream in model.streams if stream in streams)
+    if not shown:
         raise Problem(422, "wrong_value", "look at one stream at least.")
-    kind: Kind = "explain" if len(streams) <= EXACT else "predict"
+    kind: Kind = "explain" if len(shown) <= EXACT else "predict"
     cells: dict[str, object] = {}
     for (column, modality), value in zip(model.modalities.items(), values, strict=True):
         if value is not None and value != "":
@@ -201,8 +201,8 @@ async def _answer(
         try:
             async with asyncio.timeout(limit):
                 rows: Cells = {column: [cell] for column, cell in cells.items()}
-                result = await service.engine.answer(model.runtime, kind, rows, 1, streams)
-                found = await service.engine.aside(occluded, model.runtime, cells, streams)
+                result = await service.engine.answer(model.runtime, kind, rows, 1, shown)
+                found = await service.engine.aside(occluded, model.runtime, cells, shown)
         except TimeoutError:
             raise Problem(504, "too_slow", f"the answer took longer than {limit:g} s.") from None
     service.metrics.rows.labels(model.name).inc()
@@ -216,7 +216,7 @@ async def _answer(
 
 
 def _shown_answer(target: Any, told: dict[str, Any]) -> Any:
-    return told["answer"] if target.kind == "regression" else told["probabilities"]
+    return told["probabilities"] if target.widget == "Label" else told["answer"]
 
 
 def _cell(kind: str, value: Any) -> object:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers.answers import decode
 from plait.data.targets.target import Target
 from plait.insight.explain.shapley import Game
 from plait.serve.engine import Result
@@ -14,23 +13,9 @@ from plait.serve.engine import Result
 
 def answers(targets: Sequence[Target], result: Result) -> list[dict[str, Any]]:
     """An object a row: target → answer, and for classes its confidence and every probability."""
-    columns = {target.name: _answers(target, result.scores[target.name]) for target in targets}
+    columns = {target.name: target.replies(result.scores[target.name]) for target in targets}
     rows = len(next(iter(columns.values())))
     return [{name: told[row] for name, told in columns.items()} for row in range(rows)]
-
-
-def _answers(target: Target, scores: np.ndarray) -> list[dict[str, Any]]:
-    values, told = decode(target, scores)
-    if target.kind == "regression":
-        return [{"answer": value} for value in values.tolist()]
-    shares = told.astype(np.float64).round(6).tolist()
-    found = []
-    for value, row in zip(values.tolist(), shares, strict=True):
-        entry: dict[str, Any] = {"answer": value}
-        if target.kind != "multilabel":
-            entry["confidence"] = max(row)
-        found.append({**entry, "probabilities": dict(zip(target.classes, row, strict=True))})
-    return found
 
 
 def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, Any]]:
@@ -39,13 +24,12 @@ def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, An
     rows = answers(targets, Result(whole, None, (), [], []))
     for target in targets:
         values = result.scores[target.name].astype(np.float64)
-        if target.kind == "regression":
-            values = np.stack([target.original(one[:, 0]) for one in values])[..., None]
+        values = values * target.scale + target.mean
         shares = Game(len(result.streams)).shapley(values).values
         for row, told in enumerate(rows):
             told[target.name]["scores"] = [
                 {
-                    "of": target.classes[index] if target.classes else target.name,
+                    "of": name,
                     "nothing": _number(values[0, row, index]),
                     "everything": _number(values[-1, row, index]),
                     "contributions": {
@@ -53,16 +37,9 @@ def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, An
                         for stream, share in zip(result.streams, shares[:, row, index], strict=True)
                     },
                 }
-                for index in _explained(target, values[-1, row])
+                for index, name in target.explained(values[-1, row]).items()
             ]
     return rows
-
-
-def _explained(target: Target, scores: np.ndarray) -> Sequence[int]:
-    """Which scores are explained: of the class that is answered, of each label, of the number."""
-    if target.kind in ("binary", "multiclass"):
-        return [int(scores.argmax())]
-    return range(len(scores))
 
 
 def _number(value: float | np.floating[Any]) -> float:

@@ -9,7 +9,7 @@ from plait.data.features import settings_for
 from plait.data.table.schema import Schema, propose
 from plait.data.table.source import Table
 from plait.data.table.split import split
-from plait.data.targets.kinds import propose_target
+from plait.data.targets.registry import KINDS, propose_target
 from plait.data.targets.target import Target
 from plait.errors import ConfigError, SchemaError
 
@@ -60,8 +60,7 @@ def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
     values, present, _ = first[names[0]].encode(cells[names[0]])
     anywhere = np.any([first[name].encode(cells[name])[1] for name in names], axis=0)
     groups = _groups(table, config.group)
-    # Rows without the first target are balanced as one class of their own.
-    strata = values if values.ndim == 2 else np.where(present, values, -1)
+    strata = first[names[0]].strata(values, present)
     train, validation = split(
         strata, anywhere, share=config.validation, seed=config.seed, groups=groups
     )
@@ -94,13 +93,7 @@ def _groups(table: Table, name: str | None) -> list[object] | None:
 
 def _separator(name: str, names: list[str], config: Config) -> str | None:
     """The separator is meant for the only target, or for those called multi-label."""
-    if len(names) == 1 or config.target_kinds.get(name) == "multilabel":
+    kind = config.target_kinds.get(name)
+    if len(names) == 1 or (kind is not None and KINDS[kind].separable):
         return config.separator
     return None
-
-
-def goal(target: Target, values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Encoded targets with missing ones marked as heads expect: class -1, or NaN."""
-    goal = values.copy()
-    goal[~present] = -1 if target.kind in ("binary", "multiclass") else np.nan
-    return goal

@@ -4,12 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
-from plait.data.targets.target import Target
 from plait.model.model import AUXILIARY, Model, Trainable
 from plait.model.tokens import ColumnBatch
 
@@ -20,9 +17,6 @@ TEMPERATURE = 2.0
 SHARE = 0.7
 """Of the teacher's answers in the loss; the rest is the table's."""
 
-LEAST = 1e-6
-"""The least probability of a teacher that is not rounded to it."""
-
 
 class Taught(Trainable):
     """A student, whose losses are partly those of answering as its teacher does.
@@ -32,10 +26,9 @@ class Taught(Trainable):
     saw the whole row, the student what modality dropout leaves it.
     """
 
-    def __init__(self, student: Model, targets: list[Target]) -> None:
+    def __init__(self, student: Model) -> None:
         super().__init__()
         self.student = student
-        self.kinds = {target.name: target.kind for target in targets}
 
     def row_losses(
         self, batch: Mapping[str, ColumnBatch], targets: Mapping[str, Tensor]
@@ -44,33 +37,12 @@ class Taught(Trainable):
         tokens = self.student.encode(batch)
         fused = self.student.fuse(tokens)
         losses = self.student.losses(tokens, fused, batch, targets)
-        for name, logits in self.student.answer(fused).items():
-            taught = distance(self.kinds[name], logits, targets[TAUGHT + name])
+        logits = self.student.answer(fused)
+        for name, head in zip(self.student.targets, self.student.heads, strict=True):
+            taught = head.distance(logits[name], targets[TAUGHT + name], TEMPERATURE)  # type: ignore[operator]
             losses[name] = (1 - SHARE) * losses[name]
             losses[f"{AUXILIARY}taught {name}"] = SHARE * taught
         return losses
-
-
-def distance(
-    kind: str,
-    logits: Float[Tensor, "batch outputs"],
-    scores: Float[Tensor, "batch outputs"],
-    temperature: float = TEMPERATURE,
-) -> Float[Tensor, " batch"]:
-    """How far a student's logits are from a teacher's scores."""
-    if kind == "regression":
-        return (logits[:, 0] - scores[:, 0]).square()
-    if kind == "multilabel":
-        sure = scores.clamp(LEAST, 1 - LEAST)
-        soft = (torch.logit(sure) / temperature).sigmoid()
-        least = functional.binary_cross_entropy(soft, soft, reduction="none")
-        found = functional.binary_cross_entropy_with_logits(
-            logits / temperature, soft, reduction="none"
-        )
-        return temperature**2 * (found - least).mean(dim=1)
-    soft = (scores.clamp(min=LEAST).log() / temperature).log_softmax(dim=1)
-    answer = (logits / temperature).log_softmax(dim=1)
-    return temperature**2 * (soft.exp() * (soft - answer)).sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -83,7 +55,6 @@ class Distillation:
             standardised number; empty where there is no teacher.
     """
 
-    targets: list[Target]
     start: Callable[[Model], None]
     answers: Mapping[str, Float[np.ndarray, "rows outputs"]]
 
@@ -96,7 +67,7 @@ class Distillation:
 
     def learner(self, student: Model) -> Trainable:
         """What is to be trained."""
-        return Taught(student, self.targets) if self.answers else student
+        return Taught(student) if self.answers else student
 
     def goals(self) -> dict[str, np.ndarray]:
         """The answers as targets of their own."""

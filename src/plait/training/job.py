@@ -15,7 +15,7 @@ from plait.model.pretrained.base import Backbone
 from plait.progress import Silent, Stopwatch
 from plait.sealed import TRAINING
 from plait.training.balance.rates import stream_rates
-from plait.training.dataset import Dataset, goal
+from plait.training.dataset import Dataset
 from plait.training.distill import Distillation
 
 
@@ -77,7 +77,7 @@ class Job:
     def goals(self) -> dict[str, np.ndarray]:
         """Target → encoded values of the whole table, missing ones marked as heads expect."""
         return {
-            target.name: goal(target, *self.data.encoded[target.name])
+            target.name: target.goal(*self.data.encoded[target.name])
             for target in self.data.targets
         }
 

@@ -6,6 +6,7 @@ from typing import Any
 from plait.config import Config, configure
 from plait.data.features import Features
 from plait.data.modalities.registry import TABULAR_MODALITIES
+from plait.data.targets.registry import KINDS, kinds_of
 from plait.data.targets.target import Target
 from plait.errors import ConfigError, suggest, unknown
 from plait.model.backbones import encoder_name
@@ -13,6 +14,7 @@ from plait.model.blueprint import Blueprint, plan_model
 from plait.model.encoders.aligned import ALIGNERS
 from plait.model.encoders.registry import ENCODERS, NEED_CLASSES
 from plait.model.fusion.registry import FUSIONS, option_problems
+from plait.model.heads.registry import HEADS
 from plait.model.pretrained.best import CHOICES
 from plait.model.pretrained.packaged import packaged_names
 from plait.model.pretrained.source import is_reference
@@ -76,10 +78,15 @@ def _registry_problems(config: Config) -> list[str]:
         problems = [f"fusion: {unknown('fusion', config.fusion, FUSIONS)}"]
     else:
         problems = option_problems(config.fusion, config.fusion_options)
-    return problems + [
+    problems += [
         f"share: {unknown('modality', name, ENCODERS)}"
         for name in config.share
         if name not in ENCODERS
+    ]
+    return problems + [
+        f"target_kinds: '{name}': {unknown('kind', kind, KINDS)}"
+        for name, kind in config.target_kinds.items()
+        if kind not in KINDS
     ]
 
 
@@ -169,7 +176,7 @@ def _align_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
 
 def _class_problems(plan: Blueprint, first: Target) -> list[str]:
     """Encoders that are fitted to classes need a first target that has some."""
-    if first.kind in ("binary", "multiclass"):
+    if first.exclusive:
         return []
     return [
         f"encoders: {name} of {stream} is fitted to the classes of the first target, and "
@@ -184,13 +191,12 @@ def _fusion_problems(plan: Blueprint, targets: Sequence[Target]) -> list[str]:
     if plan.fusion not in FUSIONS:
         return []
     method = FUSIONS[plan.fusion]
-    others = [name for name, other in FUSIONS.items() if set(method.kinds) < set(other.kinds)]
     return [
-        f"fusion: '{plan.fusion}' answers {' and '.join(method.kinds)} targets only, and "
-        f"'{target.name}' is {target.kind}. Take another, for instance "
-        f"{', '.join(name for name in NEAREST if name in others)}."
+        f"fusion: '{plan.fusion}' answers {' and '.join(kinds_of(method.heads or HEADS))} targets "
+        f"only, and '{target.name}' is {target.kind}. Take another, for instance "
+        f"{', '.join(name for name in NEAREST if FUSIONS[name].answers(target))}."
         for target in targets
-        if target.kind not in method.kinds
+        if not method.answers(target)
     ]
 
 

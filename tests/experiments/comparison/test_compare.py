@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import plait
-from plait.answers.metrics import METRICS, PRIMARY
 from plait.cli import main as cli
 from plait.data.table.source import open_table
+from plait.data.targets.classes import classification
+from plait.data.targets.registry import KINDS
 from plait.errors import ConfigError, TableError, TrainError
 from plait.experiments.comparison import compare as module
 from plait.experiments.comparison import data, run
@@ -70,7 +71,7 @@ def test_a_run_equals_its_saved_answers(inline, maker, tmp_path):
     found = json.loads((tmp_path / "runs" / "concat.0.json").read_text())
     values, present = ready.truth["label"]
     scores = np.eye(2)[found["answers"]]
-    plain = METRICS["binary"](values[present], scores)[PRIMARY["binary"]]
+    plain = classification(values[present], scores)["balanced_accuracy"]
     assert plain == pytest.approx(found["metrics"]["balanced_accuracy"])
     assert found["fingerprint"] and found["epochs"] == 1
 
@@ -117,7 +118,7 @@ def test_other_kinds_of_target(inline, maker, tmp_path, target, kind):
         rows, target, fusion="concat", seeds=1, target_kinds={target: kind}, preset="fast",
         epochs=1, batch_size=16, ignore=("tags" if target == "score" else "score",), **options,
     )  # fmt: skip
-    assert found.about["kind"] == kind and found.about["metric"] == PRIMARY[kind]
+    assert found.about["kind"] == kind and found.about["metric"] == KINDS[kind].primary
     named = {"multilabel": "label frequencies", "regression": "mean"}[kind]
     assert [row.method for row in found.rows] == ["concat", named]  # one stream: none alone
     assert np.isfinite(found["concat"].low) and found["concat"].low <= found["concat"].high

@@ -16,7 +16,7 @@ from plait.model.augment import augment
 from plait.model.blueprint import Blueprint, plan_model
 from plait.model.fusion.registry import FUSIONS
 from plait.model.loader import Loader, collate
-from plait.training.dataset import Dataset, goal, read_dataset
+from plait.training.dataset import Dataset, read_dataset
 from plait.training.loop import Trainer
 from plait.training.session import Session
 
@@ -48,7 +48,7 @@ def made(maker, tmp_path_factory):
     data = read_dataset(table, ["label"], config)
     settings = settings_for(table, config)
     features = Features.fit(table, data.schema.inputs, data.train, settings)
-    goals = {target.name: goal(target, *data.encoded[target.name]) for target in data.targets}
+    goals = {target.name: target.goal(*data.encoded[target.name]) for target in data.targets}
     prepared = features.prepare(table, settings)
     return Made(config, data, features, plan_model(config, features), prepared.columns, goals)
 

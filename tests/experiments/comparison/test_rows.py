@@ -6,12 +6,12 @@ import math
 import numpy as np
 import pytest
 
-from plait.answers.metrics import METRICS
 from plait.answers.statistics import draws
-from plait.data.targets.target import Target
+from plait.data.targets.classes import Classes
+from plait.data.targets.numbers import Numbers
 from plait.experiments.comparison.rows import aggregate
 
-TARGET = Target("label", "multiclass", ("a", "b", "c"))
+TARGET = Classes("label", ("a", "b", "c"))
 ROWS = 60
 
 
@@ -84,7 +84,7 @@ def test_intervals_and_differences_against_plain_numpy(lot):
             continue
         scores = np.eye(3)[found["answers"]]
         drawn[found["method"], found["seed"]] = [
-            METRICS["multiclass"](known[rows], scores[rows])["balanced_accuracy"]
+            TARGET.metrics(known[rows], scores[rows])["balanced_accuracy"]
             for rows in (np.repeat(np.arange(ROWS), counts) for counts in weights)
         ]
     good = np.mean([drawn["good", seed] for seed in (0, 1, 2)], axis=0)
@@ -148,7 +148,7 @@ def test_json_and_flat_hold_no_nan(lot):
 
 
 def test_numbers_are_resampled_in_their_own_units(rng):
-    target = Target("size", "regression", mean=50.0, scale=10.0)
+    target = Numbers("size", mean=50.0, scale=10.0)
     encoded = rng.normal(0, 1, 30).astype(np.float32)
     answers = encoded * 10 + 50 + rng.normal(0, 1, 30)
     made = {

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from plait.answers import statistics as stats
-from plait.answers.metrics import METRICS, PRIMARY
+from plait.data.targets.classes import Classes
+from plait.data.targets.labels import Labels
+from plait.data.targets.numbers import Numbers
 
 ROWS, MODELS = 40, 3
 
@@ -25,17 +27,25 @@ def guesses_of(kind, rng):
     return truth, scores.argmax(axis=2), scores
 
 
-@pytest.mark.parametrize("kind", METRICS)
+TARGETS = {
+    "binary": Classes("y", ("a", "b")),
+    "multiclass": Classes("y", tuple("abcd")),
+    "multilabel": Labels("y", tuple("abcd")),
+    "regression": Numbers("y"),
+}
+
+
+@pytest.mark.parametrize("kind", TARGETS)
 @pytest.mark.filterwarnings("ignore")  # a resample may lack a class
 def test_every_resample_is_the_metric_on_repeated_rows(kind, rng):
     truth, guesses, scores = guesses_of(kind, rng)
     weights = next(stats.draws(ROWS, 20, seed=1))
-    found = stats.RESAMPLED[kind](truth, guesses, weights)
+    found = TARGETS[kind].resample(truth, guesses, weights)
     assert found.shape == (MODELS, 20)
     for resample, counts in enumerate(weights.astype(int)):
         rows = np.repeat(np.arange(ROWS), counts)
         for model in range(MODELS):
-            plain = METRICS[kind](truth[rows], scores[model][rows])[PRIMARY[kind]]
+            plain = TARGETS[kind].metrics(truth[rows], scores[model][rows])[TARGETS[kind].primary]
             assert found[model, resample] == pytest.approx(plain, abs=1e-9)
 
 
@@ -53,16 +63,16 @@ def test_a_resample_draws_as_many_rows_as_there_are_and_a_seed_repeats_them():
 def test_bootstrap_of_two_models_shares_its_resamples(rng):
     truth, guesses, _ = guesses_of("multiclass", rng)
     alike = np.stack([guesses[0], guesses[0]])
-    found = stats.bootstrap("multiclass", truth, alike, resamples=300, seed=0)
+    found = stats.bootstrap(TARGETS["multiclass"], truth, alike, resamples=300, seed=0)
     assert found.shape == (2, 300)
     assert (found[0] == found[1]).all()
 
 
 def test_no_value_where_there_can_be_none():
     weights = np.ones((1, 3))
-    assert np.isnan(stats.r2(np.ones(3), np.zeros((1, 3)), weights)).all()
+    assert np.isnan(TARGETS["regression"].resample(np.ones(3), np.zeros((1, 3)), weights)).all()
     assert np.isnan(
-        stats.mean_average_precision(np.zeros((3, 2)), np.zeros((1, 3, 2)), weights)
+        TARGETS["multilabel"].resample(np.zeros((3, 2)), np.zeros((1, 3, 2)), weights)
     ).all()
     low, high = stats.interval(np.full(4, np.nan))
     assert np.isnan(low) and np.isnan(high)

@@ -11,9 +11,11 @@ import plait
 from plait.data.features import settings_for
 from plait.data.origin import FILE, Gone, Origin, recall, remember
 from plait.data.table.source import open_table
-from plait.data.targets.target import Target
+from plait.data.targets.classes import Classes
+from plait.data.targets.labels import Labels
+from plait.data.targets.numbers import Numbers
 from plait.insight.diagnose import columns
-from plait.insight.diagnose.brief import brief, errors
+from plait.insight.diagnose.brief import brief
 from plait.insight.diagnose.table_check import compare_tables
 from plait.insight.diagnose.vectors import joined, vectors
 from plait.sealed import TRAINING
@@ -282,13 +284,13 @@ def test_columns_with_nothing_to_draw(cells):
 
 
 def test_errors_by_kind():
-    classes = Target("t", "multiclass", ("a", "b"))
+    classes = Classes("t", ("a", "b"))
     scores = np.array([[0.9, 0.1], [0.2, 0.8]])
-    assert errors(classes, np.array([0, 0]), scores).tolist() == [0, 1]
-    labels = Target("t", "multilabel", ("a", "b"))
-    assert errors(labels, np.array([[1, 1], [0, 1]], np.float32), scores).tolist() == [0.5, 0.0]
-    number = Target("t", "regression", mean=10, scale=2)
-    assert errors(number, np.array([0.0, 1.0]), np.array([[1.0], [0.5]])).tolist() == [2.0, 1.0]
+    assert classes.errors(np.array([0, 0]), scores).tolist() == [0, 1]
+    labels = Labels("t", ("a", "b"))
+    assert labels.errors(np.array([[1, 1], [0, 1]], np.float32), scores).tolist() == [0.5, 0.0]
+    number = Numbers("t", mean=10, scale=2)
+    assert number.errors(np.array([0.0, 1.0]), np.array([[1.0], [0.5]])).tolist() == [2.0, 1.0]
 
 
 def test_the_figures_agree_with_what_the_model_says(several_here):

@@ -6,8 +6,12 @@ import json
 import numpy as np
 import pytest
 
-from plait.answers.abstain import confidence_of, risk_coverage, withhold
-from plait.data.targets.target import Target
+from plait.answers.abstain import risk_coverage, withhold
+from plait.answers.answers import Answers
+from plait.data.table.quarantine import Quarantine
+from plait.data.targets.classes import Classes
+from plait.data.targets.labels import Labels
+from plait.data.targets.numbers import Numbers
 from plait.errors import ConfigError
 
 
@@ -48,12 +52,15 @@ def test_no_rows_no_curve():
 
 def test_confidence_by_kind():
     scores = np.array([[0.7, 0.1], [0.2, 0.6]])
-    assert confidence_of(Target("y", "binary", ("a", "b")), scores).tolist() == [0.7, 0.6]
-    assert confidence_of(Target("y", "multilabel", ("a", "b")), scores) == pytest.approx([0.7, 0.6])
+    assert Classes("y", ("a", "b")).confidence(scores).tolist() == [0.7, 0.6]
+    assert Labels("y", ("a", "b")).confidence(scores) == pytest.approx([0.7, 0.6])
+    number = Numbers("y")
+    assert number.confidence(scores[:, :1]) is None
+    answers = Answers.of([number], {"y": scores[:, :1]}, Quarantine(), [])
     with pytest.raises(
         ConfigError, match="abstain_below: 'y' is a number, whose answers have no confidence"
     ):
-        confidence_of(Target("y", "regression"), scores)
+        withhold(answers, 0.5)
 
 
 def test_withheld_answers_are_rows_still(several, braid):

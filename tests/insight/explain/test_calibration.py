@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import plait
-from plait.answers.metrics import calibration_error, classification
+from plait.data.targets.classes import calibration_error, classification
 from plait.insight.explain.calibration import (
     COLDEST,
     FEWEST,
@@ -117,13 +117,13 @@ def test_the_search_is_bounded():
 
 def test_the_head_gives_what_was_fitted(rng):
     truth, logits = drawn(rng, 100, 2.0)
-    head = build_head("multiclass", width=8, outputs=4, dropout=0.0)
+    head = build_head("classify", width=8, outputs=4, dropout=0.0)
     before = head.scores(torch.from_numpy(logits))
     head.temperature = 2.0
     after = head.scores(torch.from_numpy(logits))
     np.testing.assert_allclose(after, probabilities(truth, logits, np.full(100, 2.0)), atol=1e-6)
     assert torch.equal(before.argsort(dim=1), after.argsort(dim=1))
-    labels = build_head("multilabel", width=8, outputs=4, dropout=0.0)
+    labels = build_head("labels", width=8, outputs=4, dropout=0.0)
     labels.temperature = 2.0
     told = probabilities(np.zeros((100, 4)), logits, np.full(100, 2.0))
     np.testing.assert_allclose(labels.scores(torch.from_numpy(logits)), told, atol=1e-6)

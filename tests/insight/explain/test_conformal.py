@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 import plait
+from plait.data.targets.classes import Classes
+from plait.data.targets.numbers import Numbers
 from plait.errors import ConfigError, TableError
 from plait.insight.explain.conformal import (
     ABSOLUTE,
@@ -36,10 +38,11 @@ def drawn(rng, rows, classes=5):
 @pytest.mark.parametrize("method", [LAC, APS, APS_RANDOM])
 def test_sets_hold_the_truth_as_often_as_promised(method):
     """The mean coverage over many draws lies within binomial bounds of the promise."""
+    classes = Classes("y", tuple("abcdefgh"))
     rng, hits, rows, held = np.random.default_rng(7), 0, 0, 39
     for draw in range(400):
         truth, scores = drawn(rng, held + 20)
-        kept = held_scores("multiclass", truth[:held], scores[:held], seed=draw)[method]
+        kept = held_scores(classes, truth[:held], scores[:held], seed=draw)[method]
         limit = threshold(kept, 0.9, "y")
         inside = covered(members(method, scores[held:], limit, seed=draw, empty=True), truth[held:])
         hits, rows = hits + int(inside.sum()), rows + 20
@@ -57,7 +60,7 @@ def test_intervals_hold_the_truth_as_often_as_promised():
     for _ in range(500):
         truth = rng.normal(size=60) ** 3
         guess = np.zeros((60, 1))
-        limit = threshold(held_scores("regression", truth[:19], guess[:19])[ABSOLUTE], 0.8, "y")
+        limit = threshold(held_scores(Numbers("y"), truth[:19], guess[:19])[ABSOLUTE], 0.8, "y")
         hits.append(int((np.abs(truth[19:]) <= limit).sum()))
     one = stats.betabinom(41, 16, 4)  # exact for continuous scores: ⌈20 · 0.8⌉ = 16
     assert abs(np.mean(hits) - one.mean()) < 4 * one.std() / np.sqrt(500)

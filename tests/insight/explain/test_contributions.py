@@ -9,8 +9,6 @@ import pytest
 
 import plait
 import plait.insight.explain.contributions as module
-from plait.answers.evaluation import natural
-from plait.answers.metrics import METRICS
 from plait.data.features import settings_for
 from plait.insight.explain.contributions import INDEPENDENT, REDUNDANCY, SYNERGY, UNKNOWN, reading
 from plait.insight.explain.shapley import Game
@@ -106,9 +104,7 @@ def test_metrics_are_shared_out_too(told, asked, target):
     values, present, _ = one.encode(table.cells(target))
 
     def value(names):
-        told = METRICS[one.kind](
-            natural(one, values[present]), natural(one, scores[names][target][present])
-        )
+        told = one.measure(values[present], scores[names][target][present])
         return np.array(list(told.values()))
 
     right = by_orders(streams, value)

@@ -10,17 +10,19 @@ from torch import nn
 import plait
 from plait.data.features import Features, settings_for
 from plait.data.store import PreparedColumn
-from plait.data.targets.target import Target
-from plait.insight.explain.path import Inputs, answer_score, answered, unit_of
+from plait.data.targets.classes import Classes
+from plait.data.targets.labels import Labels
+from plait.data.targets.numbers import Numbers
+from plait.insight.explain.path import Inputs, answer_score, unit_of
 from plait.insight.explain.within import attribute, integrated, kinds_of, pooled
 from plait.model.encoders.base import Encoder
 from plait.model.fusion import build_fusion
-from plait.model.heads import build_head
+from plait.model.heads import Regress, build_head
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
 
-SIZE = Target("size", "regression", mean=5.0, scale=2.0)
+SIZE = Numbers("size", mean=5.0, scale=2.0)
 
 
 class Sum(Encoder):
@@ -41,20 +43,16 @@ class Sum(Encoder):
         return Tokens(one[:, None, None].expand(-1, 1, 4), column.present[:, None])
 
 
-class Line(nn.Module):
+class Line(Regress):
     """A head and a fusion in one: the sum of the streams' first numbers, squared where asked."""
 
     def __init__(self, squared):
-        super().__init__()
+        super().__init__(width=4)
         self.squared = squared
-        self.temperature = 1.0
 
     def forward(self, fused):
         total = fused.vector[:, :1]
         return total**2 if self.squared else total
-
-    def scores(self, logits):
-        return logits
 
 
 class Add(nn.Module):
@@ -71,7 +69,7 @@ def line(squared=False):
         streams={"one": ["one"], "two": ["two"]},
         encoders={"one": Sum([1.0, 2.0]), "two": Sum([3.0])},
         fusion=build_fusion("concat", {"one": 4, "two": 4}, width=4, dropout=0.0),
-        heads={"size": build_head("regression", width=4, outputs=1, dropout=0.0)},
+        heads={"size": build_head("regress", width=4, outputs=1, dropout=0.0)},
     )
     model.fusion, model.heads = Add(), nn.ModuleList([Line(squared)])
     return model
@@ -150,13 +148,14 @@ def test_what_is_marked_by_modality():
 
 def test_scores_of_answers():
     scores = torch.tensor([[0.2, 0.8], [0.6, 0.4]])
-    one = Target("y", "multiclass", ("a", "b"))
-    assert answer_score(one, scores, answered(one, scores)).tolist() == pytest.approx([0.8, 0.6])
-    many = Target("y", "multilabel", ("a", "b"))
-    assert answer_score(many, scores, answered(many, scores)).tolist() == pytest.approx([0.8, 0.6])
-    assert answer_score(SIZE, scores[:, :1], answered(SIZE, scores)).tolist() == pytest.approx(
-        [5.4, 6.2]
-    )
+
+    def told(target, scores):
+        head = build_head(target.head, width=4, outputs=target.outputs, dropout=0.0)
+        return answer_score(target, head, scores, head.answered(scores)).tolist()
+
+    assert told(Classes("y", ("a", "b")), scores) == pytest.approx([0.8, 0.6])
+    assert told(Labels("y", ("a", "b")), scores) == pytest.approx([0.8, 0.6])
+    assert told(SIZE, scores[:, :1]) == pytest.approx([5.4, 6.2])
 
 
 # Of a fitted model.
@@ -230,7 +229,7 @@ def test_gradients_agree_with_captum(prepared):
     target = model.targets[0]
     maps, _, _, inputs = integrated(model.model, batch, target, kinds, steps=16)
     with torch.no_grad():
-        answers = answered(target, inputs.scores(inputs.values, 0))
+        answers = model.model.heads[0].answered(inputs.scores(inputs.values, 0))
     names = list(inputs.values)
 
     def one_row(*values):
@@ -239,6 +238,7 @@ def test_gradients_agree_with_captum(prepared):
             [
                 answer_score(
                     target,
+                    model.model.heads[0],
                     inputs.scores({n: v[p : p + 4] for n, v in zip(names, values, strict=True)}, 0),
                     answers,
                 )

@@ -8,6 +8,8 @@ import pytest
 
 import plait
 from plait.data.modalities.base import Prepared
+from plait.data.targets.classes import Classes
+from plait.data.targets.labels import Labels
 from plait.insight.report import album as album_module
 from plait.insight.report import contributions, training, trust, within
 from plait.insight.report import prediction_sets as promises
@@ -22,11 +24,10 @@ def context(plain_run, maker):
     return Context(copy.copy(model), table, np.arange(20), 20, limits=QUICK)
 
 
-def test_temperatures_are_undone(context, rng):
+def test_temperatures_are_undone(rng):
     logits, temperature = rng.normal(size=(9, 4)), 2.5
-    for kind in ("multiclass", "multilabel"):
-        target = replace(context.model.targets[0], kind=kind)
-        if kind == "multilabel":
+    for target in (Classes("y", tuple("abcd")), Labels("y", tuple("abcd"))):
+        if isinstance(target, Labels):
             calibrated, plain = (1 / (1 + np.exp(-logits / t)) for t in (temperature, 1.0))
         else:
             calibrated, plain = (

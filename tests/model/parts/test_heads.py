@@ -112,12 +112,11 @@ def test_scores_are_probabilities_or_the_number(logits):
 
 
 TARGETS = {
-    "binary": torch.tensor([0, 1, -1]),
-    "multiclass": torch.tensor([2, 1, -1]),
-    "multilabel": torch.tensor([[0.0, 1, 1], [1, 0, 0], [torch.nan] * 3]),
-    "regression": torch.tensor([0.5, -2.0, torch.nan]),
+    "classify": torch.tensor([2, 1, -1]),
+    "labels": torch.tensor([[0.0, 1, 1], [1, 0, 0], [torch.nan] * 3]),
+    "regress": torch.tensor([0.5, -2.0, torch.nan]),
 }
-OUTPUTS = {"binary": 2, "multiclass": 3, "multilabel": 3, "regression": 1}
+OUTPUTS = {"classify": 3, "labels": 3, "regress": 1}
 
 
 @pytest.mark.parametrize("kind", HEADS)
@@ -158,5 +157,5 @@ def test_rows_without_a_vote_have_no_loss_of_votes(kind):
 
 
 def test_class_weights_are_no_part_of_what_is_saved():
-    head = build_head("multiclass", width=4, outputs=3, dropout=0.0, weights=torch.ones(3))
+    head = build_head("classify", width=4, outputs=3, dropout=0.0, weights=torch.ones(3))
     assert not any("weights" in name for name in head.state_dict())

@@ -31,7 +31,7 @@ ROWS = 6
 
 
 def head_of(kind, votes=0):
-    outputs = {"binary": 2, "multiclass": 4, "multilabel": 3, "regression": 1}[kind]
+    outputs = {"classify": 4, "labels": 3, "regress": 1}[kind]
     head = build_head(kind, width=WIDTH, outputs=outputs, dropout=0.0, votes=votes)
     if head.stack:
         for weight in head.stack.parameters():
@@ -70,15 +70,14 @@ def agree(got, want):
 @pytest.mark.parametrize(
     ("kind", "rule", "formula"),
     [
-        ("multiclass", "mean", formulas.mean_of_classes),
-        ("multilabel", "mean", formulas.mean_of_labels),
-        ("multiclass", "energy", formulas.energy_of_classes),
-        ("multilabel", "energy", formulas.energy_of_labels),
-        ("regression", "mean", lambda y, s: s @ y / s.sum()),
-        ("regression", "energy", lambda y, s: s @ y / s.sum()),
-        ("regression", "product", lambda y, s: s @ y / s.sum()),
-        ("multiclass", "dempster", lambda z, s: softmax(np.log(formulas.dempster(z)))),
-        ("binary", "dempster", lambda z, s: softmax(np.log(formulas.dempster(z)))),
+        ("classify", "mean", formulas.mean_of_classes),
+        ("labels", "mean", formulas.mean_of_labels),
+        ("classify", "energy", formulas.energy_of_classes),
+        ("labels", "energy", formulas.energy_of_labels),
+        ("regress", "mean", lambda y, s: s @ y / s.sum()),
+        ("regress", "energy", lambda y, s: s @ y / s.sum()),
+        ("regress", "product", lambda y, s: s @ y / s.sum()),
+        ("classify", "dempster", lambda z, s: softmax(np.log(formulas.dempster(z)))),
     ],
 )
 def test_a_rule_equals_its_formula(kind, rule, formula):
@@ -86,12 +85,12 @@ def test_a_rule_equals_its_formula(kind, rule, formula):
     agree(got, [formula(logits, trust) for logits, trust in rows])
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel"])
+@pytest.mark.parametrize("kind", ["classify", "labels"])
 def test_the_product_of_all_trusts_one_equals_its_formula(kind):
     got, rows, _, _ = combined(head_of(kind), "product", torch.ones(ROWS, 3))
     want = []
     for logits, _ in rows:
-        if kind == "multiclass":
+        if kind == "classify":
             pool = np.prod([softmax(z) for z in logits], axis=0)
             want.append(pool / pool.sum())
         else:
@@ -100,21 +99,21 @@ def test_the_product_of_all_trusts_one_equals_its_formula(kind):
     agree(got, want)
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["classify", "labels", "regress"])
 def test_stacked_answers_are_a_linear_map_of_all_votes(kind):
     head = head_of(kind, votes=3)
     got, _, logits, masks = combined(head, "stacked")
     h = numbers(head)
-    last = {"multiclass": softmax, "multilabel": formulas.sigmoid, "regression": lambda y: y}
+    last = {"classify": softmax, "labels": formulas.sigmoid, "regress": lambda y: y}
     want = []
     for values, there in zip(logits, masks, strict=True):
-        read = np.log(softmax(values)) if kind == "multiclass" else values
+        read = np.log(softmax(values)) if kind == "classify" else values
         answer = formulas.stacked(read, there, h["stack.maps"], h["stack.bias"])
         want.append(last[kind](answer))
     agree(got, want)
 
 
-@pytest.mark.parametrize("kind", ["multiclass", "multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["classify", "labels", "regress"])
 def test_a_stack_starts_as_the_mean_of_the_votes_that_are_there(kind):
     head = head_of(kind).eval()
     fresh = build_head(
@@ -122,7 +121,7 @@ def test_a_stack_starts_as_the_mean_of_the_votes_that_are_there(kind):
     )
     given = votes()
     logits = fresh.project(given.values)
-    read = logits.log_softmax(-1) if kind == "multiclass" else logits
+    read = logits.log_softmax(-1) if kind == "classify" else logits
     want = [row[there].mean(0) for row, there in zip(read, given.mask, strict=True)]
     got = fresh.combine(logits, given.mask.float(), "stacked")
     torch.testing.assert_close(got, torch.stack(want))
@@ -131,7 +130,7 @@ def test_a_stack_starts_as_the_mean_of_the_votes_that_are_there(kind):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", HEADS)
 def test_missing_votes_never_matter_and_no_vote_is_finite(kind, rule):
-    if rule == "dempster" and kind in ("multilabel", "regression"):
+    if rule == "dempster" and kind in ("labels", "regress"):
         return
     head = head_of(kind, votes=3 if rule == "stacked" else 0)
     logits = torch.randn(ROWS, 3, head.project[2].out_features, requires_grad=True)
@@ -146,7 +145,7 @@ def test_missing_votes_never_matter_and_no_vote_is_finite(kind, rule):
     assert trust.grad is None or trust.grad.isfinite().all()
 
 
-@pytest.mark.parametrize("kind", ["multilabel", "regression"])
+@pytest.mark.parametrize("kind", ["labels", "regress"])
 def test_dempster_is_for_classes_only(kind):
     head = head_of(kind)
     name = type(head).__name__
@@ -254,8 +253,8 @@ def test_rank_wants_less_confidence_where_the_loss_is_higher():
 @pytest.mark.parametrize(
     ("kind", "target"),
     [
-        ("multiclass", torch.tensor([0, 3, -1, 2, 2, 0])),
-        ("multilabel", torch.tensor([[1.0, 0, 1]] * 5 + [[torch.nan] * 3])),
+        ("classify", torch.tensor([0, 3, -1, 2, 2, 0])),
+        ("labels", torch.tensor([[1.0, 0, 1]] * 5 + [[torch.nan] * 3])),
     ],
 )
 def test_energy_adds_its_regulariser_in_training_only(kind, target):
@@ -264,14 +263,14 @@ def test_energy_adds_its_regulariser_in_training_only(kind, target):
     plain = head.row_loss(fused, target)
     logits = head.project(given.values)
     each = torch.stack([head.loss(logits[:, index], target) for index in range(3)], dim=1)
-    known = target >= 0 if kind == "multiclass" else ~target.isnan().any(dim=1)
+    known = target >= 0 if kind == "classify" else ~target.isnan().any(dim=1)
     extra = rank_loss(head.confidence(logits), each, given.mask & known.unsqueeze(1))
     assert extra.max() > 0
     torch.testing.assert_close(head.train().row_loss(fused, target), plain + RANK * extra)
 
 
 def test_numbers_have_no_energy():
-    head, given = head_of("regression"), votes()
+    head, given = head_of("regress"), votes()
     fused = Fused(given.values.mean(1), votes=given, trust=given.mask.float(), rule="energy")
     target = torch.randn(ROWS)
     assert head.confidence(given.values[..., :1]) is None
@@ -290,7 +289,7 @@ def test_confidence_gets_no_gradient_from_the_answer():
 
 
 def test_emphasis_weighs_each_vote_and_the_pool():
-    head, given = head_of("multiclass"), votes()
+    head, given = head_of("classify"), votes()
     target = torch.tensor([0, 3, -1, 2, 2, 0])
     fused = Fused(given.values.mean(1), votes=given, trust=given.mask.float())
     emphasis = torch.tensor([2.0, 0.5, 3.0])  # two streams and the pool; the last vote has factor 1
@@ -383,7 +382,9 @@ def test_every_parameter_learns_whatever_the_rule(name, options):
         streams={"one": ["a"], "two": ["b"]},
         encoders=encoders,
         fusion=fusion,
-        heads={"y": build_head("binary", width=WIDTH, outputs=2, dropout=0.0, votes=fusion.stacks)},
+        heads={
+            "y": build_head("classify", width=WIDTH, outputs=2, dropout=0.0, votes=fusion.stacks)
+        },
         unimodal_loss=0.3,
     )
     there = torch.ones(ROWS, dtype=torch.bool)

@@ -12,7 +12,7 @@ import numpy as np
 from plait.data.modalities import registry
 from plait.data.modalities.base import Modality, is_missing
 from plait.data.table.source import Table
-from plait.data.targets.target import as_number
+from plait.data.targets.cells import as_number
 
 LOOKED_AT = 100_000
 """Rows whose values are counted; a longer table is looked at in evenly spread runs of rows."""

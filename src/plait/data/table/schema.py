@@ -11,7 +11,7 @@ from plait.data.modalities.registry import MODALITIES
 from plait.data.table import columns as column_facts
 from plait.data.table.columns import Facts, example
 from plait.data.table.source import Table
-from plait.data.targets.target import as_number
+from plait.data.targets.cells import as_number
 from plait.display.notebook import block, grid
 from plait.errors import SchemaError, suggest, unknown
 

@@ -1,201 +1,283 @@
-"""What a column to predict asks for: classes, several labels at once, or a number."""
+"""What every kind of target answers: the contract of `plait.data.targets.registry.KINDS`."""
 
-import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from decimal import Decimal
-from typing import Any, Literal
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
 
 import numpy as np
+from jaxtyping import Bool, Float
 
+from plait.config import Config
 from plait.data.modalities.base import Problem, is_missing
-from plait.errors import shortened
+from plait.data.targets.cells import Cells
+from plait.errors import counted
 
-Kind = Literal["binary", "multiclass", "multilabel", "regression"]
+Metrics = dict[str, float]
+Encoded = tuple[np.ndarray, np.ndarray, list[Problem]]
+"""Values, a mask of the rows that have one ``[rows]``, and what is wrong with the other cells."""
 
-_INTEGRAL = re.compile(r"[+-]?\d+\.0*")
-
-LARGEST = 1e18
-"""Standard deviations that a number may lie off the mean: its square still fits 32 bits."""
+_BEFORE = {"cells": "text"}
+"""Fields that plait 0.1.0 wants in targets.json for every kind."""
 
 
 @dataclass(frozen=True)
-class Target:
+class Target(ABC):
     """A column to predict.
+
+    A kind of target is a subclass in a file of its own, and a line in
+    `plait.data.targets.registry.KINDS`.
 
     Attributes:
         name: of the column.
-        kind: what is predicted.
-        classes: their names in order, numbers by size; empty for regression.
-        separator: between the labels of a multi-label text cell; None when cells are lists.
-        mean: of a regression target, in its own units, without the outer hundredth at either end.
-        scale: its standard deviation, likewise.
+        classes: names of what the scores are of, in order; empty where scores are of no class.
+        separator: between several answers of a text cell; None if it holds one only, or a list.
+        mean, scale: of standardised scores, in the target's own units; 0 and 1 for probabilities.
         reason: why this kind was chosen, to show the user.
-        cells: what the classes were in the table; answers come back as that. Text that spells whole
-            numbers counts as those, since readers of CSV make numbers of it.
     """
 
     name: str
-    kind: Kind
     classes: tuple[str, ...] = ()
-    separator: str | None = None
-    mean: float = 0.0
-    scale: float = 1.0
-    reason: str = ""
-    cells: Literal["text", "int", "float", "bool"] = "text"
+    separator: str | None = field(default=None, kw_only=True)
+    mean: float = field(default=0.0, kw_only=True)
+    scale: float = field(default=1.0, kw_only=True)
+    reason: str = field(default="", kw_only=True)
+
+    head: ClassVar[str]
+    """The head that answers it, by its name in `plait.model.heads.registry`."""
+    primary: ClassVar[str]
+    """The metric that early stopping follows and tables put first; higher is better."""
+    higher_is_better: ClassVar[Mapping[str, bool]]
+    """Every metric, and whether more of it is better."""
+    in_own_units: ClassVar[tuple[str, ...]] = ()
+    """Those of the metrics that are in the target's own units, and not shares."""
+    resamples: ClassVar[int] = 10_000
+    """Of the bootstrap of a comparison. Many, so that a small p survives the correction for dozens of
+    methods."""
+    conformal: ClassVar[tuple[str, ...]] = ()
+    """Methods of `plait.insight.explain.conformal` that it knows, the default first."""
+    calibrated: ClassVar[bool] = False
+    """Whether its scores are probabilities that a temperature can calibrate."""
+    exclusive: ClassVar[bool] = False
+    """Whether each row has exactly one of `classes`."""
+    numeric: ClassVar[bool] = False
+    """Whether an answer is a number, which can be plotted against the truth."""
+    separable: ClassVar[bool] = False
+    """Whether a text cell may hold several answers with a separator between."""
+    noun: ClassVar[str]
+    """What an answer is, for messages: a number, a set of labels, ..."""
+    usual: ClassVar[str]
+    """What the constant answer of `constant` is called."""
+    error: ClassVar[tuple[str, str]] = ("wrong", "错误率")
+    """What `errors` are, in English and Chinese."""
+    widget: ClassVar[str] = "Textbox"
+    """The Gradio component that shows an answer: Label takes probabilities, others the answer."""
+
+    @property
+    @abstractmethod
+    def kind(self) -> str:
+        """The name of its kind, as in `plait.data.targets.registry.KINDS`."""
+
+    @property
+    @abstractmethod
+    def chinese(self) -> str:
+        """The kind in Chinese."""
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the head is built to give per row."""
+        return max(1, len(self.classes))
+
+    # Learning what the target is.
+
+    @classmethod
+    @abstractmethod
+    def evidence(cls, cells: Cells) -> str | None:
+        """Why cells are of this kind; None if they are not.
+
+        Raises:
+            SchemaError: they nearly are, and what is wrong with them has to be mended first.
+        """
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, cells: Cells, *, kind: str, separator: str | None, why: str) -> "Target":
+        """The target of some cells.
+
+        Args:
+            kind: the name asked for, one of those the class stands under in ``KINDS``.
+            separator: between the answers of a text cell, if the user named one.
+            why: the evidence.
+
+        Raises:
+            SchemaError: there is nothing to learn, or the cells are of another kind.
+        """
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
-        return {**asdict(self), "classes": list(self.classes)}
+        own = {part.name: getattr(self, part.name) for part in fields(self)}
+        first = {"name": self.name, "kind": self.kind, "classes": list(self.classes)}
+        return {**first, **_BEFORE, **{k: v for k, v in own.items() if k not in first}}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Target":
-        """What `to_json` gave."""
-        return cls(**{**data, "classes": tuple(data["classes"])})
+        """What `to_json` gave; of any kind: `plait.data.targets.registry.read_target`."""
+        own = {part.name: data[part.name] for part in fields(cls) if part.name in data}
+        return cls(**{**own, "classes": tuple(own["classes"])})
 
-    def encode(self, cells: Sequence[object]) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
-        """Cells as numbers to learn from.
+    # Cells and values to learn from.
 
-        Returns:
-            The values: class numbers int64 ``[rows]``; 0 and 1 float32 ``[rows, classes]``; or
-            standardised numbers float32 ``[rows]``. A mask ``[rows]``, False where the cell is missing
-            or has a problem, and the values are 0. The problems: classes never seen in training,
-            text where a number belongs.
+    @abstractmethod
+    def encode(self, cells: Sequence[object]) -> Encoded:
+        """Cells as values to learn from; see `Encoded`."""
+
+    @abstractmethod
+    def decode(self, values: Any) -> np.ndarray:
+        """Answers ``[rows]`` in the user's terms that encoded values stand for."""
+
+    def natural(self, numbers: Iterable[int]) -> list[Any]:
+        """The classes of class numbers as they were in the table."""
+        return [self.classes[number] for number in numbers]
+
+    def strange(self, cell: object) -> list[str]:
+        """What of a cell's answer the model does not know; empty for a missing cell."""
+        if is_missing(cell) or self.encode([cell])[1][0]:
+            return []
+        return [str(cell)]
+
+    def strangers(self, rows: int, names: str, known: str) -> tuple[str, str]:
+        """What to say of rows with a `strange` cell, in English and Chinese.
+
+        Args:
+            rows: how many.
+            names: what is strange about them.
+            known: classes that the model knows.
         """
-        if self.kind == "regression":
-            return self._encode_numbers(cells)
-        index = {name: number for number, name in enumerate(self.classes)}
+        hold = counted(rows, "row holds", "rows hold")
         return (
-            self._encode_sets(cells, index)
-            if self.kind == "multilabel"
-            else self._encode_classes(cells, index)
+            f"{self.name}: {hold} what the model does not know: {names}; no figure counts it.",
+            f"{self.name}：{rows:,} 行含有模型未知的内容：{names}，未计入指标。",
         )
 
-    def labels(self, indices: Iterable[int] | np.ndarray) -> list[str]:
-        """The names of class numbers."""
-        return [self.classes[int(index)] for index in indices]
+    @abstractmethod
+    def strata(self, values: Any, present: np.ndarray) -> np.ndarray:
+        """What the split into training and validation balances; see `plait.data.table.split`."""
 
-    def natural(self, indices: Iterable[int]) -> list[Any]:
-        """The classes of class numbers as they were in the table: text, whole numbers, ..."""
-        names = self.labels(indices)
-        if self.cells == "bool":
-            return [name == "True" for name in names]
-        kinds: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "text": str}
-        return [kinds[self.cells](name) for name in names]
+    @abstractmethod
+    def goal(self, values: Any, present: Bool[np.ndarray, " rows"]) -> np.ndarray:
+        """Encoded values as the head's loss takes them, missing ones marked as it expects."""
 
-    def label_sets(self, chosen: np.ndarray) -> list[list[str]]:
-        """The names chosen in each row of a boolean ``[rows, classes]``."""
-        return [self.labels(np.flatnonzero(row)) for row in chosen]
+    def loss_options(self, config: Config | None, values: np.ndarray | None) -> dict[str, Any]:
+        """The head's own options.
 
-    def join(self, labels: Sequence[str]) -> str:
-        """Labels of one row as text, as they stand in the table."""
-        return (self.separator or ";").join(labels)
+        Args:
+            config: None for a model that only answers.
+            values: goals of the training rows, where they are at hand.
+        """
+        return {}
 
-    def original(self, values: np.ndarray) -> np.ndarray:
-        """Standardised numbers in the target's own units, float64."""
-        return np.asarray(values, dtype=np.float64) * self.scale + self.mean
+    # Scores and answers.
 
-    def _encode_classes(
-        self, cells: Sequence[object], index: Mapping[str, int]
-    ) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
-        numbers = np.zeros(len(cells), dtype=np.int64)
-        present = np.zeros(len(cells), dtype=bool)
-        problems = []
-        for row, cell in enumerate(cells):
-            if is_missing(cell):
-                continue
-            number = index.get(class_name(cell))
-            if number is None:
-                problems.append(Problem(row, self._unseen(class_name(cell))))
-            else:
-                numbers[row], present[row] = number, True
-        return numbers, present, problems
+    def in_units(self, scores: Any) -> Any:
+        """Scores, or encoded values, in the units that metrics and users are given."""
+        return scores
 
-    def _encode_sets(
-        self, cells: Sequence[object], index: Mapping[str, int]
-    ) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
-        values = np.zeros((len(cells), len(self.classes)), dtype=np.float32)
-        present = np.zeros(len(cells), dtype=bool)
-        problems = []
-        for row, cell in enumerate(cells):
-            if is_missing(cell):
-                continue
-            labels = label_parts(cell, self.separator)
-            known = [index[label] for label in labels if label in index]
-            # A row whose every label is unknown says nothing; an empty list says "none of them".
-            if labels and not known:
-                problems.append(Problem(row, self._unseen(labels[0])))
-                continue
-            values[row, known] = 1.0
-            present[row] = True
-        return values, present, problems
+    @abstractmethod
+    def answer(self, scores: Any) -> np.ndarray:
+        """Each row's answer ``[rows]`` in the user's terms, from what a head scored."""
 
-    def _encode_numbers(
-        self, cells: Sequence[object]
-    ) -> tuple[np.ndarray, np.ndarray, list[Problem]]:
-        values = np.zeros(len(cells), dtype=np.float32)
-        present = np.zeros(len(cells), dtype=bool)
-        problems = []
-        for row, cell in enumerate(cells):
-            if is_missing(cell):
-                continue
-            number = as_number(cell)
-            if number is None or not math.isfinite(number):
-                problems.append(Problem(row, f"{short(cell)} is no finite number"))
-                continue
-            scaled = (number - self.mean) / self.scale
-            if abs(scaled) > LARGEST:
-                problems.append(Problem(row, f"{short(cell)} is too large a number"))
-            else:
-                values[row], present[row] = scaled, True
-        return values, present, problems
+    @abstractmethod
+    def metrics(self, truth: Any, scores: Any) -> Metrics:
+        """Every metric of `higher_is_better`, of values and scores `in_units`."""
 
-    def _unseen(self, name: str) -> str:
-        what = "label" if self.kind == "multilabel" else "class"
-        known = ", ".join(self.classes[:5]) + (", ..." if len(self.classes) > 5 else "")
-        return f"the {what} {short(name)} was not in the training rows ({known})"
+    def measure(self, values: Any, scores: Any) -> Metrics:
+        """`metrics` of encoded values and a head's scores."""
+        return self.metrics(self.in_units(values), self.in_units(scores))
 
+    @abstractmethod
+    def loss(self, metrics: Metrics) -> float:
+        """Of some metrics, what a learning curve calls the loss."""
 
-def class_name(cell: object) -> str:
-    """The text a class goes by: 1, 1.0 and "1.0" are all ``1``; True is ``True``."""
-    if isinstance(cell, bool | np.bool_):
-        return str(bool(cell))
-    if isinstance(cell, int | np.integer):
-        return str(int(cell))
-    if isinstance(cell, float | np.floating | Decimal):
-        number = float(cell)
-        return str(int(number)) if math.isfinite(number) and number.is_integer() else str(number)
-    text = str(cell).strip()
-    return text.split(".")[0] if _INTEGRAL.fullmatch(text) else text
+    @abstractmethod
+    def compared(self, scores: Any) -> list[Any]:
+        """What the primary metric needs of each row's scores, as JSON values."""
 
+    @abstractmethod
+    def resample(
+        self, truth: Any, compared: np.ndarray, weights: Float[np.ndarray, "resamples rows"]
+    ) -> Float[np.ndarray, "models resamples"]:
+        """The primary metric of many models under many resamples.
 
-def as_number(cell: object) -> float | None:
-    """The number a cell holds or spells, else None. Infinity is a number, NaN is not."""
-    if isinstance(cell, bool | np.bool_ | int | float | np.number | Decimal | str):
-        if isinstance(cell, str) and "_" in cell:
-            return None
-        try:
-            number = float(cell)
-        except (ValueError, OverflowError):
-            return None
-        return None if math.isnan(number) else number
-    return None
+        Args:
+            truth: values `in_units`.
+            compared: each model's `compared`, ``[models, rows, ...]``.
+            weights: how often each row is in each resample.
+        """
 
+    @abstractmethod
+    def constant(self, values: Any) -> Float[np.ndarray, " outputs"]:
+        """One row's scores that are the best for all rows alike.
 
-def label_parts(cell: object, separator: str | None) -> list[str]:
-    """The labels of a multi-label cell, each once, in order."""
-    if isinstance(cell, np.ndarray):
-        cell = cell.tolist()
-    if isinstance(cell, list | tuple | set | frozenset):
-        parts = [class_name(part) for part in cell if not is_missing(part)]
-    elif isinstance(cell, str) and separator:
-        parts = [class_name(part) for part in cell.split(separator) if part.strip()]
-    else:
-        parts = [class_name(cell)]
-    return list(dict.fromkeys(parts))
+        Args:
+            values: encoded, of training rows that have one.
+        """
 
+    def right(self, values: Any, scores: Any) -> Bool[np.ndarray, " rows"] | None:
+        """Whether each row's answer is right; None where answers are nearer or further instead."""
+        return None
 
-def short(cell: object) -> str:
-    """A cell quoted for a message, cut when it is long."""
-    return repr(shortened(str(cell), 60))
+    @abstractmethod
+    def errors(self, values: Any, scores: Any) -> Float[np.ndarray, " rows"]:
+        """How wrong each row's answer is; see `error`."""
+
+    def confidence(self, scores: Any) -> Float[np.ndarray, " rows"] | None:
+        """How sure each row's answer is, from 0 to 1; None where answers have no confidence."""
+        return None
+
+    @abstractmethod
+    def row_scores(self, scores: Any) -> Float[np.ndarray, "*subsets rows"]:
+        """One number per row that says how much the model stands behind its answer.
+
+        Args:
+            scores: of every subset of streams, the last being all, whose answer is meant; or of all
+                streams alone.
+        """
+
+    @property
+    def score_unit(self) -> str:
+        """What `row_scores` are measured in, if not in probability."""
+        return ""
+
+    # How an answer looks.
+
+    def text(self, answer: Any, empty: str = "∅") -> str:
+        """An answer, or a cell with a true one, as text; ``empty`` is an answer without any part."""
+        return f"{answer:.4g}" if isinstance(answer, float) else str(answer)
+
+    def brief(self, answer: Any, scores: Any) -> str:
+        """One row's answer and what else is likely, for the terminal.
+
+        Args:
+            scores: the row's.
+        """
+        return self.text(answer)
+
+    def column(self, answers: np.ndarray) -> list[Any]:
+        """Answers as cells of a file; None where the model abstained."""
+        return list(answers.tolist())
+
+    def score_columns(self, scores: Any) -> dict[str, list[Any]]:
+        """What else a file has of each row: the end of the column's name → cells."""
+        return {}
+
+    def replies(self, scores: Any) -> list[dict[str, Any]]:
+        """What the server says of each row, from what a head scored; the answer under ``answer``."""
+        return [{"answer": value} for value in self.answer(scores).tolist()]
+
+    @abstractmethod
+    def replied(self, replies: Sequence[Mapping[str, Any]]) -> Any:
+        """Scores `in_units` that `replies` were made from, as far as they say."""
+
+    def explained(self, scores: Any) -> dict[int, str]:
+        """Which of a row's scores are worth an explanation, and what each is of."""
+        return dict.fromkeys(range(len(scores)), self.name)

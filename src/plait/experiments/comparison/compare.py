@@ -12,11 +12,10 @@ from typing import Any
 
 from rich.table import Table as Screen
 
-from plait.answers.metrics import PRIMARY
 from plait.config import Config
 from plait.data.table.answers import write_table
 from plait.data.table.source import open_table
-from plait.data.targets.target import Target
+from plait.data.targets.registry import kinds_of
 from plait.devices import choose_device, cores
 from plait.display.bars import Bars
 from plait.errors import ConfigError, counted, unknown
@@ -27,6 +26,7 @@ from plait.experiments.comparison.rows import REFERENCE, Row, aggregate
 from plait.experiments.comparison.run import Run, constant
 from plait.experiments.comparison.screen import table as screen_table
 from plait.model.fusion.registry import FUSIONS
+from plait.model.heads.registry import HEADS
 from plait.progress import Reporter, Silent
 from plait.sealed import write_whole
 from plait.training.fit import length
@@ -35,8 +35,6 @@ from plait.training.options import configured
 from plait.training.run_folder import check_folder, claim
 
 ALL = "all"
-RESAMPLES = {"binary": 10_000, "multiclass": 10_000, "regression": 10_000, "multilabel": 2_000}
-"""Of the bootstrap. Many, so that a small p survives the correction for dozens of methods."""
 
 _FIXED = {
     "fusion_options": "every fusion is compared with its defaults",
@@ -147,10 +145,10 @@ def _able(names: Sequence[str], ready: data.Ready, reporter: Reporter) -> list[s
     """The methods that can answer the targets; the others are left out, and that is said."""
     able = []
     for name in names:
-        unfit = [target for target in ready.targets if target.kind not in FUSIONS[name].kinds]
+        unfit = [target for target in ready.targets if not FUSIONS[name].answers(target)]
         if unfit:
             told = ", ".join(f"'{target.name}' is {target.kind}" for target in unfit)
-            answers = " and ".join(FUSIONS[name].kinds)
+            answers = " and ".join(kinds_of(FUSIONS[name].heads or HEADS))
             reporter.note(f"{name} is left out: it answers {answers} targets only, and {told}")
         else:
             able.append(name)
@@ -171,14 +169,14 @@ def _rows(
     results = run_all(folder, lot, parallel, reporter)
     once = list({run.method: run for run in lot}.values())
     times = time_rows(folder, once, reporter)
-    usual = Run("constant", _usual(ready.target), ready.config.seed, mark)
+    usual = Run("constant", ready.target.usual, ready.config.seed, mark)
     results.append({**usual.told(), **constant(ready, usual)})
     return aggregate(
         ready.target,
         ready.truth[ready.target.name],
         results,
         times,
-        resamples=RESAMPLES[ready.target.kind],
+        resamples=ready.target.resamples,
         seed=ready.config.seed,
     )
 
@@ -255,11 +253,6 @@ def _lot(names: Sequence[str], ready: data.Ready, seeds: int, mark: str) -> list
     ]
 
 
-def _usual(target: Target) -> str:
-    """What the constant answer is called."""
-    return {"regression": "mean", "multilabel": "label frequencies"}.get(target.kind, "majority")
-
-
 def _about(ready: data.Ready, seeds: int, parallel: int) -> dict[str, Any]:
     """Everything a reader needs to judge the figures by; JSON values only."""
     target, config = ready.target, ready.config
@@ -267,7 +260,7 @@ def _about(ready: data.Ready, seeds: int, parallel: int) -> dict[str, Any]:
     return {
         "target": target.name,
         "kind": target.kind,
-        "metric": PRIMARY[target.kind],
+        "metric": target.primary,
         "others": [other.name for other in ready.targets[1:]],
         "rows": {
             "train": len(ready.train),
@@ -277,7 +270,7 @@ def _about(ready: data.Ready, seeds: int, parallel: int) -> dict[str, Any]:
         "streams": dict(ready.plan.encoders),
         "seeds": f"{config.seed} to {last}" if seeds > 1 else str(config.seed),
         "jobs": parallel,
-        "resamples": RESAMPLES[target.kind],
+        "resamples": target.resamples,
         "reference": REFERENCE,
         "controls": _controls(ready, seeds),
         "notes": ready.notes,

@@ -24,6 +24,7 @@ from plait.data.store import PreparedColumn, Store
 from plait.data.table.arrow_tables import ArrowTable
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table
+from plait.data.targets.registry import read_target
 from plait.data.targets.target import Target
 from plait.errors import StoreError, TableError, counted
 from plait.model.blueprint import Blueprint
@@ -306,7 +307,7 @@ def load(folder: Path) -> Ready:
         schema=Schema.from_json(told["schema"]),
         features=Features.from_json(told["features"]),
         plan=Blueprint.from_json(told["plan"]),
-        targets=[Target.from_json(part) for part in told["targets"]],
+        targets=[read_target(part) for part in told["targets"]],
         train=train,
         validation=validation,
         columns={name: _get_column(place, part) for name, part in told["columns"].items()},

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers.evaluation import natural
-from plait.answers.metrics import PRIMARY
 from plait.answers.plain import plain
 from plait.answers.statistics import bootstrap, holm, interval, p_value
 from plait.data.targets.target import Target
@@ -99,15 +97,15 @@ def aggregate(
     drawn: dict[str, dict[int, np.ndarray]] = {}
     if good:
         values, present = truth
-        known = natural(target, values[present])
+        known = target.in_units(values[present])
         guesses = np.array([found["answers"] for found in good])
-        figures = bootstrap(target.kind, known, guesses, resamples=resamples, seed=seed)
+        figures = bootstrap(target, known, guesses, resamples=resamples, seed=seed)
         for found, line in zip(good, figures, strict=True):
             drawn.setdefault(found["method"], {})[found["seed"]] = line
     by_method: dict[str, list[dict[str, Any]]] = {}
     for found in results:
         by_method.setdefault(found["method"], []).append(found)
-    main = PRIMARY[target.kind]
+    main = target.primary
     rows = [
         _row(found, main, drawn.get(name, {}), drawn.get(REFERENCE, {}), times.get(name, {}))
         for name, found in by_method.items()

@@ -22,8 +22,6 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from plait.answers.evaluation import natural
-from plait.answers.metrics import METRICS, PRIMARY
 from plait.answers.plain import plain
 from plait.config import Config
 from plait.data.features import PreparedTable
@@ -132,10 +130,7 @@ def constant(ready: Ready, run: Run) -> dict[str, Any]:
     target = ready.target
     values, present = ready.encoded[target.name]
     known = values[ready.train][present[ready.train]]
-    if target.kind in ("binary", "multiclass"):
-        usual = np.bincount(known, minlength=len(target.classes)) / len(known)
-    else:
-        usual = known.mean(axis=0, keepdims=known.ndim == 1)
+    usual = target.constant(known)
     rows = len(ready.truth[target.name][0])
     scores = np.broadcast_to(usual, (rows, len(usual))).astype(np.float32)
     return {
@@ -184,28 +179,14 @@ def _figures(ready: Ready, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Metrics of every view, and the answers that the bootstrap resamples."""
     target = ready.target
     values, present = ready.truth[target.name]
-    truth = natural(target, values[present])
-    views = {
-        name: METRICS[target.kind](truth, natural(target, got[present]))
-        for name, got in found.items()
-    }
-    main = PRIMARY[target.kind]
+    views = {name: target.measure(values[present], got[present]) for name, got in found.items()}
+    main = target.primary
     return {
         "metrics": plain(views["all"]),
         "without": plain({name: views[f"without {name}"][main] for name in ready.streams}),
         "gaps": plain({str(share): views[f"gaps {share}"][main] for share in GAPS}),
-        "answers": answers(target.kind, natural(target, found["all"][present])),
+        "answers": target.compared(found["all"][present]),
     }
-
-
-def answers(kind: str, found: np.ndarray) -> list[Any]:
-    """What the primary metric needs of each row: the class, each label's score, or the number."""
-    if kind in ("binary", "multiclass"):
-        return found.argmax(axis=1).tolist()
-    return [
-        [float(f"{value:.7g}") for value in row] if isinstance(row, list) else float(f"{row:.7g}")
-        for row in found.tolist()
-    ]
 
 
 def size(model: Model) -> dict[str, int]:

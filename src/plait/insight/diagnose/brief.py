@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from plait.answers.evaluation import natural
-from plait.answers.metrics import METRICS, PRIMARY
 from plait.answers.plain import plain
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
@@ -15,7 +13,6 @@ from plait.data.targets.target import Target
 from plait.insight.diagnose.mistakes import confusion
 from plait.insight.diagnose.slices import slices
 from plait.insight.explain.calibration import Calibration, reliability
-from plait.insight.explain.score import row_scores
 from plait.insight.explain.shapley import EXACT, Game
 from plait.model.infer import score_views
 from plait.model.model import Model
@@ -79,7 +76,7 @@ def _target(
 ) -> dict[str, Any]:
     """One target's figures; ``goals`` are the columns not to slice by."""
     whole = scores[-1]
-    worst = slices(table, errors(target, values, whole), known, leave_out=goals, kinds=modalities)
+    worst = slices(table, target.errors(values, whole), known, leave_out=goals, kinds=modalities)
     told: dict[str, Any] = {
         "rows": int(known.sum()),
         "slices": [vars(one) for one in worst.found[:SLICES]],
@@ -88,24 +85,13 @@ def _target(
     }
     if game is not None:
         told["contributions"] = _contributions(target, scores, values, known, game, streams)
-    if target.kind != "regression":
+    if target.calibrated:
         told["reliability"] = reliability(values[known], whole[known]).to_json()
-    if target.kind in ("binary", "multiclass") and len(target.classes) <= CLASSES:
+    if target.exclusive and len(target.classes) <= CLASSES:
         guess = whole[known].argmax(axis=1)
         told["confusion"] = confusion(values[known], guess, len(target.classes))
         told["classes"] = list(target.classes)
     return told
-
-
-def errors(
-    target: Target, values: np.ndarray, scores: Float[np.ndarray, "rows outputs"]
-) -> Float[np.ndarray, " rows"]:
-    """How wrong each row's answer is: 0 or 1, the share of wrong labels, or the absolute error."""
-    if target.kind == "regression":
-        return np.abs(natural(target, values) - natural(target, scores))
-    if target.kind == "multilabel":
-        return ((values > 0.5) != (scores >= 0.5)).mean(axis=1).astype(np.float64)
-    return (scores.argmax(axis=1) != values).astype(np.float64)
 
 
 def _contributions(
@@ -116,11 +102,9 @@ def _contributions(
     game: Game,
     streams: Sequence[str],
 ) -> dict[str, Any]:
-    metric, truth = PRIMARY[target.kind], natural(target, values[known])
-    figures = np.array(
-        [METRICS[target.kind](truth, natural(target, one[known]))[metric] for one in scores]
-    )
-    rows = np.abs(game.shapley(row_scores(target, scores)).values).mean(axis=1)
+    metric = target.primary
+    figures = np.array([target.measure(values[known], one[known])[metric] for one in scores])
+    rows = np.abs(game.shapley(target.row_scores(scores)).values).mean(axis=1)
     return {
         "metric": metric,
         "fused": float(figures[-1]),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64, UInt64
 
-from plait.answers.metrics import auroc
+from plait.data.targets.classes import auroc
 from plait.insight.diagnose.chance import larger
 
 FEWEST = 20

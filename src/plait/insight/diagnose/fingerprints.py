@@ -14,7 +14,7 @@ from plait.data.modalities.base import Settings, State, is_missing
 from plait.data.modalities.datetime import EPOCH
 from plait.data.modalities.signal import is_inline
 from plait.data.table.source import Table
-from plait.data.targets.target import as_number
+from plait.data.targets.cells import as_number
 from plait.errors import CellError
 
 BUDGET = 2 * 2**30

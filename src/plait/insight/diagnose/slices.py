@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from plait.data.modalities import registry
 from plait.data.table.columns import LOOKED_AT, count, example
 from plait.data.table.source import Table
-from plait.data.targets.target import as_number
+from plait.data.targets.cells import as_number
 from plait.insight.diagnose.chance import LEVEL, adjusted, larger, too_many
 
 SMALLEST = 10

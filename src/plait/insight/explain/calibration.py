@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from plait.answers.metrics import calibration_error
 from plait.answers.plain import plain
+from plait.data.targets.classes import calibration_error
 
 FEWEST = 20
 """Rows with a known answer that a temperature is fitted to at least."""

@@ -26,16 +26,12 @@ from math import ceil, floor
 import numpy as np
 from jaxtyping import Bool, Float, Int64, Shaped
 
+from plait.data.targets.target import Target
 from plait.errors import ConfigError
 
 LAC, APS, APS_RANDOM, ABSOLUTE = "lac", "aps", "aps_random", "absolute"
-METHODS: dict[str, tuple[str, ...]] = {
-    "binary": (LAC, APS, APS_RANDOM),
-    "multiclass": (LAC, APS, APS_RANDOM),
-    "multilabel": (),
-    "regression": (ABSOLUTE,),
-}
-"""Kind of target → the methods it knows, the default first."""
+METHODS = (LAC, APS, APS_RANDOM, ABSOLUTE)
+"""All of them; a kind of target names those it knows, `plait.data.targets.target.Target.conformal`."""
 
 
 def oddness(
@@ -60,8 +56,8 @@ def oddness(
 
 
 def held_scores(
-    kind: str,
-    truth: Shaped[np.ndarray, " rows"],
+    target: Target,
+    values: Shaped[np.ndarray, " rows"],
     scores: Float[np.ndarray, "rows outputs"],
     *,
     seed: int = 0,
@@ -69,16 +65,17 @@ def held_scores(
     """The sorted scores of held-out rows' true answers, by method.
 
     Args:
-        truth: class numbers, or numbers in the target's own units.
-        scores: probabilities, or predicted numbers ``[rows, 1]`` in the same units.
+        values: encoded answers.
+        scores: what the head gave.
     """
-    if kind == "regression":
-        return {ABSOLUTE: np.sort(np.abs(truth - scores[:, 0]).astype(np.float64))}
-    uniform = np.random.default_rng(seed).random(len(truth))
+    uniform = np.random.default_rng(seed).random(len(values))
     found = {}
-    for method in METHODS[kind]:
+    for method in target.conformal:
+        if method == ABSOLUTE:
+            found[method] = np.sort(target.errors(values, scores).astype(np.float64))
+            continue
         odd = oddness(method, scores, uniform if method == APS_RANDOM else None)
-        found[method] = np.sort(odd[np.arange(len(truth)), truth])
+        found[method] = np.sort(odd[np.arange(len(values)), values])
     return found
 
 

@@ -8,14 +8,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.answers.answerer import PreparedBatch
-from plait.answers.answers import decode
-from plait.answers.evaluation import natural
-from plait.answers.metrics import HIGHER_IS_BETTER, METRICS
 from plait.answers.plain import plain
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
-from plait.insight.explain.score import row_scores, unit
 from plait.insight.explain.shapley import ORDERS, Game
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
@@ -263,7 +259,7 @@ class _Gathered:
         kept: Bool[np.ndarray, " rows"] | None,
     ) -> None:
         """Take in a run of rows; ``kept`` marks those whose scores metrics need."""
-        game, one = self.game, row_scores(self.target, scores)
+        game, one = self.game, self.target.row_scores(scores)
         both = np.array([present[:, a] & present[:, b] for a, b in game.pairs])
         both = both.reshape(len(game.pairs), len(present))
         put = self.parts.setdefault
@@ -276,8 +272,7 @@ class _Gathered:
             put(name, []).append(np.where(there, found.values, 0.0).T)
             if found.error is not None:
                 put(f"{name} error", []).append(np.where(there, found.error, 0.0).T)
-        values, _ = decode(self.target, scores[-1])
-        self.answers += values.tolist()
+        self.answers += self.target.answer(scores[-1]).tolist()
         if kept is not None:
             self.kept.append(scores[:, kept])
 
@@ -295,15 +290,15 @@ class _Gathered:
             whole["interactions"],
             whole.get("values error"),
             whole.get("interactions error"),
-            unit(self.target),
+            self.target.scale,
             metrics,
         )
 
     def _metrics(
         self, truth: np.ndarray, scores: Float[np.ndarray, "subsets rows outputs"]
     ) -> dict[str, MetricShares]:
-        told = natural(self.target, truth)
-        figures = [METRICS[self.target.kind](told, natural(self.target, one)) for one in scores]
+        target = self.target
+        figures = [target.measure(truth, one) for one in scores]
         shares = {}
         for name in figures[0]:
             values = np.array([figure[name] for figure in figures])
@@ -315,7 +310,7 @@ class _Gathered:
                 pairs.values,
                 shapley.error,
                 pairs.error,
-                1 if HIGHER_IS_BETTER[name] else -1,
-                unit(self.target) if name in ("mae", "rmse") else 1.0,
+                1 if target.higher_is_better[name] else -1,
+                target.scale if name in target.in_own_units else 1.0,
             )
         return shares

@@ -6,13 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from plait.answers.evaluation import natural
-from plait.answers.metrics import METRICS, PRIMARY, Metrics
 from plait.data.store import PreparedColumn
-from plait.data.targets.target import Target
+from plait.data.targets.target import Metrics, Target
 from plait.insight.explain.degrade import degradations, degrade
 from plait.model.infer import encoded, in_order
 from plait.model.loader import collate
@@ -85,8 +83,7 @@ def metrics_of(
 ) -> Metrics:
     """A target's metrics over the rows whose answer is known."""
     values, known = truths[target.name]
-    truth: Shaped[np.ndarray, "rows ..."] = natural(target, values[known])
-    return METRICS[target.kind](truth, natural(target, scores[known]))
+    return target.measure(values[known], scores[known])
 
 
 class _Batch(NamedTuple):
@@ -137,12 +134,12 @@ def degraded_curves(
                 both = whole.scores(name, worse) if level else untouched
                 for target in targets:
                     fused, late = (metrics_of(target, truths, one[target.name]) for one in both)
-                    primary = PRIMARY[target.kind]
+                    primary = target.primary
                     found[target.name].append((fused[primary], late[primary]))
                 stage.advance(1)
             for target in targets:
                 values, late_values = map(list, zip(*found[target.name], strict=True))
-                primary = PRIMARY[target.kind]
+                primary = target.primary
                 yield Curve(target.name, name, how, primary, list(levels), values, late_values)
 
 

@@ -15,11 +15,10 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from plait.answers.evaluation import natural
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
 from plait.insight.explain.calibration import Calibration, calibrate
-from plait.insight.explain.conformal import METHODS, held_scores
+from plait.insight.explain.conformal import held_scores
 from plait.insight.explain.outlier import Neighbourhood
 from plait.model.infer import encoded, in_order
 from plait.model.model import Model
@@ -115,19 +114,16 @@ def learn(
     calibration = {}
     for target in targets:
         values, present = (part[rows] for part in truths[target.name])
-        if target.kind != "regression":
+        if target.calibrated:
             known = logits[target.name][torch.from_numpy(present)].numpy()
             calibration[target.name] = calibrate(values[present], known)
     apply_temperatures(model, calibration)
     conformal = {}
     for target, head in zip(targets, model.heads, strict=True):
         values, present = (part[rows] for part in truths[target.name])
-        if present.any() and METHODS[target.kind]:
+        if present.any() and target.conformal:
             scores = head.scores(logits[target.name]).numpy()[present]  # type: ignore[operator]
-            told = natural(target, scores).reshape(len(scores), -1)
-            conformal[target.name] = held_scores(
-                target.kind, natural(target, values[present]), told
-            )
+            conformal[target.name] = held_scores(target, values[present], scores)
     return HeldOut(calibration, conformal, Neighbourhood.fit(vectors))
 
 

@@ -181,6 +181,5 @@ def _score(
     target: Target, scores: Float[np.ndarray, "cells outputs"]
 ) -> Float[np.ndarray, " cells"]:
     """The score of the first cell's answer, in all cells; of several labels, of the likeliest."""
-    if target.kind == "regression":
-        return target.original(scores[:, 0].astype(np.float64))
-    return scores[:, int(scores[0].argmax())].astype(np.float64)
+    likeliest = scores[:, int(scores[0].argmax())].astype(np.float64)
+    return likeliest * target.scale + target.mean

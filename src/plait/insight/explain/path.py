@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from plait.data.modalities import registry
 from plait.data.modalities.base import TIMED, State, Unit
 from plait.data.targets.target import Target
+from plait.model.heads.base import Head
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
 
@@ -155,21 +156,13 @@ def _baseline(
 
 def answer_score(
     target: Target,
+    head: Head,
     scores: Float[Tensor, "batch outputs"],
     answers: Shaped[Tensor, "batch ..."],
 ) -> Float[Tensor, " batch"]:
-    """`plait.insight.explain.score.row_scores` for given answers, with a gradient.
+    """`plait.data.targets.target.Target.row_scores` for given answers, with a gradient.
 
     Args:
-        answers: what `answered` gave.
+        answers: what ``head.answered`` gave.
     """
-    if target.kind == "regression":
-        return scores[:, 0] * target.scale + target.mean
-    if target.kind == "multilabel":
-        return torch.where(answers, scores, 1 - scores).mean(dim=1)
-    return scores.gather(1, answers[:, None])[:, 0]
-
-
-def answered(target: Target, scores: Float[Tensor, "batch outputs"]) -> Shaped[Tensor, "batch ..."]:
-    """Class numbers, labels as yes or no, or for a number nothing of use."""
-    return scores >= 0.5 if target.kind == "multilabel" else scores.argmax(dim=1)
+    return head.answer_score(scores, answers) * target.scale + target.mean

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers.metrics import Metrics
 from plait.answers.plain import plain
 from plait.data.features import settings_for
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table, open_table
-from plait.data.targets.target import Target
+from plait.data.targets.target import Metrics, Target
 from plait.errors import TableError
 from plait.insight.explain.curves import (
     Curve,

@@ -16,7 +16,7 @@ from plait.data.modalities.base import TIMED, Unit
 from plait.data.modalities.registry import TABULAR_MODALITIES
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.insight.explain.path import Inputs, answer_score, answered
+from plait.insight.explain.path import Inputs, answer_score
 from plait.insight.explain.within import (
     BATCH,
     STEPS,
@@ -125,7 +125,8 @@ def deletion_check(
         maps, score, _, inputs = integrated(model, batch, target, kinds, steps=steps)
         with torch.no_grad():
             place = model.targets.index(target.name)
-            answers = answered(target, inputs.scores(inputs.values, place))
+            head: Any = model.heads[place]
+            answers = head.answered(inputs.scores(inputs.values, place))
             for group, pieces in _groups(maps, inputs, kinds, features):
                 known = pieces.known()
                 if not known.any():
@@ -133,7 +134,7 @@ def deletion_check(
                 falls = []
                 for chosen in pieces.choices(share, draws, generator):
                     left = {**inputs.values, **pieces.deleted(chosen)}
-                    now = answer_score(target, inputs.scores(left, place), answers)
+                    now = answer_score(target, head, inputs.scores(left, place), answers)
                     falls.append((score - now).numpy()[known])
                 pairs = zip(falls[0].tolist(), np.mean(falls[1:], axis=0).tolist(), strict=True)
                 drops.setdefault(group, []).extend(pairs)

@@ -14,7 +14,7 @@ from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
-from plait.insight.explain.conformal import METHODS, covered, members, threshold, wilson
+from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.insight.fitted import Fitted
 from plait.progress import Reporter
 
@@ -129,21 +129,21 @@ def predict_set(
         found[target.name] = _sets(
             target, answers, chosen[target.name], limits[target.name], rows, truth, seed, empty
         )
-    left = [target.name for target in fitted.targets if target not in asked]
-    notes = [f"'{name}' is a set of labels and gets no prediction set" for name in left]
+    left = [target for target in fitted.targets if target not in asked]
+    notes = [f"'{one.name}' is {one.noun} and gets no prediction set" for one in left]
     return PredictionSets(coverage, found, answers.notes() + notes)
 
 
 def _asked(fitted: Fitted, method: str | None) -> list[Target]:
     """The targets that get sets, after checking that there are some and that they can have them."""
-    every = sorted({name for names in METHODS.values() for name in names})
-    if method is not None and method not in every:
-        raise ConfigError([f"method: {unknown('method', method, every)}"])
-    asked = [target for target in fitted.targets if METHODS[target.kind]]
+    if method is not None and method not in METHODS:
+        raise ConfigError([f"method: {unknown('method', method, METHODS)}"])
+    asked = [target for target in fitted.targets if target.conformal]
     if not asked:
+        first = fitted.targets[0]
+        other = "; predict_proba gives each label's probability" if first.classes else ""
         raise TableError(
-            f"'{fitted.targets[0].name}' is a set of labels, for which there are no prediction sets; "
-            "predict_proba gives each label's probability."
+            f"'{first.name}' is {first.noun}, for which there are no prediction sets{other}."
         )
     lacking = [target.name for target in asked if target.name not in fitted.held.conformal]
     if lacking:
@@ -157,8 +157,7 @@ def _asked(fitted: Fitted, method: str | None) -> list[Target]:
 
 def _method(target: Target, method: str | None) -> str:
     """The method asked for, where the target's kind knows it, else the kind's default."""
-    known = METHODS[target.kind]
-    return method if method in known else known[0]
+    return method if method in target.conformal else target.conformal[0]
 
 
 def _sets(
@@ -172,11 +171,11 @@ def _sets(
     empty: bool,
 ) -> TargetSets:
     scores = answers.scores[target.name]
-    if target.kind == "regression":
+    if method == ABSOLUTE:
         low, high = scores - limit, scores + limit
         inside = None
         if truth is not None:
-            value = target.original(truth[0])
+            value = target.in_units(truth[0])
             inside = (value >= low) & (value <= high)
         return TargetSets(
             method, limit, held_out, low=low, high=high, measured=_measured(inside, truth)

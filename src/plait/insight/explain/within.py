@@ -15,7 +15,7 @@ from plait.data.features import Features
 from plait.data.modalities.base import Unit
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Target
-from plait.insight.explain.path import Inputs, answer_score, answered, unit_of
+from plait.insight.explain.path import Inputs, answer_score, unit_of
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
@@ -38,7 +38,7 @@ class Within:
         maps: column → a map a row, None where the cell is missing. Of an image ``[height, width]``, of
             a sound ``[steps, mels]``, of a signal ``[steps, leads]``, of a text or of the tokens of a
             frozen encoder ``[steps]``, of a field a single number ``[]``. Above 0 speaks for the answer.
-        score: of each row's answer, as in `plait.insight.explain.score.row_scores`.
+        score: of each row's answer, as in `plait.data.targets.target.Target.row_scores`.
         base: what that score would be at the baseline.
         gap: ``score - base`` less the sum of all the row's maps: how far the sum over `STEPS` points is
             from the integral.
@@ -95,12 +95,13 @@ def integrated(
     """
     model.eval()
     place = model.targets.index(target.name)
+    head: Any = model.heads[place]
     inputs = Inputs(model, batch, kinds)
     with torch.no_grad():
         scores = inputs.scores(inputs.values, place)
-        answers = answered(target, scores) if answers is None else answers
-        score = answer_score(target, scores, answers)
-        base = answer_score(target, inputs.scores(inputs.base, place), answers)
+        answers = head.answered(scores) if answers is None else answers
+        score = answer_score(target, head, scores, answers)
+        base = answer_score(target, head, inputs.scores(inputs.base, place), answers)
     slopes = {name: torch.zeros_like(values) for name, values in inputs.values.items()}
     points, weights = (torch.from_numpy(part).float() for part in leggauss(steps))
     together = max(1, BATCH // max(1, len(score)))
@@ -133,7 +134,8 @@ def _slopes(
         path = torch.lerp(inputs.base[name][None], values[None], along)
         at[name] = path.flatten(0, 1).requires_grad_()
     again = answers.repeat(many, *[1] * (answers.ndim - 1))
-    scores = answer_score(target, wide.scores(at, place), again)
+    head: Any = inputs.model.heads[place]
+    scores = answer_score(target, head, wide.scores(at, place), again)
     total = (scores.unflatten(0, (many, -1)) * weights[:, None]).sum()
     found = torch.autograd.grad(total, list(at.values()), allow_unused=True)
     slopes = {}

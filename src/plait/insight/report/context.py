@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from plait.answers.answerer import PreparedBatch
-from plait.answers.answers import Answers, decode
+from plait.answers.answers import Answers
 from plait.answers.evaluation import ALL, Result, measure, subsets
 from plait.data.features import PreparedTable, settings_for
 from plait.data.store import PreparedColumn
@@ -156,15 +156,8 @@ class Context:
     @cached_property
     def answers(self) -> Answers:
         """The answers in the user's terms."""
-        decoded = {
-            target.name: decode(target, self.scores[target.name]) for target in self.model.targets
-        }
-        return Answers(
-            self.model.targets,
-            values={name: values for name, (values, _) in decoded.items()},
-            scores={name: told for name, (_, told) in decoded.items()},
-            quarantine=self.prepared.quarantine,
-            absent=self.prepared.absent,
+        return Answers.of(
+            self.model.targets, self.scores, self.prepared.quarantine, self.prepared.absent
         )
 
     @cached_property

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from plait.answers.metrics import HIGHER_IS_BETTER, PRIMARY
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Html,
@@ -67,19 +66,19 @@ def _target(context: Context, target: Target) -> Html:
     if len(context.model.targets) > 1:
         parts.append(tag("h3", named(target.name)))
     figures = [_mean(context, target)]
-    primary = shares.metrics.get(PRIMARY[target.kind])
+    primary = shares.metrics.get(target.primary)
     if primary is not None and np.isfinite(primary.values).all():
         figures.insert(0, _metric(context, target, primary))
     parts.append(plots(*figures))
     if shares.metrics:
-        parts += [_pairs(context, target), _every(context, shares)]
+        parts += [_pairs(context, target), _every(context, target, shares)]
     parts.append(_examples(context, target, shares))
     return join(parts)
 
 
 def _metric(context: Context, target: Target, shares: MetricShares) -> Html:
     """The primary metric, shared out."""
-    name = context.metric(PRIMARY[target.kind])
+    name = context.metric(target.primary)
     shown = [
         Bar(shortened(stream, 24), float(value))
         for stream, value in zip(context.contributions.streams, shares.values, strict=True)
@@ -99,7 +98,7 @@ def _mean(context: Context, target: Target) -> Html:
         Bar(shortened(stream, 24), value)
         for stream, value in context.contributions.importance(target.name).items()
     ]
-    unit = target.name if target.kind == "regression" else say("probability", "概率")
+    unit = target.score_unit or say("probability", "概率")
     title = say("How far each moves a single answer", "对单个答案的平均影响")
     caption = say(
         "Mean absolute contribution to the score of a row's answer, in either direction.",
@@ -110,7 +109,7 @@ def _mean(context: Context, target: Target) -> Html:
 
 def _pairs(context: Context, target: Target) -> Html:
     """Which pairs of streams are more, or less, together than one by one."""
-    say, metric = context.say, PRIMARY[target.kind]
+    say, metric = context.say, target.primary
     found = context.contributions
     shares = found.targets[target.name].metrics[metric]
     readings = found.metric_readings(target.name, metric)
@@ -146,7 +145,7 @@ def _pairs(context: Context, target: Target) -> Html:
     )
 
 
-def _every(context: Context, shares: TargetShares) -> Html:
+def _every(context: Context, target: Target, shares: TargetShares) -> Html:
     """All metrics, shared out."""
     say = context.say
     heads = [say("metric", "指标"), say("nothing", "全部不可见")]
@@ -154,7 +153,7 @@ def _every(context: Context, shares: TargetShares) -> Html:
     heads += [say("everything", "全部可见")]
     rows = [
         [
-            f"{context.metric(name)} {'↑' if HIGHER_IS_BETTER[name] else '↓'}",
+            f"{context.metric(name)} {'↑' if target.higher_is_better[name] else '↓'}",
             number(one.empty),
             *(signed(float(value)) for value in one.values),
             number(one.fused),
@@ -189,7 +188,7 @@ def _chosen(context: Context, target: Target, shares: TargetShares) -> list[tupl
         int(np.argmax(shares.fused - shares.empty)): say("most is added", "贡献最大"),
         int(np.argmin(against)): say("most divided", "分歧最大"),
     }
-    if target.kind != "regression":
+    if target.classes:
         places.setdefault(int(np.argmin(shares.fused)), say("least sure", "最不确定"))
     return [(why, place) for place, why in places.items()]
 
@@ -246,8 +245,5 @@ def cells(context: Context, place: int, most: int = 8) -> Html:
 
 def told_answer(target: Target, answer: object) -> str:
     """An answer as text."""
-    if target.kind == "multilabel" and isinstance(answer, list | tuple):
-        return target.join([str(one) for one in answer]) or "∅"
-    if isinstance(answer, float):
-        return f"{answer:.4g}"
-    return shortened(str(answer), 60)
+    text = target.text(answer)
+    return text if isinstance(answer, list | tuple) else shortened(text, 60)

@@ -79,7 +79,7 @@ def _target(
     groups, names = _groups(context, target, places)
     wrong = _wrong(context, target)[places] if known else np.zeros(len(places))
     hints = _hints(context, target, places)
-    ring = say("wrong", "答错") if target.kind != "regression" else say("far off", "偏差大")
+    ring = say("far off", "偏差大") if target.numeric else say("wrong", "答错")
     by_class = grouped_scatter(
         [
             Spot(float(x), float(y), int(group), hint, bool(bad == 1))
@@ -100,7 +100,7 @@ def _by_right(
     context: Context, target: Target, plane: Plane, wrong: np.ndarray, hints: list[str]
 ) -> str:
     say = context.say
-    numbers = target.kind == "regression"
+    numbers = target.numeric
     names = [
         say("near", "接近") if numbers else say("right", "答对"),
         say(f"the {FAR:.0%} furthest off", f"偏差最大的 {FAR:.0%}")
@@ -122,15 +122,11 @@ def _wrong(context: Context, target: Target) -> np.ndarray:
     """1 for a wrong answer, 0 for a right one, NaN where the truth is not known."""
     values, known = context.truths[target.name]
     scores = context.scores[target.name]
-    if target.kind == "regression":
-        error = np.abs(values - scores[:, 0])
-        bad = error >= np.quantile(error[known], 1 - FAR)
-        bad &= error > 0
-    elif target.kind == "multilabel":
-        bad = ((values > 0.5) != (scores >= 0.5)).any(axis=1)
-    else:
-        bad = scores.argmax(axis=1) != values
-    return np.where(known, bad.astype(float), np.nan)
+    right = target.right(values, scores)
+    if right is None:
+        error = target.errors(values, scores)
+        right = (error < np.quantile(error[known], 1 - FAR)) | (error == 0)
+    return np.where(known, (~right).astype(float), np.nan)
 
 
 def _groups(
@@ -139,12 +135,12 @@ def _groups(
     """The group of each row and the groups' names: true answers where there are some, else answers."""
     say, known = context.say, target in context.judged
     others = say("others", "其他")
-    if target.kind == "regression":
+    if target.numeric:
         values = context.answers.values[target.name]
         there = np.ones(len(values), bool)
         if known:
             encoded, there = context.truths[target.name]
-            values = target.original(encoded)
+            values = target.decode(encoded)
         edges = np.unique(np.quantile(values[there], np.linspace(0, 1, SHADES + 1)))
         cut = np.searchsorted(edges[1:-1], values, side="left")
         ends = edges if len(edges) > 1 else np.repeat(edges, 2)
@@ -158,7 +154,7 @@ def _groups(
         counts[one] = counts.get(one, 0) + 1
     order = sorted(counts, key=lambda name: (-counts[name], name))
     kept = order[:OTHERS]
-    if target.classes and target.kind != "multilabel":
+    if target.exclusive:
         rank = {name: place for place, name in enumerate(target.classes)}
         kept = sorted(kept, key=lambda name: rank.get(name, len(rank)))
     index = {name: group for group, name in enumerate(kept)}
@@ -168,22 +164,13 @@ def _groups(
 
 def _answer(context: Context, target: Target, place: int, true: bool) -> str:
     """A row's true answer, or the model's, in words."""
-    say = context.say
+    answer = context.answers.values[target.name][place]
     if true:
         values, known = context.truths[target.name]
         if not known[place]:
-            return say("not known", "未知")
-        if target.kind == "multilabel":
-            return target.join(target.label_sets(values[place : place + 1] > 0.5)[0]) or say(
-                "no label", "无标签"
-            )
-        if target.kind == "regression":
-            return f"{target.original(values[place : place + 1])[0]:.4g}"
-        return target.classes[int(values[place])]
-    value = context.answers.values[target.name][place]
-    if target.kind == "multilabel":
-        return target.join(value) or say("no label", "无标签")
-    return f"{value:.4g}" if target.kind == "regression" else str(value)
+            return context.say("not known", "未知")
+        answer = target.decode(values[place : place + 1])[0]
+    return target.text(answer, context.say("no label", "无标签"))
 
 
 def _hints(context: Context, target: Target, places: Int64[np.ndarray, " shown"]) -> list[str]:
@@ -199,7 +186,7 @@ def _hints(context: Context, target: Target, places: Int64[np.ndarray, " shown"]
                 say("true ", "真实 ") + shortened(_answer(context, target, place, True), 40)
             )
         answer = shortened(_answer(context, target, place, False), 40)
-        if target.kind in ("binary", "multiclass"):
+        if target.exclusive:
             answer += f" ({scores[place].max():.0%})"
         told.append(say("answer ", "模型 ") + answer)
         for name in names:

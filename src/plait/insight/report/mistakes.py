@@ -53,10 +53,17 @@ def section(context: Context) -> Section | None:
     parts = []
     for target in context.judged:
         head = tag("h3", named(target.name))
-        kinds = {"regression": numbers, "multilabel": _labels}
-        body = kinds.get(target.kind, _classes)(context, target)
-        parts.append(join([head, body, worst_slices(context, target)]))
+        parts.append(join([head, _body(context, target), worst_slices(context, target)]))
     return Section("mistakes", context.say("Mistakes", "错误分析"), join(parts))
+
+
+def _body(context: Context, target: Target) -> Html | None:
+    """What the mistakes of such answers look like; None where there is no picture of them."""
+    if target.exclusive:
+        return _classes(context, target)
+    if target.classes:
+        return _labels(context, target)
+    return numbers(context, target) if target.numeric else None
 
 
 def _known(context: Context, target: Target) -> Int64[np.ndarray, " known"]:
@@ -139,9 +146,8 @@ def _table(context: Context, target: Target, found: PerClass) -> Html:
     order = np.arange(len(target.classes))
     if len(order) > LISTED:
         order = np.argsort(np.nan_to_num(found.f1, nan=2.0), kind="stable")[:LISTED]
-    label = target.kind == "multilabel"
     heads = [
-        say("label", "标签") if label else say("class", "类别"),
+        say("class", "类别") if target.exclusive else say("label", "标签"),
         say("precision", "精确率"),
         say("recall", "召回率"),
         "F1",

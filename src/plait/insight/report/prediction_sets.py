@@ -3,8 +3,7 @@
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from plait.answers.abstain import RiskCoverage, confidence_of, risk_coverage
-from plait.answers.evaluation import natural
+from plait.answers.abstain import RiskCoverage, risk_coverage
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -20,7 +19,7 @@ from plait.display.markup import (
 )
 from plait.display.plots import Series, lines
 from plait.errors import ConfigError, counted
-from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
+from plait.insight.explain.conformal import ABSOLUTE, covered, members, threshold, wilson
 from plait.insight.report.context import Context
 
 COVERAGES = (0.8, 0.9, 0.95)
@@ -41,10 +40,12 @@ def promises(
     say = context.say
     kept = context.model.held.conformal.get(target.name, {})
     title = tag("h3", say("Sets that hold the truth", "包含真值的预测集"))
-    if not METHODS[target.kind] or not kept:
+    methods = [name for name in target.conformal if name in kept]
+    if not methods:
         return Html("")
+    interval = ABSOLUTE in methods
     rows, short = [], False
-    for method in [name for name in METHODS[target.kind] if name in kept]:
+    for method in methods:
         for coverage in COVERAGES:
             line, below = _measured(context, target, method, coverage, truth, scores)
             rows.append(line)
@@ -53,18 +54,16 @@ def promises(
         say("method", "方法"),
         say("promised", "承诺"),
         say("measured (95 %)", "实测（95 %）"),
-        say("mean width", "平均宽度")
-        if target.kind == "regression"
-        else say("classes in a set", "集合平均大小"),
+        say("mean width", "平均宽度") if interval else say("classes in a set", "集合平均大小"),
     ]
     held = len(next(iter(kept.values())))
     lead = say(
         "predict_set gives each row "
-        f"{'an interval' if target.kind == 'regression' else 'a set of classes'} that holds the truth "
+        f"{'an interval' if interval else 'a set of classes'} that holds the truth "
         f"as often as asked, from {held:,} validation rows (split conformal prediction). It is a "
         "promise over rows of the same source, not for one row or class, and none for rows of another "
         "source.",
-        f"predict_set 为每行给出一个{'区间' if target.kind == 'regression' else '类别集合'}，"
+        f"predict_set 为每行给出一个{'区间' if interval else '类别集合'}，"
         f"以所要求的频率包含真值，依据 {held:,} 行验证数据（分裂保形预测）。"
         "这是对同源数据整体的承诺，不针对单行或单个类别，也不适用于其他来源的数据。",
     )
@@ -101,7 +100,7 @@ def _measured(
         told = context.say("too few validation rows", "验证行过少")
         return [method, percent(coverage, 0), told, "–"], False
     if method == ABSOLUTE:
-        inside = np.abs(natural(target, truth) - natural(target, scores)) <= limit
+        inside = target.errors(truth, scores) <= limit
         size = 2 * limit
     else:
         sets = members(method, scores, limit, seed=context.seed)
@@ -120,11 +119,10 @@ def risks(
     scores: Float[np.ndarray, "rows outputs"],
 ) -> Html:
     """What abstaining spares: the risk-coverage curve, and a few thresholds."""
-    if target.kind == "regression":
+    right, confidence = target.right(truth, scores), target.confidence(scores)
+    if right is None or confidence is None:
         return Html("")
     say = context.say
-    right = right_answers(target, truth, scores)
-    confidence = confidence_of(target, scores)
     found = risk_coverage(right, confidence)
     lead = say(
         "Answering only where the model is sure leaves fewer errors; the rest is withheld by ",
@@ -172,14 +170,3 @@ def _thresholds(
     heads = [say("abstain below", "低于则不答"), say("answered", "回答"), say("wrong", "错误")]
     caption = say("What a threshold on confidence does here.", "置信度阈值在本表上的效果。")
     return table(heads, rows, caption=caption)
-
-
-def right_answers(
-    target: Target,
-    truth: Shaped[np.ndarray, "rows ..."],
-    scores: Float[np.ndarray, "rows outputs"],
-) -> Bool[np.ndarray, " rows"]:
-    """Whether each row's answer is right; of labels, all of them. Not for numbers."""
-    if target.kind == "multilabel":
-        return ((scores >= 0.5) == (truth > 0.5)).all(axis=1)
-    return scores.argmax(axis=1) == truth

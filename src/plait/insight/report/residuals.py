@@ -3,7 +3,6 @@
 import numpy as np
 from jaxtyping import Int64
 
-from plait.answers.evaluation import natural
 from plait.data.targets.target import Target
 from plait.display.markup import Html, cards, figure, join, plots, signed, tag
 from plait.insight.diagnose.mistakes import residuals
@@ -21,8 +20,8 @@ DOTS = 2000
 def numbers(context: Context, target: Target) -> Html:
     """Residual plots and worst rows of a number."""
     say, rows = context.say, np.flatnonzero(context.truths[target.name][1])
-    truth = natural(target, context.truths[target.name][0][rows])
-    found = residuals(truth, natural(target, context.scores[target.name][rows]))
+    truth = target.in_units(context.truths[target.name][0][rows])
+    found = residuals(truth, target.in_units(context.scores[target.name][rows]))
     some = np.unique(np.linspace(0, len(rows) - 1, DOTS).astype(np.int64))
     worst = set(found.worst.tolist())
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from plait.answers.metrics import HIGHER_IS_BETTER, PRIMARY, Metrics
-from plait.data.targets.target import Target
+from plait.answers.metrics import distinct
+from plait.data.targets.target import Metrics, Target
 from plait.display.markup import (
     Child,
     Html,
@@ -100,13 +100,11 @@ def _gone(context: Context, column: str, places: np.ndarray) -> bool:
 def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], Metrics]) -> Html:
     """The metrics for every subset of streams, the largest first."""
     say = context.say
-    keys = [key for key in next(iter(found.values())) if key != "micro_f1" or _many(target)]
-    order = sorted(
-        found, key=lambda names: (-len(names), -_worth(found[names], PRIMARY[target.kind]))
-    )
+    keys = distinct(next(iter(found.values())))
+    order = sorted(found, key=lambda names: (-len(names), -_worth(found[names], target.primary)))
     heads = [
         say("streams that are there", "存在的模态"),
-        *(f"{context.metric(key)} {'↑' if HIGHER_IS_BETTER[key] else '↓'}" for key in keys),
+        *(f"{context.metric(key)} {'↑' if target.higher_is_better[key] else '↓'}" for key in keys),
     ]
     rows = [
         [
@@ -124,10 +122,6 @@ def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], M
     if len(found) > MOST:
         told = details(say(f"All {len(found)} sets", f"全部 {len(found)} 种组合"), told)
     return join([title, told])
-
-
-def _many(target: Target) -> bool:
-    return target.kind == "multilabel"
 
 
 def _worth(metrics: Metrics, primary: str) -> float:

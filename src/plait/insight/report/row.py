@@ -67,11 +67,11 @@ def _answer(context: Context, target: Target) -> Html:
     if truth is not None:
         told = named(told_answer(target, truth))
         found.append((say("true answer", "真实答案"), told, None))
-    if target.kind == "regression":
+    if not target.classes:
         return tiles(found)
     scores = context.scores[target.name][0]
     best = np.argsort(-scores, kind="stable")
-    if target.kind != "multilabel":
+    if target.exclusive:
         best = best[: RUNNERS + 1]
     chances = [
         (named(shortened(target.classes[at], 40)), float(scores[at]), number(float(scores[at])))

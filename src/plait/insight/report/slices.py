@@ -2,7 +2,6 @@
 
 from plait.data.targets.target import Target
 from plait.display.markup import Html, join, named, number, percent, table, tag
-from plait.insight.diagnose.brief import errors
 from plait.insight.diagnose.mistakes import MOST
 from plait.insight.diagnose.slices import SMALLEST, Slice, Slices, slices
 from plait.insight.report.context import Context
@@ -11,7 +10,7 @@ from plait.insight.report.context import Context
 def worst_slices(context: Context, target: Target) -> Html:
     """Parts of the table that do worse than the rest."""
     values, known = context.truths[target.name]
-    error = errors(target, values, context.scores[target.name])
+    error = target.errors(values, context.scores[target.name])
     goals = [one.name for one in context.model.targets]
     kinds = context.model.schema.inputs
     if context.model.schema.group is not None:  # a number, such as a patient's, is a name here
@@ -44,13 +43,9 @@ def worst_slices(context: Context, target: Target) -> Html:
 
 def _slice_table(context: Context, target: Target, found: Slices, told: str) -> Html:
     say = context.say
-    measure = {
-        "regression": say("mean absolute error", "平均绝对误差"),
-        "multilabel": say("labels wrong", "标签错误率"),
-    }.get(target.kind, say("wrong", "错误率"))
-    share = number if target.kind == "regression" else percent
+    share = number if target.numeric else percent
     heads = [
-        say("column", "列"), say("slice", "子集"), say("rows", "行数"), measure,
+        say("column", "列"), say("slice", "子集"), say("rows", "行数"), say(*target.error),
         say("elsewhere", "其余行"), say("chance (adjusted)", "偶然概率（校正后）"),
     ]  # fmt: skip
     lines = [

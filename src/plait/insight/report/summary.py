@@ -1,9 +1,9 @@
 """The first part: how good the model is, on what, made of what."""
 
 from plait.answers.evaluation import Result
-from plait.answers.metrics import HIGHER_IS_BETTER
-from plait.data.modalities.base import is_missing
-from plait.data.targets.target import Target, class_name, label_parts, short
+from plait.answers.metrics import distinct
+from plait.data.targets.cells import short
+from plait.data.targets.target import Target
 from plait.display.markup import (
     Html,
     bullets,
@@ -18,7 +18,7 @@ from plait.display.markup import (
     tidy,
     tiles,
 )
-from plait.display.section import KIND_WORDS, Language, Section, spoken
+from plait.display.section import Language, Section, spoken
 from plait.errors import counted
 from plait.insight.report.context import Context
 
@@ -38,7 +38,7 @@ FIRST = ("accuracy", "auroc", "macro_f1", "mae", "rmse", "calibration_error", "e
 def section(context: Context) -> Section | None:
     """Metrics with intervals, the streams compared, the model and the data."""
     say = context.say
-    parts = [_target(context, name, result) for name, result in context.results.items()]
+    parts = [_target(context, target, context.results[target.name]) for target in context.judged]
     if not parts:
         told = say(
             "No row of this table has a known true answer, so nothing here is measured.",
@@ -59,7 +59,7 @@ def strangers(context: Context, language: Language) -> list[str]:
     for target in context.model.targets:
         if target.name not in context.table.columns:
             continue
-        found = [_strange(target, cell) for cell in context.table.cells(target.name)]
+        found = [target.strange(cell) for cell in context.table.cells(target.name)]
         count, kinds = (
             sum(map(bool, found)),
             list(dict.fromkeys(name for one in found for name in one)),
@@ -69,37 +69,11 @@ def strangers(context: Context, language: Language) -> list[str]:
         names = ", ".join(short(name) for name in kinds[:NAMED]) + ", ..." * (len(kinds) > NAMED)
         known = ", ".join(map(short, target.classes[:NAMED]))
         known += ", ..." * (len(target.classes) > NAMED)
-        rows = counted(count, "row holds", "rows hold")
-        if target.kind == "regression":
-            english = f"{target.name}: {rows} no number ({names}), and no figure counts them."
-            chinese = f"{target.name}：{count:,} 行不是数字（{names}），未计入指标。"
-        else:
-            what = "label" if target.kind == "multilabel" else "class"
-            english = (
-                f"{target.name}: {rows} a {what} the model does not know: {names}; no figure counts "
-                f"it. The model knows {known}."
-            )
-            chinese = (
-                f"{target.name}：{count:,} 行含有模型未知的类别：{names}，未计入指标。"
-                f"模型已知的类别：{known}。"
-            )
-        lines.append(tidy(spoken(language, english, chinese)))
+        lines.append(tidy(spoken(language, *target.strangers(count, names, known))))
     return lines
 
 
-def _strange(target: Target, cell: object) -> list[object]:
-    """What the model does not know of a cell with a true answer; empty for a missing one."""
-    if is_missing(cell):
-        return []
-    if target.kind == "regression":
-        return [] if target.encode([cell])[1][0] else [str(cell)]
-    names = [class_name(cell)]
-    if target.kind == "multilabel":
-        names = label_parts(cell, target.separator)
-    return [name for name in names if name not in target.classes]
-
-
-def _target(context: Context, name: str, result: Result) -> Html:
+def _target(context: Context, target: Target, result: Result) -> Html:
     """One target's key figures, then the table of streams."""
     say = context.say
     first = (result.primary, *FIRST)
@@ -110,7 +84,8 @@ def _target(context: Context, name: str, result: Result) -> Html:
         if result.rows < FEW or low == high:  # such an interval would promise what is not known
             told = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
         figures.append((context.metric(key), number(result.metrics[key]), told))
-    heading = tag("h3", named(name), " ", _chip(context, result.kind))
+    chip = tag("span", say(target.kind, target.chinese), class_="chip")
+    heading = tag("h3", named(target.name), " ", chip)
     rows_told = say(
         f"Measured on {counted(result.rows)} with a known answer.",
         f"在 {result.rows:,} 行已知答案的数据上度量。",
@@ -121,7 +96,7 @@ def _target(context: Context, name: str, result: Result) -> Html:
             tag("p", rows_told, class_="faint"),
             _few(context, result.rows),
             tiles(figures),
-            _streams(context, result),
+            _streams(context, target, result),
         ]
     )
 
@@ -139,20 +114,18 @@ def _few(context: Context, rows: int) -> Html | None:
     return note(told, bad=True)
 
 
-def _chip(context: Context, kind: str) -> Html:
-    return tag("span", context.say(kind, KIND_WORDS[kind]), class_="chip")
-
-
-def _streams(context: Context, result: Result) -> Html:
+def _streams(context: Context, target: Target, result: Result) -> Html:
     """Every metric with all streams, each alone, all but each."""
     say = context.say
-    keys = [key for key in result.metrics if key != "micro_f1" or result.kind == "multilabel"]
+    keys = distinct(result.metrics)
     only, without = say("only", "仅"), say("without", "去掉")
     lines = [(say("all streams", "全部模态"), result.metrics)]
     lines += [(f"{only} {name}", told) for name, told in result.alone.items()]
     lines += [(f"{without} {name}", told) for name, told in result.without.items()]
     heads = [say("what the model sees", "模型所见")]
-    heads += [f"{context.metric(key)} {'↑' if HIGHER_IS_BETTER[key] else '↓'}" for key in keys]
+    heads += [
+        f"{context.metric(key)} {'↑' if target.higher_is_better[key] else '↓'}" for key in keys
+    ]
     rows = [[named(label), *(number(told[key]) for key in keys)] for label, told in lines]
     caption = say(
         "The same rows with streams hidden from the model. ↑ higher is better, ↓ lower is better.",

@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
-from plait.answers.metrics import METRICS
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -25,7 +24,7 @@ from plait.display.section import Section
 from plait.errors import counted
 from plait.insight.explain.calibration import FEWEST, Reliability, reliability
 from plait.insight.report.context import Context
-from plait.insight.report.prediction_sets import promises, right_answers, risks
+from plait.insight.report.prediction_sets import promises, risks
 
 WIDTH = 400
 UNUSUAL = 95.0
@@ -71,7 +70,7 @@ def uncalibrated(
     ``sigmoid(T logit p)``.
     """
     logs = temperature * np.log(np.clip(scores.astype(np.float64), 1e-12, 1))
-    if target.kind == "multilabel":
+    if not target.exclusive:
         others = temperature * np.log(np.clip(1 - scores.astype(np.float64), 1e-12, 1))
         return 1 / (1 + np.exp(others - logs))
     return np.exp(logs - np.logaddexp.reduce(logs, axis=1, keepdims=True))
@@ -80,7 +79,7 @@ def uncalibrated(
 def _calibration(context: Context, judged: Judged) -> Html:
     """The temperature, and the reliability diagram before and after it."""
     target, truth, scores = judged
-    if target.kind == "regression":
+    if not target.calibrated:
         return Html("")
     say = context.say
     kept = context.model.held.calibration.get(target.name)
@@ -95,8 +94,7 @@ def _calibration(context: Context, judged: Judged) -> Html:
             f"validation, {kept.rows:,} rows, cross-fitted", f"验证集 {kept.rows:,} 行，交叉拟合"
         )
         rows.append([told, *map(number, kept.error), *map(number, kept.log_loss)])
-    metric = METRICS[target.kind]
-    losses = [metric(truth, one)["log_loss"] for one in (before, scores)]
+    losses = [target.metrics(truth, one)["log_loss"] for one in (before, scores)]
     errors = [reliability(truth, one).error for one in (before, scores)]
     here = say(f"this table, {counted(len(truth))}", f"本表 {len(truth):,} 行")
     rows.append([here, *map(number, errors), *map(number, losses)])
@@ -232,11 +230,11 @@ def _unusual(context: Context) -> Html:
 
 
 def _wrong(context: Context, target: Target, over: Bool[np.ndarray, " rows"]) -> list[Child]:
-    """Counts and shares of right answers on usual and unusual rows; empty for a number."""
-    if target.kind == "regression":
-        return []
+    """Counts and shares of right answers on usual and unusual rows; empty if none is just right."""
     values, known = context.truths[target.name]
-    right = right_answers(target, values, context.scores[target.name])
+    right = target.right(values, context.scores[target.name])
+    if right is None:
+        return []
     line: list[Child] = [named(target.name)]
     for some in (known & ~over, known & over):
         line += [f"{int(some.sum()):,}", percent(float(right[some].mean())) if some.any() else "–"]

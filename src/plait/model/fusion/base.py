@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from plait.data.targets.target import Target
 from plait.model.blocks import AttentionPool
 from plait.model.tokens import Fused, Tokens, check_stream
 
@@ -26,8 +27,8 @@ class Fusion(nn.Module):
     voting: ClassVar[bool] = False
     """True when ``votes`` are given, which train every stream to answer by itself."""
 
-    kinds: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "multilabel", "regression")
-    """The kinds of target it can answer."""
+    heads: ClassVar[tuple[str, ...] | None] = None
+    """The only heads (`plait.model.heads.registry`) that can read what it gives; None: any."""
 
     stacks: int = 0
     """How many votes a head must be built to stack; 0 where votes are combined by another rule."""
@@ -44,6 +45,11 @@ class Fusion(nn.Module):
         _check_streams(tokens, self.widths)
         fused: Fused = super().__call__(tokens)
         return fused
+
+    @classmethod
+    def answers(cls, target: Target) -> bool:
+        """Whether it can answer a target."""
+        return cls.heads is None or target.head in cls.heads
 
     @property
     def streams(self) -> list[str]:

@@ -25,7 +25,7 @@ class Dempster(Voting):
     uncertainty is ``K / Σ_k α_k``. Cost: that of `Late`.
     """
 
-    kinds = ("binary", "multiclass")
+    heads = ("classify",)
 
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``vector`` is the mean of the votes, for embeddings."""

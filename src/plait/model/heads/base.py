@@ -167,5 +167,24 @@ class Head(nn.Module):
         """The loss of each row; zero where the target is missing."""
 
     @abstractmethod
+    def distance(
+        self,
+        logits: Float[Tensor, "batch outputs"],
+        scores: Float[Tensor, "batch outputs"],
+        temperature: float,
+    ) -> Float[Tensor, " batch"]:
+        """How far a student's logits are from a teacher's scores (`plait.training.distill`)."""
+
+    @abstractmethod
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """What `plait.Predictor.predict_proba` gives: probabilities, or the (standardised) number."""
+
+    @abstractmethod
+    def answered(self, scores: Float[Tensor, "batch outputs"]) -> Shaped[Tensor, "batch ..."]:
+        """What the scores answer, as `answer_score` takes it."""
+
+    @abstractmethod
+    def answer_score(
+        self, scores: Float[Tensor, "batch outputs"], answers: Shaped[Tensor, "batch ..."]
+    ) -> Float[Tensor, " batch"]:
+        """How much scores speak for given answers, with a gradient; a number is standardised."""

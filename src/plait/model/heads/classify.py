@@ -1,16 +1,17 @@
 """Classification: one class of several, or any subset of labels."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from plait.data.targets.classes import MISSING
 from plait.model.heads import rules
 from plait.model.heads.base import Head
 from plait.model.heads.rules import dempster, energy, evidential_loss, label_energy, linear_pool
 
-MISSING_CLASS = -1
-"""The class index of a row whose target is missing."""
+LEAST = 1e-6
+"""The least probability of a teacher that is not rounded to it."""
 
 
 class _Weighed(Head):
@@ -96,14 +97,35 @@ class Classify(_Weighed):
             logits,
             target,
             weight=self.weights,
-            ignore_index=MISSING_CLASS,
+            ignore_index=MISSING,
             reduction="none",
             label_smoothing=self.smoothing,
         )
 
+    def distance(
+        self,
+        logits: Float[Tensor, "batch outputs"],
+        scores: Float[Tensor, "batch outputs"],
+        temperature: float,
+    ) -> Float[Tensor, " batch"]:
+        """``T² KL(p_T ‖ softmax(z / T))``."""
+        soft = (scores.clamp(min=LEAST).log() / temperature).log_softmax(dim=1)
+        answer = (logits / temperature).log_softmax(dim=1)
+        return temperature**2 * (soft.exp() * (soft - answer)).sum(dim=1)
+
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """Class probabilities."""
         return (logits / self.temperature).softmax(dim=-1)
+
+    def answered(self, scores: Float[Tensor, "batch outputs"]) -> Int64[Tensor, " batch"]:
+        """The likeliest class."""
+        return scores.argmax(dim=1)
+
+    def answer_score(
+        self, scores: Float[Tensor, "batch outputs"], answers: Int64[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The probability of the answered class."""
+        return scores.gather(1, answers[:, None])[:, 0]
 
 
 class MultiLabel(_Weighed):
@@ -146,6 +168,30 @@ class MultiLabel(_Weighed):
         )
         return loss.mean(dim=1) * known
 
+    def distance(
+        self,
+        logits: Float[Tensor, "batch outputs"],
+        scores: Float[Tensor, "batch outputs"],
+        temperature: float,
+    ) -> Float[Tensor, " batch"]:
+        """The mean of the labels' divergences, as `Classify.distance` has them of two classes."""
+        soft = (torch.logit(scores.clamp(LEAST, 1 - LEAST)) / temperature).sigmoid()
+        least = functional.binary_cross_entropy(soft, soft, reduction="none")
+        cross = functional.binary_cross_entropy_with_logits(
+            logits / temperature, soft, reduction="none"
+        )
+        return temperature**2 * (cross - least).mean(dim=1)
+
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """Probability of each label."""
         return (logits / self.temperature).sigmoid()
+
+    def answered(self, scores: Float[Tensor, "batch outputs"]) -> Bool[Tensor, "batch outputs"]:
+        """Which labels are answered."""
+        return scores >= 0.5
+
+    def answer_score(
+        self, scores: Float[Tensor, "batch outputs"], answers: Bool[Tensor, "batch outputs"]
+    ) -> Float[Tensor, " batch"]:
+        """The mean over the labels of the probability of what was answered, yes or no."""
+        return torch.where(answers, scores, 1 - scores).mean(dim=1)

@@ -1,35 +1,33 @@
-"""The visible dictionary of heads, by kind of target."""
+"""The visible dictionary of heads; a kind of target names the one that answers it."""
 
-from typing import Literal
+from typing import Any
 
-from torch import Tensor
+import numpy as np
+import torch
 
 from plait.model.heads.base import Head
 from plait.model.heads.classify import Classify, MultiLabel
 from plait.model.heads.regress import Regress
 
 HEADS: dict[str, type[Head]] = {
-    "binary": Classify,
-    "multiclass": Classify,
-    "multilabel": MultiLabel,
-    "regression": Regress,
+    "classify": Classify,
+    "labels": MultiLabel,
+    "regress": Regress,
 }
+"""`plait.data.targets.target.Target.head` → the head."""
 
 
 def build_head(
-    kind: str,
-    *,
-    width: int,
-    outputs: int,
-    dropout: float,
-    votes: int = 0,
-    weights: Tensor | None = None,
-    smoothing: float = 0.0,
-    regression_loss: Literal["mse", "huber"] = "huber",
+    name: str, *, width: int, outputs: int, dropout: float, votes: int = 0, **options: Any
 ) -> Head:
-    """The head for one target; ``votes`` are those of a fusion that stacks them."""
-    size = {"width": width, "outputs": outputs, "votes": votes}
-    if kind == "regression":
-        return Regress(**size, dropout=dropout, kind=regression_loss)
-    head = MultiLabel if kind == "multilabel" else Classify
-    return head(**size, dropout=dropout, weights=weights, smoothing=smoothing)
+    """The head for one target.
+
+    Args:
+        votes: those of a fusion that stacks them.
+        options: the head's own, `plait.data.targets.target.Target.loss_options`.
+    """
+    own = {
+        key: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for key, value in options.items()
+    }
+    return HEADS[name](width=width, outputs=outputs, dropout=dropout, votes=votes, **own)

@@ -50,6 +50,25 @@ class Regress(Head):
         loss = function(logits.squeeze(1), target.where(known, 0.0), reduction="none")
         return loss * known
 
+    def distance(
+        self,
+        logits: Float[Tensor, "batch outputs"],
+        scores: Float[Tensor, "batch outputs"],
+        temperature: float,
+    ) -> Float[Tensor, " batch"]:
+        """The squared difference; a number has no temperature."""
+        return (logits[:, 0] - scores[:, 0]).square()
+
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:
         """The standardised number itself."""
         return logits
+
+    def answered(self, scores: Float[Tensor, "batch outputs"]) -> Float[Tensor, " batch"]:
+        """The number."""
+        return scores[:, 0]
+
+    def answer_score(
+        self, scores: Float[Tensor, "batch outputs"], answers: Float[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """The number that these scores say, whatever was answered."""
+        return scores[:, 0]

@@ -26,7 +26,7 @@ from plait.progress import Reporter, Silent, Stopwatch
 from plait.training.compress.narrow import learnt, narrower, without
 from plait.training.compress.result import Compressed, measured
 from plait.training.compress.slices import inherit
-from plait.training.dataset import Dataset, goal, read_dataset
+from plait.training.dataset import Dataset, read_dataset
 from plait.training.distill import Distillation
 from plait.training.fit_prepared import fit_prepared
 from plait.training.job import Job
@@ -197,7 +197,6 @@ def _student(
         f"{learnt(teacher.model):,}"
     )
     distillation = Distillation(
-        teacher.targets,
         _inherited(teacher, data, prepared, config) if way != "distil" else _as_it_is,
         _answers(teacher.model, prepared, data, reporter) if way != "prune" else {},
     )
@@ -266,7 +265,7 @@ def importance(
     model: Model, data: Dataset, prepared: PreparedTable, config: Config
 ) -> dict[str, Tensor]:
     """``|w ∂L/∂w|`` of every learnt weight, summed over some batches (Molchanov et al. 2019, eq. 8)."""
-    goals = {t.name: goal(t, *data.encoded[t.name]) for t in data.targets}
+    goals = {t.name: t.goal(*data.encoded[t.name]) for t in data.targets}
     loader = Loader(
         prepared.columns, goals, data.train, batch_size=config.batch_size, seed=config.seed
     )

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from plait.answers.metrics import PRIMARY
 from plait.errors import CompressError
 from plait.predictor.predictor import Predictor
 from plait.progress import Reporter
@@ -116,7 +115,7 @@ def measured(
 
 
 def _figures(model: Predictor, metrics: dict[str, dict[str, float]], latency: float) -> Figures:
-    main = [metrics[t.name][PRIMARY[t.kind]] for t in model.targets if t.name in metrics]
+    main = [metrics[t.name][t.primary] for t in model.targets if t.name in metrics]
     weights = learnt(model.model)
     score = float(np.mean(main)) if main else float("nan")
     return Figures(weights, weights * 4 / 1e6, latency, score, metrics)

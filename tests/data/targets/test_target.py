@@ -7,8 +7,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from plait.data.targets.kinds import propose_target
-from plait.data.targets.target import Target, as_number, class_name, label_parts
+from plait.data.targets.cells import as_number, class_name, label_parts
+from plait.data.targets.numbers import Numbers
+from plait.data.targets.registry import propose_target, read_target
 from plait.errors import SchemaError
 
 KINDS = [
@@ -51,7 +52,7 @@ def test_the_kind_follows_from_the_cells(cells, kind, classes):
     assert target.reason
     if classes is not None:
         assert target.classes == classes
-    again = Target.from_json(json.loads(json.dumps(target.to_json())))
+    again = read_target(json.loads(json.dumps(target.to_json())))
     assert again == target
 
 
@@ -148,7 +149,7 @@ def test_classes_encode_and_come_back():
     assert [(p.row, p.reason) for p in problems] == [
         (4, "the class 'seven' was not in the training rows (1, 2, 10)")
     ]
-    assert target.labels(values[:3]) == ["10", "2", "1"]
+    assert target.decode(values[:3]).tolist() == [10, 2, 1]
 
 
 def test_label_sets_encode_and_come_back():
@@ -160,9 +161,9 @@ def test_label_sets_encode_and_come_back():
     assert [p.reason for p in problems] == [
         "the label 'zzz' was not in the training rows (a, b, c)"
     ]
-    sets = target.label_sets(values > 0.5)
+    sets = target.decode(values)
     assert sets[0] == ["a", "b"] and sets[1] == []
-    assert target.join(sets[0]) == "a;b"
+    assert target.text(sets[0]) == "a;b"
     lists = propose_target("y", [["a"], ["b"]])
     values, present, _ = lists.encode([[], ["a", None], np.array(["b"])])
     assert (values.tolist(), present.all()) == ([[0, 0], [1, 0], [0, 1]], True)
@@ -182,7 +183,7 @@ def test_numbers_encode_and_come_back():
 
 
 def test_a_number_beyond_32_bits_is_a_problem_and_no_infinity():
-    target = Target("y", "regression", mean=5.0, scale=2.0)
+    target = Numbers("y", mean=5.0, scale=2.0)
     values, present, problems = target.encode(["1e300", 1e17, -1e300])
     assert np.isfinite(values).all() and present.tolist() == [False, True, False]
     assert problems[0].reason == "'1e300' is too large a number"

@@ -106,7 +106,7 @@ def fusions(as_json: AsJson = False) -> None:
 
 def listed() -> dict[str, dict[str, Any]]:
     """Every registered fusion: its family, what it does, and its kinds of target if they are limited."""
-    from plait.model.fusion.base import Fusion
+    from plait.data.targets.registry import kinds_of
     from plait.model.fusion.registry import FUSIONS
 
     known = {
@@ -116,6 +116,6 @@ def listed() -> dict[str, dict[str, Any]]:
     for name, kind in FUSIONS.items():
         summary = (kind.__doc__ or "").strip().partition("\n")[0]
         family, about = known.get(name, ("registered elsewhere", summary))
-        limited = [] if kind.kinds == Fusion.kinds else list(kind.kinds)
+        limited = kinds_of(kind.heads or ())
         methods[name] = {"family": family, "about": about, "targets": limited}
     return methods

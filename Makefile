@@ -2,12 +2,13 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench soak reports picture map docs constraints clean
+.PHONY: help install demo test coverage fuzz lint format bench soak reports picture map docs constraints clean
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+FUZZ ?= 20
 ARGS ?=
 UPGRADE ?=
 
@@ -27,8 +28,18 @@ install: $(VENV)/.installed-dev,demo ## Install plait and its tools into .venv
 demo: $(VENV)/.installed-demo ## Build demo data, fit a model, evaluate it, show the results
 	$(BIN)/plait demo --out demo-run $(ARGS)
 
-test: lint ## Check style, types and layers, then run the tests with coverage
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
+# Whole files go to a worker, so that it fits the models of a file once; tests/conftest.py puts the
+# heavy ones first.
+TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=10
+
+test: lint ## Check style, types and layers, then run the tests
+	$(TESTS) $(ARGS)
+
+coverage: $(VENV)/.installed-dev,demo ## Run the tests and count the lines and branches they reach, 90 % at least
+	PLAIT_GRAPH_CACHE=off $(TESTS) --cov --cov-report=term $(ARGS)
+
+fuzz: $(VENV)/.installed-dev,demo ## Try the properties on other and more examples each time; FUZZ=20 times as many
+	PLAIT_FUZZ=$(FUZZ) $(TESTS) -m hypothesis $(ARGS)
 
 lint: $(VENV)/.installed-dev,demo ## Check style, types and layers
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """What every test needs: checked tensor shapes, a private cache, one thread, no network, one seed."""
 
+import gc
 import ipaddress
 import os
 import random
@@ -7,14 +8,16 @@ import socket
 import sys
 from collections.abc import Iterator
 from importlib.machinery import SourceFileLoader
+from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
+import fuzz
+import graph_cache
 import numpy as np
 import pytest
 from jaxtyping import config, install_import_hook
-from jaxtyping._import_hook import _JaxtypingLoader
 
 if any(name.partition(".")[0] == "plait" for name in sys.modules):
     raise RuntimeError("plait was imported before tests/conftest.py could check its signatures")
@@ -31,11 +34,27 @@ def _compile_anew(self: SourceFileLoader, name: str) -> CodeType:
     return self.source_to_code(self.get_data(path), path)
 
 
+def _execute(self: SourceFileLoader, module: ModuleType) -> None:
+    """Run a checked module; the exporter looks into the cache of graphs from then on."""
+    SourceFileLoader.exec_module(self, module)
+    if module.__name__ == "plait.export.convert":
+        graph_cache.install(module)
+
+
 # Every signature of plait is checked while the tests run; this has to happen before plait is imported.
-# The tower lets an int pass for a float, as mypy does.
-_JaxtypingLoader.get_code = _compile_anew
-_JaxtypingLoader.exec_module = SourceFileLoader.exec_module
+# The tower lets an int pass for a float, as mypy does. The loader's class has no public name: it is the
+# one that the hook gives.
 install_import_hook("plait", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+_checked: Any = find_spec("plait")
+_loader = type(_checked.loader)
+_loader.get_code = _compile_anew
+_loader.exec_module = _execute
+
+fuzz.register()
+
+# Python's collector walks everything that torch and the tests keep alive, for every few hundred new
+# objects; a tracer makes millions that live briefly.
+gc.set_threshold(20_000, 20, 50)
 
 # Read by torch, NumPy and the Hugging Face libraries when they are imported, here or in a child process.
 os.environ |= {
@@ -53,31 +72,42 @@ os.environ |= {
 os.environ.pop("FORCE_COLOR", None)
 
 
-UNCOUNTED = (
-    "comparison/test_controls.py",
-    "nn/test_recovery.py",
-    "test_docs.py",
+HEAVY = (
+    "export/test_registry.py",
+    "training/test_pretrained_fit.py",
+    "training/test_pretrain.py",
+    "training/test_loop.py",
+    "export/test_runtime.py",
+    "training/compress/test_compress.py",
+    "insight/explain/test_within.py",
+    "insight/explain/test_sanity.py",
     "test_sklearn.py",
+    "test_docs.py",
+    "insight/explain/test_explanation.py",
+    "test_video_rows.py",
+    "test_pipeline.py",
+    "training/test_closed_form.py",
+    "model/parts/test_fusion.py",
+    "experiments/comparison/test_compare.py",
 )
-"""Files besides the slow tests whose lines quicker tests run as well."""
+"""Files that take longest, first: a worker that took one of them last would end minutes after the other."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Coverage, which takes a third of the time, is not counted where it would find nothing new.
+    """The heavy files first, the others in their order."""
+    place = {name: number for number, name in enumerate(HEAVY)}
+    root = Path(__file__).parent
 
-    Of a test with many parameters it is where one has a value for the first time.
-    """
-    seen: dict[str, set[tuple[str, int]]] = {}
-    for item in items:
-        quick = not item.get_closest_marker("slow")
-        counted = quick and not item.path.as_posix().endswith(UNCOUNTED)
-        if counted and (parameters := getattr(item, "callspec", None)):
-            before = seen.setdefault(item.nodeid.partition("[")[0], set())
-            values = set(parameters.indices.items())
-            counted = not values <= before
-            before |= values
-        if not counted:
-            item.add_marker(pytest.mark.no_cover)
+    def rank(item: pytest.Item) -> int:
+        return place.get(item.path.relative_to(root).as_posix(), len(HEAVY))
+
+    items.sort(key=rank)
+
+
+def pytest_sessionfinish() -> None:
+    """Graphs of code that is gone do not pile up."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        graph_cache.prune()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzz import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -226,7 +227,7 @@ def test_progress_counts_rows_also_when_read(store):
     cells=st.lists(st.one_of(st.none(), st.text("xyz", max_size=5)), min_size=1, max_size=12),
     data=st.data(),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 def test_a_batch_is_each_row_padded_to_the_longest(cells, data):
     rows = data.draw(st.lists(st.integers(0, len(cells) - 1), min_size=1, max_size=8))
     texts = [cells[row] or "" for row in rows]

@@ -1,23 +1,11 @@
 """Models exported once for all tests of the folder. Do not change them; copy them."""
 
-import functools
 import shutil
 
 import pytest
 from jaxtyping import config
 
 from plait.export import export
-
-
-@pytest.fixture(scope="session", autouse=True)
-def operations_read_once():
-    """The exporter reads the source of its 500 operations anew for every graph, a third of its time."""
-    from torch.onnx._internal._lazy_import import onnxscript_apis
-
-    with pytest.MonkeyPatch.context() as patch:
-        once = functools.cache(onnxscript_apis.get_torchlib_ops)
-        patch.setattr(onnxscript_apis._module, "get_torchlib_ops", once)
-        yield
 
 
 @pytest.fixture(scope="session")

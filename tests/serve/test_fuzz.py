@@ -3,12 +3,12 @@
 import base64
 import io
 import json
-import os
 import warnings
 
 import hypothesis
 import numpy as np
 import pytest
+from fuzz import FACTOR, examples
 from PIL import Image
 
 with warnings.catch_warnings():
@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     import schemathesis
     from schemathesis import GenerationMode
 
-EXAMPLES = int(os.environ.get("PLAIT_FUZZ", "3"))
-"""Requests of a route, in each way. A longer look: PLAIT_FUZZ=200."""
+EXAMPLES = examples(3)
+"""Requests of a route, in each way; `make fuzz` sends more."""
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +26,7 @@ def quiet(start, app):
         yield found
 
 
+@pytest.mark.hypothesis
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
@@ -53,7 +54,7 @@ def statuses(operation, mode, url):
         max_examples=EXAMPLES,
         deadline=None,
         database=None,
-        derandomize=True,
+        derandomize=FACTOR == 1,
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     @hypothesis.given(case=operation.as_strategy(generation_mode=mode))

@@ -8,6 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+from fuzz import examples
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -175,7 +176,7 @@ def test_few_tokenizers_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=8))
-@hypothesis_settings(max_examples=60, deadline=None)
+@hypothesis_settings(max_examples=examples(60))
 def test_any_text(cells: list[str]) -> None:
     state = TEXT.fit(CORPUS, FREE)
     prepared = TEXT.prepare(cells, state, FREE)

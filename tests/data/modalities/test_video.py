@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pytest
 from clips import encode, only_sound, shades, square
+from fuzz import examples
 from hypothesis import given
 from hypothesis import settings as given_settings
 from hypothesis import strategies as st
@@ -563,7 +564,7 @@ def test_another_file_is_never_opened(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("ending", "codec"), [("mp4", "libx264"), ("webm", "libvpx"), ("mkv", "ffv1"), ("avi", "mjpeg")]
 )
-@given_settings(max_examples=15, deadline=None)
+@given_settings(max_examples=examples(15))
 @given(seed=st.integers(0, 2**31))
 def test_bytes_changed_anywhere_give_frames_or_a_reason(ending: str, codec: str, seed: int) -> None:
     data = bytearray(_cached(ending, codec))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fuzz import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ def _check(train, validation, present):
     assert (np.diff(train) > 0).all() and (np.diff(validation) > 0).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(values=classes, share=shares, seed=seeds, gaps=st.integers(0, 3))
 def test_rows_are_split_once_and_the_same_again(values, share, seed, gaps):
     values = np.array(values)
@@ -42,7 +43,7 @@ def test_rows_are_split_once_and_the_same_again(values, share, seed, gaps):
             assert abs(inside - share * counts[name]) < 1 + len(counts)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(values=classes, share=shares, seed=seeds, data=st.data())
 def test_groups_stay_whole(values, share, seed, data):
     names = st.one_of(st.none(), st.integers(0, 9), st.sampled_from(["a", "b", "", " "]))

@@ -232,7 +232,7 @@ def test_unicode_of_every_kind_in_text(maker):
         (
             "t.xlsx",
             "x",
-            "ends in '.xlsx', which is no table that plait reads. Save the sheet as CSV UTF-8",
+            "ends in '.xlsx', which plait cannot read as a table. Save the sheet as CSV UTF-8",
         ),
     ],
 )
@@ -425,8 +425,7 @@ def test_every_wrong_option_is_told_at_once(maker):
         "preset='fats': input should be 'fast', 'balanced' or 'best'. Did you mean 'fast'?" in text
     )
     assert (
-        "epochs=0: input should be greater than or equal to 1. (Passes over the rows at most"
-        in text
+        "epochs=0: input should be greater than or equal to 1. (Most passes over the rows" in text
     )
     assert "dropout=2: input should be less than 1." in text
     assert (
@@ -455,7 +454,7 @@ def test_every_wrong_option_is_told_at_once(maker):
             {"encoders": {"price": "cnn"}},
             "encoders: price is numeric; tabular columns have one encoder only",
         ),
-        ({"device": "cuda:99"}, "device='cuda:99': this machine has cpu"),
+        ({"device": "cuda:99"}, "device='cuda:99': this machine has only cpu"),
     ],
 )
 def test_names_that_only_the_registries_know(maker, options, message):

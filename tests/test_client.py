@@ -28,13 +28,13 @@ def test_tokens():
 
 def test_a_time_limit_of_nothing():
     for seconds in (0.0, -1.0, float("nan")):
-        with pytest.raises(ServerError, match="expected seconds over 0"):
+        with pytest.raises(ServerError, match="expected seconds above 0"):
             Client(PLACE, timeout=seconds)
 
 
 @pytest.mark.parametrize("rows", [{"text": "six"}, "abc", [1], ["six"]])
 def test_rows_that_are_none(rows, unchecked_shapes):
-    with pytest.raises(ServerError, match="rows: expected a list of dicts, one a row"):
+    with pytest.raises(ServerError, match="rows: expected a list of dicts, one per row"):
         Client(PLACE).predict(rows)
 
 
@@ -64,5 +64,5 @@ def test_values():
 
 
 def test_nobody_is_there():
-    with pytest.raises(ServerError, match="127.0.0.1:9 gave no answer"):
+    with pytest.raises(ServerError, match="127.0.0.1:9 did not respond"):
         Client(PLACE).predict([{"price": float("nan")}])

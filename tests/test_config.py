@@ -76,7 +76,7 @@ def test_words_have_suggestions():
         configure(optimizer="adamm", schedule="cosin")
     assert caught.value.problems == [
         "optimizer='adamm': input should be 'gd', 'sgd', 'rmsprop', 'adam' or 'adamw'. Did you mean 'adam'? "
-        "(gd is gradient descent on the full batch.)",
+        "(Optimizer; gd is gradient descent on the full batch.)",
         "schedule='cosin': input should be 'cosine', 'linear', 'constant' or 'onecycle'. Did you mean "
         "'cosine'? (How the learning rate falls after the warm-up.)",
     ]
@@ -101,13 +101,13 @@ def test_every_option_is_explained():
     lines = option_lines()
     assert [name for name, _, _ in lines] == list(Config.model_fields)
     assert all(about for _, _, about in lines)
-    assert ("batch_size", "64", "Rows a step.") in lines
+    assert ("batch_size", "64", "Rows per step (batch size).") in lines
     assert {name: default for name, default, _ in lines}["encoders"] == "{}"
 
 
 def test_an_option_under_its_old_name_is_named_as_it_is_now() -> None:
     with pytest.raises(
-        ConfigError, match="there is no option 'alone'. It is called 'unimodal_loss' now."
+        ConfigError, match="there is no option 'alone'. It is now called 'unimodal_loss'."
     ):
         configure(alone=0.1)
 

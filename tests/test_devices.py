@@ -19,8 +19,8 @@ def machine(monkeypatch, *, cuda=0, mps=False):
     ("cuda", "mps", "found", "reason"),
     [
         (0, False, "cpu", "no GPU was found"),
-        (2, False, "cuda", "the fastest device found"),
-        (0, True, "mps", "the fastest device found"),
+        (2, False, "cuda", "the fastest device available"),
+        (0, True, "mps", "the fastest device available"),
     ],
 )
 def test_auto_takes_the_fastest_and_says_why(monkeypatch, cuda, mps, found, reason):
@@ -31,7 +31,7 @@ def test_auto_takes_the_fastest_and_says_why(monkeypatch, cuda, mps, found, reas
 @pytest.mark.parametrize("asked", ["cpu", "cuda", "cuda:1", "mps"])
 def test_a_device_that_exists_is_taken_as_asked(monkeypatch, asked):
     machine(monkeypatch, cuda=2, mps=True)
-    assert devices.choose_device(asked) == (asked, "as asked")
+    assert devices.choose_device(asked) == (asked, "as requested")
 
 
 @pytest.mark.parametrize("asked", ["cuda", "cuda:0", "mps", "gpu"])
@@ -39,7 +39,7 @@ def test_a_device_that_does_not_exist_is_refused(monkeypatch, asked):
     machine(monkeypatch)
     with pytest.raises(ConfigError) as caught:
         devices.choose_device(asked)
-    assert f"device='{asked}': this machine has cpu." in str(caught.value)
+    assert f"device='{asked}': this machine has only cpu." in str(caught.value)
 
 
 @pytest.mark.parametrize(

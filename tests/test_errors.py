@@ -65,7 +65,7 @@ def test_every_error_is_plaits():
 def test_what_only_fitted_models_need_names_its_extra():
     told = training_extra(ImportError("No module named 'torch'", name="torch.nn"))
     assert str(told) == (
-        "a model that is fitted here needs the package torch, which is not installed.\n"
+        "a fitted model needs the package torch, which is not installed.\n"
         'Install it with:  pip install "plait[train]"'
     )
     assert training_extra(ImportError("another", name="elsewhere")) is None

@@ -469,7 +469,9 @@ def test_out_must_be_a_folder(maker, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="is a file; name a folder"):
         maker.fit(maker.plain(24), "label", out=tmp_path / "file")
-    with pytest.raises(ConfigError, match="cannot be written: '.*file' is no folder to write to"):
+    with pytest.raises(
+        ConfigError, match="cannot be written: '.*file' is not a folder that can be written to"
+    ):
         maker.fit(maker.plain(24), "label", out=tmp_path / "file" / "below")
 
 
@@ -555,7 +557,7 @@ def test_a_target_is_needed(maker):
 
 def test_kinds_are_of_targets_only(maker):
     with pytest.raises(
-        ConfigError, match=r"target_kinds: 'lable' is no target. Did you mean 'label'\?"
+        ConfigError, match=r"target_kinds: 'lable' is not a target. Did you mean 'label'\?"
     ):
         maker.fit(maker.plain(24), "label", target_kinds={"lable": "binary"})
 

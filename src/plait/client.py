@@ -83,10 +83,10 @@ class Client:
             token = token.strip()  # as read from a file, with the end of its line
             if not token or not token.isascii() or not token.isprintable() or " " in token:
                 raise ServerError(
-                    0, "wrong_token", "token: expected ASCII characters without blanks."
+                    0, "wrong_token", "token: expected ASCII characters without spaces."
                 )
         if not timeout > 0:
-            raise ServerError(0, "wrong_timeout", f"timeout={timeout}: expected seconds over 0.")
+            raise ServerError(0, "wrong_timeout", f"timeout={timeout}: expected seconds above 0.")
         self._https = parts.scheme == "https"
         self._host = host
         self._port = port
@@ -143,7 +143,7 @@ class Client:
 
     def _work(self, kind: str, rows: Sequence[Row], streams: Sequence[str] | None) -> Reply:
         if isinstance(rows, Mapping | str) or not all(isinstance(row, Mapping) for row in rows):
-            text = "rows: expected a list of dicts, one a row: [{'photo': Path('cat.jpg')}]."
+            text = "rows: expected a list of dicts, one per row: [{'photo': Path('cat.jpg')}]."
             raise ServerError(0, "wrong_rows", text)
         if isinstance(streams, str):
             raise ServerError(0, "wrong_streams", f"streams='{streams}': expected a list of names.")
@@ -172,7 +172,7 @@ class Client:
             error = told["error"]
             raise ServerError(status, str(error["kind"]), str(error["message"]))
         except (ValueError, KeyError, TypeError):
-            text = f"the server's answer, of status {status}, is not one of plait's."
+            text = f"the server's response, with status {status}, is not from plait."
             raise ServerError(status, "no_plait", text) from None
 
     def _send(self, method: str, path: str, body: bytes | None) -> tuple[int, float, bytes]:
@@ -200,7 +200,7 @@ class Client:
                 if kept and not isinstance(error, TimeoutError):
                     continue  # the server had closed it meanwhile
                 where = f"{self._host}:{self._port}" if self._port else self._host
-                text = f"{where} gave no answer: {str(error) or type(error).__name__}."
+                text = f"{where} did not respond: {str(error) or type(error).__name__}."
                 raise ServerError(0, "no_answer", text) from None
             wait = response.headers.get("Retry-After", "1")
             return response.status, float(wait) if wait.isdigit() else 1.0, data

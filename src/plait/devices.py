@@ -60,10 +60,10 @@ def choose_device(asked: str) -> tuple[str, str]:
         found.append("mps")
     if asked == "auto":
         best = "cuda" if len(found) > 1 and found[1] == "cuda:0" else found[-1]
-        return best, "the fastest device found" if best != "cpu" else "no GPU was found"
+        return best, "the fastest device available" if best != "cpu" else "no GPU was found"
     if (asked != "cuda" and asked not in found) or (asked == "cuda" and "cuda:0" not in found):
-        raise ConfigError([f"device='{asked}': this machine has {', '.join(found)}."])
-    return asked, "as asked"
+        raise ConfigError([f"device='{asked}': this machine has only {', '.join(found)}."])
+    return asked, "as requested"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,7 +1,7 @@
-"""What can go wrong, one class a kind.
+"""Every error that plait raises on purpose, one class per kind.
 
-Every message says what was passed, what was expected and how to mend it. The command line prints the
-message alone; a stack trace at a user is a bug.
+Every message says what was passed, what was expected and how to fix it. The command line prints the
+message alone; a stack trace shown to a user is a bug.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from itertools import takewhile
 
 
 class PlaitError(Exception):
-    """The base of every error plait raises on purpose."""
+    """Base class of every error that plait raises on purpose."""
 
 
 class TableError(PlaitError):
@@ -30,7 +30,7 @@ class UnreadableColumnError(PlaitError):
 
 
 class TrainError(PlaitError):
-    """Training cannot go on, for instance because the loss is not finite."""
+    """Training cannot continue, for example because the loss is not finite."""
 
 
 class StoreError(PlaitError):
@@ -38,19 +38,19 @@ class StoreError(PlaitError):
 
 
 class AlignError(PlaitError, ValueError):
-    """What was passed to plait.model.align is not of the shape or kind it needs."""
+    """An argument of plait.align has the wrong shape or type."""
 
 
 class CheckpointError(PlaitError):
-    """A pretrained checkpoint cannot be found, or holds what must not or cannot be loaded."""
+    """A pretrained checkpoint cannot be found, or holds something that must not or cannot be loaded."""
 
 
 class BundleError(PlaitError):
-    """A bundle cannot be saved, or is damaged, too new, or holds what it must not."""
+    """A bundle cannot be saved, or is damaged, too new, or holds a file that is not allowed."""
 
 
 class ExportError(PlaitError):
-    """A model cannot be exported, or what was exported answers otherwise."""
+    """A model cannot be exported, or the exported model gives different answers."""
 
 
 class CompressError(PlaitError):
@@ -58,7 +58,7 @@ class CompressError(PlaitError):
 
 
 class ConfigError(PlaitError):
-    """Options that do not exist or do not fit, all of them reported together."""
+    """Options that do not exist or have wrong values, all reported together."""
 
     def __init__(self, problems: Iterable[str]) -> None:
         self.problems = list(problems)
@@ -68,7 +68,7 @@ class ConfigError(PlaitError):
 
 
 class MissingExtra(PlaitError):
-    """An optional package is needed and absent."""
+    """An optional package is needed and not installed."""
 
     def __init__(self, feature: str, extra: str, package: str) -> None:
         super().__init__(
@@ -81,13 +81,13 @@ _TRAINING = frozenset({"torch", "accelerate", "pyarrow", "safetensors", "sklearn
 
 
 def training_extra(error: ImportError) -> MissingExtra | None:
-    """What to install where a package that only fitted models need is absent; None for any other."""
+    """What to install if a package that only fitted models need is missing; None for any other."""
     name = (error.name or "").partition(".")[0]
-    return MissingExtra("a model that is fitted here", "train", name) if name in _TRAINING else None
+    return MissingExtra("a fitted model", "train", name) if name in _TRAINING else None
 
 
 class PlaitWarning(UserWarning):
-    """The base of every warning plait gives."""
+    """Base class of every warning that plait gives."""
 
 
 class UnreadableCellsWarning(PlaitWarning):

@@ -1,4 +1,4 @@
-"""Who is told what is going on, and one who says nothing. `plait.display.bars` shows it."""
+"""Progress reporters: the protocol, and one that shows nothing. `plait.display.bars` shows bars."""
 
 import time
 from collections.abc import Iterator
@@ -8,22 +8,22 @@ from typing import Protocol, runtime_checkable
 
 @runtime_checkable
 class Stage(Protocol):
-    """One piece of work with a known size."""
+    """One stage of the work, of a known size."""
 
     def advance(self, amount: int = 1, **metrics: float) -> None:
-        """So much more is done; ``metrics`` are shown beside the bar."""
+        """Advance by ``amount`` units; ``metrics`` are shown beside the bar."""
 
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Who is told how the work goes."""
+    """Receives progress and notes."""
 
     @contextmanager
     def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
-        """Open a piece of work of ``total`` units."""
+        """Begin a stage of ``total`` units."""
 
     def note(self, text: str) -> None:
-        """Say one thing, once."""
+        """Show one message."""
 
 
 class _SilentStage:
@@ -32,7 +32,7 @@ class _SilentStage:
 
 
 class Silent:
-    """Says nothing; the default from Python."""
+    """Shows nothing; the default from Python."""
 
     @contextmanager
     def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
@@ -44,10 +44,10 @@ class Silent:
 
 
 class Stopwatch:
-    """Passes on what it is told, and keeps the time of each stage and the notes.
+    """Passes everything to another reporter, and keeps the time of each stage and the notes.
 
     Attributes:
-        seconds: stage → how long it took; stages of one title together.
+        seconds: seconds per stage title; stages with the same title are added.
         notes: in order.
     """
 
@@ -59,12 +59,12 @@ class Stopwatch:
 
     @property
     def total(self) -> float:
-        """Seconds since it was made."""
+        """Seconds since construction."""
         return time.monotonic() - self._began
 
     @contextmanager
     def stage(self, title: str, total: int, unit: str) -> Iterator[Stage]:
-        """The other's stage, timed."""
+        """The other reporter's stage, timed."""
         began = time.monotonic()
         try:
             with self.reporter.stage(title, total, unit) as stage:
@@ -79,4 +79,4 @@ class Stopwatch:
 
 
 SHARE = "gradient/"
-"""Before a stream's name, where the shares stand among the scalars of an epoch."""
+"""Prefix of a stream's name for its share of the gradient, among the scalars of an epoch."""

@@ -97,7 +97,9 @@ class Seal:
         path = folder / self.manifest
         if not path.is_file():
             hint = "" if folder.exists() else " There is no such folder."
-            raise BundleError(f"{folder} is no plait {self.noun}: it has no {self.manifest}.{hint}")
+            raise BundleError(
+                f"{folder} is not a plait {self.noun}: it has no {self.manifest}.{hint}"
+            )
         manifest = document(folder, self.manifest, path.read_bytes())
         if not isinstance(manifest, dict) or not isinstance(manifest.get("format"), int):
             raise BundleError(f"{folder}/{self.manifest} is damaged: it names no format version.")
@@ -138,12 +140,12 @@ def document(folder: Path, name: str, data: bytes) -> Any:
     """A JSON file's value.
 
     Raises:
-        BundleError: it is no JSON.
+        BundleError: it is not valid JSON.
     """
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{folder}/{name} is no JSON: {error}.") from error
+        raise BundleError(f"{folder}/{name} is not valid JSON: {error}.") from error
 
 
 @contextmanager

@@ -78,7 +78,7 @@ class _Multimodal(BaseEstimator):  # type: ignore[misc]
         }
         if _TARGET in table:
             raise ValueError(
-                f"X has a column called '{_TARGET}', which plait needs for y; rename it."
+                f"X has a column called '{_TARGET}', which plait uses for y; rename it."
             )
         options: dict[str, Any] = {
             "preset": self.preset,

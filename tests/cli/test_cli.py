@@ -362,7 +362,7 @@ def test_no_bundle_is_a_message(run, table, tmp_path, command):
     arguments = [command, tmp_path / "no"] + ([] if command == "checks" else [table])
     code, out, err = run(*arguments)
     assert (code, out) == (1, "")
-    assert "no is no plait bundle: it has no bundle.json. There is no such folder" in err
+    assert "no is not a plait bundle: it has no bundle.json. There is no such folder" in err
 
 
 def test_answers_that_cannot_be_written(run, plain_run, table, tmp_path):

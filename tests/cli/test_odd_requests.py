@@ -225,7 +225,7 @@ def test_a_bundle_cannot_lift_a_cap():
     assert config.max_image_megapixels == 64 and config.max_text_mb == 0.5
     assert within_caps(bold, {"max_image_megapixels": 100.0}).max_image_megapixels == 100
     with pytest.raises(
-        ConfigError, match=r"max_minutes is no cap|max_tect_mb is no cap.*max_text_mb"
+        ConfigError, match=r"max_minutes is not a cap|max_tect_mb is not a cap.*max_text_mb"
     ):
         within_caps(bold, {"max_tect_mb": 3.0})
 

@@ -108,7 +108,7 @@ def test_other_failures_of_a_build_stay_what_they_are(drawn, monkeypatch):
             "number. (",
         ),
         ({"share": (1,)}, "share=1: input should be a valid string. ("),
-        ({"reconstruct": float("nan")}, "reconstruct=nan: input should be a number, and NaN is none. ("),
+        ({"reconstruct": float("nan")}, "reconstruct=nan: input should be a number, not NaN. ("),
         ({"lr_scale": 3}, "lr_scale=3: input should be a valid dictionary. ("),
     ],
 )  # fmt: skip

@@ -239,7 +239,7 @@ def test_a_fusion_that_does_not_export_leaves_nothing(plain_run, tmp_path, monke
     monkeypatch.setattr(app, "to_onnx", refuse)
     with pytest.raises(
         ExportError,
-        match=r"the fusion 'hybrid' with its heads cannot. Fit with another fusion \(docs/fusion.md lists "
+        match=r"the fusion 'hybrid' with its heads cannot. Fit with another fusion \(`plait fusions` lists "
         r"them\), or answer with the bundle.",
     ):
         export(plain_run[0], tmp_path / "app")
@@ -250,7 +250,7 @@ def test_too_many_weights_for_one_file(unwatched, monkeypatch):
     monkeypatch.setattr(convert, "LARGEST", 300)
     with pytest.raises(
         ExportError,
-        match="it has .* GB of weights, and an ONNX file without others beside it holds",
+        match="it has .* GB of weights, and a single ONNX file holds at most",
     ):
         to_onnx(
             _Wide(),
@@ -320,7 +320,7 @@ def test_answers_that_differ_stop_the_export(plain_app, plain_run, gap):
     runtime.by = gap
     with pytest.raises(
         ExportError,
-        match=r"the exported model does not answer as the fitted one: its scores for 'label' differ by "
+        match=r"the exported model differs from the fitted one: its scores for 'label' differ by "
         r"(0.001|inf), more than 0.0001, in golden row \d with note given. Nothing was exported.",
     ):
         check_golden(plain_run[0], runtime)
@@ -416,7 +416,7 @@ def test_external_data(copy):
 def test_what_is_no_onnx(copy):
     _rewrite(copy, "fusion.onnx", b"\xff" * 30)
     with pytest.raises(
-        BundleError, match="fusion.onnx is no ONNX file: it holds a number that does"
+        BundleError, match="fusion.onnx is not a valid ONNX file: it holds a number that does"
     ):
         Runtime(copy)
     _rewrite(copy, "fusion.onnx", b"")

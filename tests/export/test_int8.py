@@ -72,7 +72,7 @@ def test_what_it_costs_is_measured(full_app, dynamic, fitted, braid):
     assert one.before == pytest.approx(want["balanced_accuracy"])
     assert one.drop == one.before - one.after
     assert cost(whole, whole, braid / "test.csv")[0].drop == 0
-    with pytest.raises(TableError, match="has no row with a known answer in label"):
+    with pytest.raises(TableError, match="has no labelled row for label"):
         cost(whole, small, [{"note": "x", "label": None}, {"note": "y", "label": "zebra"}])
 
 
@@ -131,7 +131,7 @@ def test_export_in_int8(maker, plain_run, plain_app, ready, tmp_path):
     )
     assert again.int8 == "static"
     with pytest.raises(
-        ExportError, match=r"app is in int8 already; name the model that was exported"
+        ExportError, match=r"app is already in int8; name a model that was exported"
     ):
         quantise(tmp_path / "app", tmp_path / "more")
 
@@ -150,13 +150,19 @@ def test_too_much_lost_leaves_an_earlier_export(maker, copy, plain_run, ready, m
     [
         (
             {"int8": True},
-            "int8: name a table with answers, so that what it costs is known: --table",
+            "int8: name a labelled table to measure the cost on: --table",
         ),
-        ({"table": []}, "table: only with int8; add --int8"),
-        ({"max_drop": 0.02}, "max_drop: only with int8; add --int8"),
-        ({"calibrate": "t.csv"}, "calibrate: only with int8; add --int8"),
-        ({"calibrate": "t.csv", "table": []}, "calibrate and table: only with int8; add --int8"),
-        ({"max_drop": -0.1}, r"max_drop=-0.1: a number from 0, such as 0.01 for one point"),
+        ({"table": []}, "table: only used with int8; add --int8"),
+        ({"max_drop": 0.02}, "max_drop: only used with int8; add --int8"),
+        ({"calibrate": "t.csv"}, "calibrate: only used with int8; add --int8"),
+        (
+            {"calibrate": "t.csv", "table": []},
+            "calibrate and table: only used with int8; add --int8",
+        ),
+        (
+            {"max_drop": -0.1},
+            r"max_drop=-0.1: a number from 0, for example 0.01 for one percentage point",
+        ),
         ({"max_drop": float("nan")}, "max_drop=nan: a number from 0"),
     ],
 )
@@ -208,12 +214,12 @@ def test_the_command(run, maker, plain_run, ready, tmp_path):
         1,
     )
     assert code == 0, err
-    assert "That is before int8 (dynamic), " in out
+    assert "These figures are before int8 (dynamic), at " in out
     assert "label: balanced_accuracy " in out
     assert "in int8, on 20 rows" in out
     assert (folder / "model.onnx").is_file()
     shutil.rmtree(folder)
     code, out, err = run("export", plain_run[1], "--out", folder, "--int8")
     assert code != 0
-    assert "name a table with answers" in err
+    assert "name a labelled table" in err
     assert not folder.exists()

@@ -28,7 +28,7 @@ def test_another_model_is_told_from_it(plain_run, plain_app):
             weight *= 1.3
     with pytest.raises(
         ExportError,
-        match=r"a server of the exported model answers otherwise[\s\S]*of golden row \d[\s\S]*Nothing was",
+        match=r"the exported model, served over HTTP, differs[\s\S]*of golden row \d[\s\S]*Nothing was",
     ):
         check_http(other, plain_app[1])
 

@@ -199,8 +199,8 @@ def test_encoders(case, unwatched):
         with pytest.raises(
             ExportError,
             match=f"the encoder '{name}' cannot be exported to ONNX: the exporter unrolls a recurrent layer "
-            r"for one number of steps, and cells have many. Fit with another encoder for it \(`plait "
-            r"encoders` lists them\), or answer with the bundle. Nothing was exported.",
+            r"for a fixed number of steps, and cells differ in length. Fit with another encoder for it \(`plait "
+            r"encoders` lists them\), or predict with the bundle. Nothing was exported.",
         ):
             exported()
         return

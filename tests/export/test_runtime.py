@@ -333,11 +333,11 @@ def test_without_onnxruntime_it_says_what_to_install(plain_app):
 def test_a_bundle_and_an_exported_model_are_told_apart(plain_app, plain_run):
     with pytest.raises(
         BundleError,
-        match="is no plait bundle: it has no bundle.json. It holds an exported model, which `plait "
+        match="is not a plait bundle: it has no bundle.json. It holds an exported model, which `plait "
         "predict` and plait.runtime.Runtime answer with",
     ):
         plait.load(plain_app[1])
-    with pytest.raises(BundleError, match="is no plait exported model: it has no app.json"):
+    with pytest.raises(BundleError, match="is not a plait exported model: it has no app.json"):
         Runtime(plain_run[1])
     with pytest.raises(BundleError, match="There is no such folder"):
         Runtime("nowhere")
@@ -348,13 +348,13 @@ def test_caps_are_the_lower_of_the_folders_and_the_callers(full_app, braid):
     row = next(row for row in rows_of(braid) if row["photo"])
     answers = strict.answer([row], root=braid)
     assert "more than the cap of 400 bytes (max_image_megapixels" in answers.quarantine.summary()[0]
-    with pytest.raises(ConfigError, match="max_image is no cap"):
+    with pytest.raises(ConfigError, match="max_image is not a cap"):
         Runtime(full_app[1], max_image=3)
 
 
 def test_fitting_without_torch_says_what_to_install(plain_run, tmp_path):
     told = (
-        "a model that is fitted here needs the package torch, which is not installed.\n"
+        "a fitted model needs the package torch, which is not installed.\n"
         'Install it with:  pip install "plait[train]"'
     )
     code = "from plait.cli.main import main; sys.argv[0] = 'plait'; main()"

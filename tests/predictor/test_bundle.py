@@ -104,7 +104,9 @@ def test_a_pickle_beside_it(copy, name):
 
 def test_weights_that_are_a_pickle_by_another_name(copy):
     _rewrite(copy, "model.safetensors", pickle.dumps(_Harm(copy / "harmed")))
-    with pytest.raises(BundleError, match="is no safetensors file .*; plait opens no other kind"):
+    with pytest.raises(
+        BundleError, match="is not a safetensors file .*; plait opens no other kind"
+    ):
         plait.load(copy)
     assert not (copy / "harmed").exists()
 
@@ -144,13 +146,16 @@ def test_a_link(copy):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "bundle.json is no JSON: "),
-        ("[" * 100_000, "bundle.json is no JSON: "),
+        ("{", "bundle.json is not valid JSON: "),
+        ("[" * 100_000, "bundle.json is not valid JSON: "),
         ("[]", "is damaged: it names no format version"),
         ('{"format": "1"}', "is damaged: it names no format version"),
         ('{"format": 1}', "is damaged: it lists no files"),
         ('{"format": 1, "files": ["config.json"]}', "is damaged: it lists no files"),
-        ("\udcff".encode("utf-8", "surrogateescape").decode("latin-1"), "bundle.json is no JSON: "),
+        (
+            "\udcff".encode("utf-8", "surrogateescape").decode("latin-1"),
+            "bundle.json is not valid JSON: ",
+        ),
     ],
 )
 def test_a_damaged_manifest(copy, text, message):
@@ -203,12 +208,12 @@ def test_an_architecture_that_does_not_fit(copy, change):
 
 def test_no_bundle_there(tmp_path, copy):
     with pytest.raises(
-        BundleError, match=r"nowhere is no plait bundle: .* There is no such folder"
+        BundleError, match=r"nowhere is not a plait bundle: .* There is no such folder"
     ):
         plait.load(tmp_path / "nowhere")
-    with pytest.raises(BundleError, match="is no plait bundle: it has no bundle.json"):
+    with pytest.raises(BundleError, match="is not a plait bundle: it has no bundle.json"):
         plait.load(tmp_path)
-    with pytest.raises(BundleError, match="is no plait bundle: it has no bundle.json"):
+    with pytest.raises(BundleError, match="is not a plait bundle: it has no bundle.json"):
         plait.load(copy / "README.md")
     (copy / "bundle.json").unlink()
     with pytest.raises(BundleError, match="has not finished; continue it with --resume"):

@@ -59,8 +59,8 @@ def test_lines_give_a_line_each_in_order(server, row):
     assert got.headers["content-type"] == "application/x-ndjson"
     told = [json.loads(line) for line in got.data.splitlines()]
     assert len(told) == 43
-    assert told[7]["error"]["message"] == "line 8 holds NaN, which is no JSON; send null."
-    assert told[9]["error"]["message"].startswith("line 10: the model reads no column 'nota'. Did")
+    assert told[7]["error"]["message"] == "line 8 holds NaN, which is not JSON; send null."
+    assert told[9]["error"]["message"].startswith("line 10: the model has no column 'nota'. Did")
     assert told[11]["unreadable"][0]["column"] == "photo"
     good = [told[place]["answer"] for place in range(43) if place not in (7, 9, 11)]
     assert good == want
@@ -75,7 +75,7 @@ def test_a_blank_line_is_answered_in_its_place(server):
     errors = [line["error"] for line in told if "error" in line]
     assert errors[0]["message"] == "line 2 is blank; send {} for a row without cells."
     assert errors[1]["message"].startswith("line 3 is blank;")
-    assert errors[2]["message"].startswith("line 5: the model reads no column 'nota'. Did")
+    assert errors[2]["message"].startswith("line 5: the model has no column 'nota'. Did")
     assert {one["request"] for one in errors} == {got.headers["x-request-id"]}
 
 
@@ -186,7 +186,7 @@ def test_a_number_and_a_model_without_vectors(start, table, tmp_path):
         assert reply[1]["score"]["answer"] == pytest.approx(score["nothing"], abs=1e-5)
         refused = server.post("/v1/embed", {"rows": [{}]})
         assert refused.status == 409
-        assert "gives no fused vector: it was exported by an earlier plait" in refused.error
+        assert "has no fused vector: it was exported by an earlier plait" in refused.error
         assert "/v1/embed" not in server.ask("GET", "/openapi.json").json["paths"]
-    with pytest.raises(plait.errors.BundleError, match="gives no fused vector"):
+    with pytest.raises(plait.errors.BundleError, match="has no fused vector"):
         Runtime(tmp_path / "app").embed([{"price": 3}])

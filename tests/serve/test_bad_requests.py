@@ -28,14 +28,17 @@ def still_well(server, row):
 
 
 BODIES = {
-    b"": (400, "the body is no JSON: expecting value at character 0."),
+    b"": (400, "the body is not valid JSON: expecting value at character 0."),
     b"\xff{}": (400, "the body is not UTF-8 text."),
-    b'{"rows": [NaN]}': (400, "the body holds NaN, which is no JSON; send null."),
-    b'{"rows": [-Infinity]}': (400, "the body holds -Infinity, which is no JSON; send null."),
-    b'{"rows": [{"price": 1e999}]}': (400, "the body holds 1e999, which no number can hold."),
+    b'{"rows": [NaN]}': (400, "the body holds NaN, which is not JSON; send null."),
+    b'{"rows": [-Infinity]}': (400, "the body holds -Infinity, which is not JSON; send null."),
+    b'{"rows": [{"price": 1e999}]}': (
+        400,
+        "the body holds 1e999, which is too large for a number.",
+    ),
     b'{"rows": [{"price": ' + b"9" * 5000 + b"}]}": (
         400,
-        "the body holds a number of too many digits.",
+        "the body holds a number with too many digits.",
     ),
     b'{"rows": [{"note": "x", "price": 1, "note": "y"}]}': (
         400,
@@ -48,16 +51,16 @@ BODIES = {
     b"[" * 100_000: (400, "the body is nested too deeply."),
     b"[" * 1_000_001: (
         413,
-        "the body holds more than 1000000 values; send fewer at a time.",
+        "the body holds more than 1000000 values; send fewer per request.",
     ),
     b"[]": (422, 'the body must be an object with a list of rows: {"rows": [{...}]}.'),
     b'{"rows": {}}': (422, 'the body must be an object with a list of rows: {"rows": [{...}]}.'),
     b'{"rows": []}': (422, "there are no rows."),
     b'{"rows": [{}], "row": 1}': (
         422,
-        "the body has 'row', and only 'rows' and 'streams' are known.",
+        "the body has 'row', but only 'rows' and 'streams' are allowed.",
     ),
-    b'{"rows": [7]}': (422, "row 0 is a number, expected an object of columns and their cells."),
+    b'{"rows": [7]}': (422, "row 0 is a number, expected an object from column names to cells."),
     b'{"rows": [{}], "streams": "note"}': (422, "'streams' must be a list of names of streams."),
     b'{"rows": [{}], "streams": ["notes"]}': (
         422,
@@ -76,8 +79,8 @@ def test_a_body(server, body):
 
 
 QUERIES = [
-    ("stream=note", None, "the query has 'stream', and only 'streams' is known."),
-    ("streams=note&strems=x", None, "the query has 'strems', and only 'streams' is known."),
+    ("stream=note", None, "the query has 'stream', but only 'streams' is allowed."),
+    ("streams=note&strems=x", None, "the query has 'strems', but only 'streams' is allowed."),
     ("streams=note&streams=photo", None, "the query has 'streams' twice; write  ?streams=a,b"),
     (
         "streams=note",
@@ -95,15 +98,15 @@ def test_a_query(server, query, streams, told):
 
 SHAPE = '{"base64": "..."}'
 CELLS = [
-    ({"nota": 1}, "row 0: the model reads no column 'nota'. Did you mean 'note'? It reads: photo, note, voice, price, pulse."),
-    ({"label": "a"}, "row 0: the model reads no column 'label'. It reads: photo, note, voice, price, pulse."),
+    ({"nota": 1}, "row 0: the model has no column 'nota'. Did you mean 'note'? Its columns: photo, note, voice, price, pulse."),
+    ({"label": "a"}, "row 0: the model has no column 'label'. Its columns: photo, note, voice, price, pulse."),
     ({"note": ["x"]}, "row 0, column 'note' is a list, expected a text, a number, true or false."),
     ({"price": {}}, "row 0, column 'price' is an object, expected a text, a number, true or false."),
-    ({"price": 10**400}, "row 0, column 'price' is a number of 401 digits, too large."),
-    ({"note": "\ud800"}, "row 0, column 'note' holds half a character (lone surrogate)."),
+    ({"price": 10**400}, "row 0, column 'price' is a number of 401 digits, which is too large."),
+    ({"note": "\ud800"}, "row 0, column 'note' holds a lone surrogate, which is half a character."),
     ({"photo": 7}, f"row 0, column 'photo' is a number, expected {SHAPE} for a column of kind image. Paths and URLs are not followed."),
-    ({"photo": {}}, f"row 0, column 'photo' has no text 'base64', expected {SHAPE}."),
-    ({"photo": {"base64": 3}}, f"row 0, column 'photo' has no text 'base64', expected {SHAPE}."),
+    ({"photo": {}}, f"row 0, column 'photo' has no string 'base64', expected {SHAPE}."),
+    ({"photo": {"base64": 3}}, f"row 0, column 'photo' has no string 'base64', expected {SHAPE}."),
     ({"photo": {"base64": "", "x": 1}}, f"row 0, column 'photo' has 'x', expected {SHAPE}."),
     ({"photo": {"base64": "", "name": 1}}, "row 0, column 'photo': 'name' is a number, expected the name of a file."),
     ({"photo": {"base64": "a?=="}}, "row 0, column 'photo' is not base64: only base64 data is allowed."),
@@ -112,7 +115,7 @@ CELLS = [
     ({"pulse": [1, "x"]}, "row 0, column 'pulse' holds a text among its numbers."),
     ({"pulse": [[1, True]]}, "row 0, column 'pulse' holds true or false among its numbers."),
     ({"pulse": [1, [[]]]}, "row 0, column 'pulse' holds a list among its numbers."),
-    ({"pulse": [10**400]}, "row 0, column 'pulse' is a number of 401 digits, too large."),
+    ({"pulse": [10**400]}, "row 0, column 'pulse' is a number of 401 digits, which is too large."),
 ]  # fmt: skip
 
 
@@ -125,7 +128,7 @@ def test_a_cell(server, row_, told):
 REFUSED = [
     ("photo", {"url": "http://127.0.0.1/x.png"}, "names a file or an address. Paths and URLs are not followed."),
     ("photo", {"path": "/etc/passwd"}, "names a file or an address. Paths and URLs are not followed."),
-    ("photo", {"base64": "data:image/png;base64,AAAA"}, "is a data URL. Send what is behind its comma."),
+    ("photo", {"base64": "data:image/png;base64,AAAA"}, "is a data URL. Send only what follows its comma."),
     ("photo", "/etc/passwd", "is a text, expected"),
     ("photo", "file:///etc/passwd", "Paths and URLs are not followed."),
     ("pulse", "/etc/passwd", "is a text, expected a list of numbers or"),
@@ -161,8 +164,8 @@ def form(*parts, boundary=b"x"):
 
 
 FORMS = [
-    (form((b"nota", b"x", False)), 422, "part 'nota': the model reads no column 'nota'."),
-    (form((b"note", b"x", False), (b"note", b"y", False)), 422, "part 'note' comes twice; a form is one row."),
+    (form((b"nota", b"x", False)), 422, "part 'nota': the model has no column 'nota'."),
+    (form((b"note", b"x", False), (b"note", b"y", False)), 422, "part 'note' occurs twice; a form is one row."),
     (form((b"note", b"\xff", True)), 422, "part 'note' holds bytes that are not UTF-8 text."),
     (form((b"photo", b"/etc/passwd", False)), 422, "part 'photo' is text, expected a file: curl -F 'image=@file'."),
     (b"--x\r\n\r\nhello\r\n--x--\r\n", 400, "a part of the form has no name."),
@@ -183,12 +186,12 @@ def test_a_form(server, body, status, told):
 
 def test_a_form_without_a_boundary_and_other_types(server):
     got = server.post("/v1/predict", b"x", **{"Content-Type": "multipart/form-data"})
-    assert (got.status, got.error) == (400, "the Content-Type names no boundary.")
+    assert (got.status, got.error) == (400, "the Content-Type has no boundary.")
     got = server.post("/v1/predict", b"x", **{"Content-Type": "text/html; x"})
     known = "application/json, application/x-ndjson, multipart/form-data"
     assert (got.status, got.error) == (415, f"the body is 'text/html', expected one of {known}.")
     got = server.post("/v1/predict", b"x", **{"Content-Encoding": "gzip"})
-    told = "a compressed body is not read; send it as it is."
+    told = "compressed bodies are not accepted; send it uncompressed."
     assert (got.status, got.error) == (415, told)
 
 
@@ -256,7 +259,7 @@ def test_heads_that_are_too_large_or_no_http(server):
     found = talk(server, HEAD + b"Connection: close\r\n" + many + b"\r\n")
     assert found.startswith((b"HTTP/1.1 431 ", b"HTTP/1.1 400 "))  # by how it was cut in pieces
     some = HEAD + b"Connection: close\r\n" + many[:1500] + b"\r\n"
-    assert b"the head has 164 lines, more than 100." in talk(server, some)
+    assert b"the request has 164 header lines, more than 100." in talk(server, some)
     for data in (b"hello\r\n\r\n", b"\x16\x03\x01" * 50 + b"\r\n\r\n"):
         found = talk(server, data)
         assert found.startswith(b"HTTP/1.1 400 ")
@@ -265,7 +268,7 @@ def test_heads_that_are_too_large_or_no_http(server):
         told = json.loads(body)["error"]
         assert (told["kind"], told["message"]) == (
             "bad_http",
-            "this is no HTTP/1.1 that the server can read.",
+            "this is not valid HTTP/1.1.",
         )
 
 
@@ -273,7 +276,7 @@ def test_no_route(server):
     got = server.ask("GET", "/v1/nothing")
     assert (got.status, got.error) == (404, "there is no such route.")
     got = server.ask("GET", "/v1/predict")
-    assert (got.status, got.error) == (405, "this route has no such method.")
+    assert (got.status, got.error) == (405, "this route does not accept that method.")
     assert got.headers["allow"] == "POST"
     got = server.post("/v1/models/nothing/predict", {"rows": [{}]})
     told = "unknown model 'nothing'. Choose from: app."
@@ -339,7 +342,7 @@ def test_a_bug_is_told_without_a_trace(server, monkeypatch, caplog):
     got = predict(server, {"note": "x"})
     assert got.status == 500
     name = got.headers["x-request-id"]
-    assert got.error == f"the server failed to answer; its log tells more, under {name}."
+    assert got.error == f"the server failed to answer; see its log under {name}."
     until = time.monotonic() + 5
     while "/secret/path" not in caplog.text and time.monotonic() < until:
         time.sleep(0.01)  # it is logged after it is told

@@ -52,7 +52,7 @@ def test_in_a_browser(address, browser, screen, photo, tmp_path):
     page.on("pageerror", lambda error: failed.append(str(error)))
     page.goto(address)
     page.wait_for_selector("#ask", timeout=60_000)
-    word, look = {"en": ("Ask", "Look at"), "zh": ("提问", "只看")}[screen]
+    word, look = {"en": ("Predict", "Streams to use"), "zh": ("预测", "使用的输入")}[screen]
     assert page.inner_text("#ask").strip() == word
     assert look in page.inner_text("#streams")
     dark = page.evaluate("document.body.classList.contains('dark')")

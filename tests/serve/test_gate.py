@@ -99,7 +99,10 @@ def test_the_token_lets_in(guarded):
 def test_a_page_from_elsewhere_is_refused(server, origin):
     for method, path in (("GET", "/v1/model"), ("POST", "/v1/predict"), ("GET", "/docs")):
         got = server.ask(method, path, None, {"Origin": origin})
-        assert (got.status, got.error) == (403, "a page from elsewhere may not ask this server.")
+        assert (got.status, got.error) == (
+            403,
+            "pages from another origin may not call this server.",
+        )
         assert "access-control-allow-origin" not in got.headers
     got = server.ask("OPTIONS", "/v1/predict", None, {"Origin": origin})
     assert got.status == 403
@@ -122,7 +125,7 @@ def test_another_name_is_refused(server, guarded):
         "models.example",
     ):
         got = server.ask("GET", "/healthz", headers={"Host": host})
-        told = "this server has another name. --allow-host adds one."
+        told = "this server does not go by that host name. --allow-host adds one."
         assert (got.status, got.error) == (421, told), host
     for host in ("localhost", "LOCALHOST.", "127.0.0.1:99", "127.8.8.8", "[::1]:80"):
         assert server.ask("GET", "/healthz", headers={"Host": host}).status == 200, host
@@ -197,21 +200,21 @@ def test_a_golden_row_too_large_for_an_example(server, monkeypatch):
     [
         (
             {"host": "0.0.0.0"},
-            "lets other machines in, which asks for a token: --token-file key.txt",
+            "lets other machines in, so a token is required: --token-file key.txt",
         ),
-        ({"host": "::"}, "Without one only a loopback address is listened on."),
+        ({"host": "::"}, "Without a token, listen on a loopback address only."),
         ({"host": "example.org"}, "expected an IP address, such as 127.0.0.1 or 0.0.0.0."),
-        ({"token": "short"}, "token: expected at least 16 ASCII characters without blanks"),
+        ({"token": "short"}, "token: expected at least 16 ASCII characters without spaces"),
         ({"token": "with a blank in the middle"}, "token: expected at least 16"),
         ({"token": "ä" * 20}, "token: expected at least 16"),
         ({"port": 70_000}, "port=70000: expected 0 to 65535."),
-        ({"queue": -1}, "queue=-1: expected a whole number from 1."),
+        ({"queue": -1}, "queue=-1: expected a whole number of at least 1."),
         ({"timeout": float("nan")}, "timeout=nan: expected a number"),
-        ({"wait_ms": -1.0}, "wait_ms=-1.0: expected a number from 0."),
+        ({"wait_ms": -1.0}, "wait_ms=-1.0: expected a number of at least 0."),
         ({"hosts": ("*",)}, "allow-host='*': expected a name or an address"),
         ({"hosts": ("a.example:80",)}, "there are no wildcards"),
-        ({"workers": 0}, "workers=0: expected a whole number from 1."),
-        ({"port": -1}, "port=-1: expected a whole number from 0."),
+        ({"workers": 0}, "workers=0: expected a whole number of at least 1."),
+        ({"port": -1}, "port=-1: expected a whole number of at least 0."),
     ],
 )
 def test_options_that_are_refused(named, told):

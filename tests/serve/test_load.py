@@ -93,7 +93,7 @@ def test_too_many_connections(start, app):
         with socket.create_connection(("127.0.0.1", server.port), timeout=5) as raw:
             found = everything(raw)
         assert found.startswith(b"HTTP/1.1 503 ")
-        assert b"the server has as many connections as it may." in found
+        assert b"the server has reached its limit of connections." in found
         for one in idle:
             one.close()
         until(lambda: server.ask("GET", "/healthz").status == 200)
@@ -103,7 +103,7 @@ def test_bodies_in_memory_are_capped(start, app):
     with start(app, max_pending_mb=0.001) as server:
         got = server.post("/v1/predict", {"rows": [{"note": "x" * 2000}]})
         assert got.status == 503
-        assert got.error.startswith("the server holds as many bytes of requests as it may")
+        assert got.error.startswith("the server has reached its limit of bytes in memory")
         assert server.post("/v1/predict", {"rows": [{}]}).status == 200
 
 
@@ -254,12 +254,12 @@ def test_a_folder_that_is_removed_or_spoilt_while_serving(start, table, tmp_path
         got = server.ask("POST", "/v1/models/app/reload")
         assert got.status == 409
         assert got.error.startswith(
-            "'app' was not reloaded, and goes on as it was: fusion.onnx was"
+            "'app' was not reloaded; the previous version stays in use: fusion.onnx was"
         )
         assert str(tmp_path) not in got.data.decode()
         shutil.rmtree(folder)
         got = server.ask("POST", "/v1/models/app/reload")
-        assert got.error.endswith("as it was: app cannot be served. There is no such folder.")
+        assert got.error.endswith("stays in use: app cannot be served. There is no such folder.")
         assert str(tmp_path) not in got.data.decode()
         assert server.post("/v1/predict", {"rows": [{"price": 1}]}).json == want
         metrics = server.ask("GET", "/metrics").data
@@ -280,12 +280,12 @@ def test_folders_that_cannot_be_served(app, tmp_path):
     with pytest.raises(ConfigError, match="'.*two words' cannot be a model's name|cannot be"):
         Models([str(tmp_path / "two words")])
     with pytest.raises(
-        ConfigError, match="'x/y' cannot be a model's name; give one as name=folder"
+        ConfigError, match="'x/y' cannot be a model's name; give one as NAME=FOLDER"
     ):
         Models(["x/y=app"])
-    with pytest.raises(ConfigError, match="threads=0: expected a whole number from 1"):
+    with pytest.raises(ConfigError, match="threads=0: expected a whole number of at least 1"):
         Models([str(app)], threads=0)
-    with pytest.raises(ConfigError, match="there is a model 'app' already"):
+    with pytest.raises(ConfigError, match="there is already a model 'app'"):
         Models([str(app), f"app={tmp_path}"])
 
 
@@ -327,16 +327,16 @@ def test_drain_answers_what_was_accepted(start, app, monkeypatch):
             socket.create_connection(("127.0.0.1", server.port), timeout=1)
         with plait.Client(f"http://127.0.0.1:{server.port}") as client:
             assert not client.is_ready()
-            with pytest.raises(ServerError, match=f"127.0.0.1:{server.port} gave no answer: "):
+            with pytest.raises(ServerError, match=f"127.0.0.1:{server.port} did not respond: "):
                 client.predict([{}])
 
 
 def test_ports(start, app):
     with start(app) as server:
-        told = f"port={server.port}: another program listens there; name another port, or 0"
+        told = f"port={server.port}: the port is in use; choose another, or 0"
         with pytest.raises(ConfigError, match=told):
             bind(Options(port=server.port))
-    with pytest.raises(ConfigError, match=r"host='192\.0\.2\.1': cannot be listened on"):
+    with pytest.raises(ConfigError, match=r"host='192\.0\.2\.1': cannot listen there"):
         bind(Options(host="192.0.2.1", port=0, token="x" * 16))
 
 
@@ -356,9 +356,9 @@ def test_a_client_of_something_else(app):
         raw.close()
 
     for reply, told in (
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "of status 200, is not one of plait's"),
-        (b"HTTP/1.1 502 Bad\r\nContent-Length: 4\r\n\r\nhttp", "of status 502, is not one"),
-        (b"", "gave no answer: Remote end closed connection"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]", "with status 200, is not from plait"),
+        (b"HTTP/1.1 502 Bad\r\nContent-Length: 4\r\n\r\nhttp", "with status 502, is not from"),
+        (b"", "did not respond: Remote end closed connection"),
     ):
         thread = threading.Thread(target=once, args=(reply,))
         thread.start()

@@ -64,14 +64,14 @@ def test_ctrl_c_and_a_port_in_use(app):
         with Program(app, "--port", program.port) as second:
             assert second.process.wait(20) == 2
             second.reader.join(5)
-            assert f"port={program.port}: another program listens there" in "".join(second.lines)
+            assert f"port={program.port}: the port is in use" in "".join(second.lines)
         assert program.end(signal.SIGINT) == 0
 
 
 def test_refusals(app, run, tmp_path):
     code, _, told = run("serve", app, "--host", "0.0.0.0")
     assert code == 2
-    assert "asks for a token: --token-file key.txt" in told
+    assert "so a token is required: --token-file key.txt" in told
     (tmp_path / "bundle.json").write_text("{}")
     code, _, told = run("serve", tmp_path)
     assert code == 1

@@ -40,13 +40,13 @@ def guarded(*messages, method="POST", kind=b"application/json", most=50):
 def test_nothing_is_fetched_for_a_client():
     for path in ("http://127.0.0.1/x", "https://example.org/x.png", "data:image/png;base64,AA"):
         data = json.dumps({"data": [None, [{"a": {"path": path}}]]}).encode()
-        with pytest.raises(Problem, match="the request names an address"):
+        with pytest.raises(Problem, match="the request contains an address"):
             guarded(body(data[:9], more=True), body(data[9:]))
     kept = b'{"data": [{"path": "/tmp/x.png", "url": "http://127.0.0.1/page/x.png"}]}'
     assert guarded(body(kept))[0] == body(kept)
     end = {"type": "http.disconnect"}
     assert guarded(body(b""), end) == [body(b""), end]
-    with pytest.raises(Problem, match="the request is no JSON"):
+    with pytest.raises(Problem, match="the request is not valid JSON"):
         guarded(body(b"{"))
     with pytest.raises(Problem, match="the request is too large"):
         guarded(body(b" " * 2_000_001))

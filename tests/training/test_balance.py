@@ -506,7 +506,7 @@ def test_unknown_streams_and_needs_are_told_together(maker):
         )
     assert str(caught.value) == (
         "4 options are wrong:\n"
-        "  - task_weights: 'labels' is no target. Did you mean 'label'? The targets: label.\n"
+        "  - task_weights: 'labels' is not a target. Did you mean 'label'? The targets: label.\n"
         "  - balance='ogm-ge' needs what each stream answers by itself, and with unimodal_loss=0 the fusion "
         "'concat' has no such answers. Set unimodal_loss above 0, or take balance='agm'.\n"
         "  - lr_scale: unknown stream or modality 'nota'. Did you mean 'note'? "

@@ -402,7 +402,7 @@ def test_the_loss_that_is_shown_is_the_plain_sum():
 def test_a_weight_for_no_target_is_refused():
     config = configure(task_weights={"sise": 2.0, "kind": 1.0})
     assert task_problems(config, NAMES) == [
-        "task_weights: 'sise' is no target. Did you mean 'size'? The targets: kind, size, tags."
+        "task_weights: 'sise' is not a target. Did you mean 'size'? The targets: kind, size, tags."
     ]
     assert task_problems(configure(task_weights={"kind": 1.0}), NAMES) == []
 
@@ -431,7 +431,7 @@ def test_a_fit_of_two_targets_with_learned_weights(maker):
     with pytest.raises(ConfigError) as caught:
         maker.fit(rows, ["label", "number"], task_weights={"lable": 2.0})
     assert str(caught.value) == (
-        "1 option is wrong:\n  - task_weights: 'lable' is no target. Did you mean 'label'? "
+        "1 option is wrong:\n  - task_weights: 'lable' is not a target. Did you mean 'label'? "
         "The targets: label, number."
     )
 

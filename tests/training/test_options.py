@@ -19,14 +19,14 @@ def test_all_that_is_wrong_once_the_schema_is_known_is_reported_together(maker):
             lr_scale={"nots": 0.5},
         )  # fmt: skip
     starts = [
-        "target_kinds: 'lable' is no target",
-        "encoders: 'shop' is no input, it is ignored: ",
+        "target_kinds: 'lable' is not a target",
+        "encoders: 'shop' is not an input, it is ignored: ",
         "encoders: unknown text encoder 'grru'",
         "encoders: price is numeric; tabular columns have one encoder only",
         "tune: 'note' has no pretrained encoder to tune",
         "align: there is no column or modality 'nope'",
         "fusion: 'dempster' answers ",
-        "task_weights: 'lable' is no target",
+        "task_weights: 'lable' is not a target",
         "lr_scale: unknown stream or modality 'nots'",
     ]
     assert len(caught.value.problems) == len(starts)

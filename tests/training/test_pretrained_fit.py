@@ -278,7 +278,7 @@ def test_comparing_takes_frozen_encoders(place, tmp_path, inline):
     [
         (
             {"tune": {"photo": "loro"}},
-            "tune: 'loro' is no way to tune a pretrained encoder. Did you mean 'lora'?",
+            "tune: 'loro' is not a way to tune a pretrained encoder. Did you mean 'lora'?",
         ),
         ({"tune": {"price": "lora"}}, "tune: 'price' has no pretrained encoder to tune. Name one"),
         ({"tune": {"photo": "last-9"}}, "tune: last-9 asks for more blocks than the"),
@@ -372,8 +372,8 @@ def test_answers_that_rest_on_frozen_encoders_are_explained(place):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("label", "encoders: 'label' is no input, it is target: the column to predict"),
-        ("empty", "encoders: 'empty' is no input, it is ignored: "),
+        ("label", "encoders: 'label' is not an input, it is target: the column to predict"),
+        ("empty", "encoders: 'empty' is not an input, it is ignored: "),
         ("empty", "to read it: --column empty=text (or another modality)"),
     ],
 )

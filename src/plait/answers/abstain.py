@@ -1,4 +1,4 @@
-"""Answering only where sure enough: what it costs in rows, and what it spares in errors."""
+"""Abstaining when the confidence is low: the rows it costs, the errors it avoids."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -12,14 +12,14 @@ from plait.errors import ConfigError
 
 @dataclass(frozen=True)
 class RiskCoverage:
-    """Errors against the share of rows that are answered, the surest first (El-Yaniv & Wiener 2010).
+    """Error rate against the fraction of rows answered, most confident first (El-Yaniv & Wiener 2010).
 
     Attributes:
         coverage: share of rows answered, rising to 1.
         risk: share of the answered rows that is wrong.
-        threshold: the confidence that every answered row has at least.
+        threshold: the lowest confidence of the answered rows.
         area: the mean risk over all coverages (AURC; Geifman et al. 2019): 0 is best.
-        best_area: what it would be if confidence put every right row before every wrong one.
+        best_area: the area if every correct row had a higher confidence than every wrong one.
     """
 
     coverage: list[float]
@@ -38,8 +38,8 @@ def risk_coverage(
 ) -> RiskCoverage:
     """The curve over all rows; rows of equal confidence are answered together.
 
-    ``risk(c) = wrong among the c·n surest / (c·n)``, ``area = Σ_i risk(i / n) / n``. Within a tie every
-    order is as likely, so the expected number of wrong ones grows evenly.
+    ``risk(c) = wrong among the c·n most confident / (c·n)``, ``area = Σ_i risk(i / n) / n``. Within a
+    tie every order is equally likely, so the expected number of wrong ones grows evenly.
 
     Raises:
         ValueError: there are no rows.

@@ -148,7 +148,7 @@ class Answerer(ABC):
     def _only(self) -> Target:
         if len(self.targets) > 1:
             names = ", ".join(target.name for target in self.targets)
-            raise TableError(f"the model has several targets ({names}); look at .targets instead.")
+            raise TableError(f"the model has several targets ({names}); use .targets instead.")
         return self.targets[0]
 
 

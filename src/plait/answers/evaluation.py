@@ -89,7 +89,7 @@ class Evaluation:
 
 
 def subsets(streams: Sequence[str]) -> dict[str, list[str] | None]:
-    """Which streams to show: all, each alone, all but each."""
+    """Which streams to use: all, each alone, all but each."""
     shown: dict[str, list[str] | None] = {ALL: None}
     if len(streams) > 1:
         shown |= {f"alone {name}": [name] for name in streams}

@@ -1,4 +1,4 @@
-"""Showing what is going on: bars with rate and time left, on standard error."""
+"""Progress bars with rate and time left, on standard error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,11 +21,11 @@ from rich.text import Text
 from plait.progress import Stage
 
 MANY = 500
-"""Units from which on half a minute's work says how long the rest will take."""
+"""Units from which on the rate of the last half minute predicts the time left."""
 
 
 class _Rate(ProgressColumn):
-    """Units a second over the last while."""
+    """Units per second, recently."""
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
@@ -50,7 +50,7 @@ class _BarStage:
 
 
 class Bars:
-    """Progress bars and notes on a console, standard error unless told otherwise."""
+    """Progress bars and notes on a console, by default standard error."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True)

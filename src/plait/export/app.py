@@ -55,9 +55,9 @@ RANDOM_ROWS = 24
 """Random rows of the numeric check."""
 
 ELSE_ENCODER = (
-    "Fit with another encoder for it (`plait encoders` lists them), or answer with the bundle."
+    "Fit with another encoder for it (`plait encoders` lists them), or predict with the bundle."
 )
-ELSE_FUSION = "Fit with another fusion (docs/fusion.md lists them), or answer with the bundle."
+ELSE_FUSION = "Fit with another fusion (`plait fusions` lists them), or predict with the bundle."
 
 
 @dataclass(frozen=True)
@@ -191,15 +191,15 @@ def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float | Non
     """Options that need each other."""
     wrong = []
     if int8 and table is None:
-        wrong.append(
-            "int8: name a table with answers, so that what it costs is known: --table test.csv"
-        )
+        wrong.append("int8: name a labelled table to measure the cost on: --table test.csv")
     given = [("calibrate", calibrate), ("table", table), ("max_drop", max_drop)]
     named = " and ".join(name for name, value in given if value is not None)
     if named and not int8:
-        wrong.append(f"{named}: only with int8; add --int8")
+        wrong.append(f"{named}: only used with int8; add --int8")
     if max_drop is not None and not max_drop >= 0:
-        wrong.append(f"max_drop={max_drop}: a number from 0, such as 0.01 for one point")
+        wrong.append(
+            f"max_drop={max_drop}: a number from 0, for example 0.01 for one percentage point"
+        )
     if wrong:
         raise ConfigError(wrong)
 
@@ -247,7 +247,7 @@ def _documents(model: Predictor) -> dict[str, bytes]:
 _HOW = """\
 # An exported plait model
 
-Answers without torch: `pip install "plait[runtime]"`, then `plait predict FOLDER new.csv`, or in
+It needs no torch: `pip install "plait[runtime]"`, then `plait predict FOLDER new.csv`, or in
 Python `from plait.runtime import Runtime; Runtime("FOLDER").predict(rows)`. It is data: ONNX graphs that
 hold all of their weights, and JSON. Its answers were compared with those of the fitted model when it was
 exported. What follows is the card of that model.

@@ -123,22 +123,22 @@ def _check_vectors(
     gap = float(gaps(got, want).max()) / max(1.0, float(np.abs(want).max()))
     if not gap <= TOLERANCE:
         raise ExportError(
-            f"the exported model's fused vectors differ from the fitted one's by {gap:.2g} of their "
+            f"the exported model's fused vectors differ from the fitted model's by {gap:.2g} of their "
             f"largest number, more than {TOLERANCE}. Nothing was exported. Please report it with the "
-            "fusion and encoders of the model; another fusion may do."
+            "fusion and encoders of the model; another fusion may work."
         )
 
 
 @contextmanager
 def onnxruntime_told() -> Iterator[None]:
-    """Put into words where onnxruntime cannot run a graph."""
+    """Turn errors of onnxruntime into an `ExportError`."""
     try:
         with failures():
             yield
     except SessionError as error:
         raise ExportError(
             f"onnxruntime cannot run a graph of the exported model: {reason(error)}. Nothing was "
-            "exported. Please report it with the fusion and encoders of the model; others may do."
+            "exported. Please report it with the fusion and encoders of the model; others may work."
         ) from None
 
 
@@ -151,8 +151,8 @@ def gaps(got: np.ndarray, want: np.ndarray) -> np.ndarray:
 def _unlike(target: str, gap: float, where: str, pattern: Sequence[str]) -> ExportError:
     there = ", ".join(pattern) or "nothing"
     return ExportError(
-        f"the exported model does not answer as the fitted one: its scores for '{target}' differ by "
+        f"the exported model differs from the fitted one: its scores for '{target}' differ by "
         f"{gap:.2g}, more than {TOLERANCE}, in {where} with {there} given. Nothing was exported. Please "
         "report it with the fusion and encoders of the model; another version of torch or onnxruntime, "
-        "or another fusion, may do."
+        "or another fusion, may work."
     )

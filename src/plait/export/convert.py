@@ -71,8 +71,8 @@ def to_onnx(
     model = slimmed(onnx.model_proto)
     if model.ByteSize() > LARGEST:
         raise ExportError(
-            f"{what} has {model.ByteSize() / 1e9:.1f} GB of weights, and an ONNX file without others "
-            f"beside it holds {LARGEST / 1e9:.0f} GB. Fit with a smaller encoder. Nothing was exported."
+            f"{what} has {model.ByteSize() / 1e9:.1f} GB of weights, and a single ONNX file holds at "
+            f"most {LARGEST / 1e9:.0f} GB. Fit with a smaller encoder. Nothing was exported."
         )
     data: bytes = model.SerializeToString()
     return data
@@ -81,8 +81,8 @@ def to_onnx(
 def _refuse_recurrent(module: nn.Module, what: str, instead: str) -> None:
     if any(isinstance(part, nn.RNNBase) for part in module.modules()):
         raise ExportError(
-            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for one number "
-            f"of steps, and cells have many. {instead} Nothing was exported."
+            f"{what} cannot be exported to ONNX: the exporter unrolls a recurrent layer for a fixed "
+            f"number of steps, and cells differ in length. {instead} Nothing was exported."
         )
 
 

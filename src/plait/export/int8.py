@@ -58,7 +58,7 @@ class Cost:
 
     @property
     def drop(self) -> float:
-        """How much is lost; below zero, gained."""
+        """Drop of the metric; negative if it rose."""
         return self.before - self.after
 
     def told(self) -> str:
@@ -92,7 +92,7 @@ def quantise(
     check_extra()
     about, files = EXPORTED.read(Path(app))
     if "int8" in about:
-        raise ExportError(f"{app} is in int8 already; name the model that was exported in float32.")
+        raise ExportError(f"{app} is already in int8; name a model that was exported in float32.")
     graphs = {name: data for name, data in files.items() if name.endswith(".onnx")}
     feeds = None if calibrate is None else _feeds(Path(app), calibrate, root)
     kind = "dynamic" if feeds is None else "static"
@@ -139,7 +139,7 @@ def cost(
             found.append(Cost(target.name, metric, rows, told[0][metric], told[1][metric]))
     if not found:
         names = ", ".join(target.name for target in before.targets)
-        raise TableError(f"{opened.name} has no row with a known answer in {names}.")
+        raise TableError(f"{opened.name} has no labelled row for {names}.")
     return found
 
 
@@ -154,8 +154,8 @@ def check_drop(costs: Sequence[Cost], most: float) -> None:
         told = "; ".join(f"{one.told()}, a drop of {one.drop:.4f}" for one in worse)
         raise ExportError(
             f"int8 costs more than --max-drop {most:g}: {told}. Nothing was exported. Give --calibrate "
-            "a table to fix its scales, or leave --calibrate out where it was given, or allow more "
-            "with --max-drop, or export without --int8."
+            "a table to calibrate on (or leave it out if it was given), raise --max-drop, or export "
+            "without --int8."
         )
 
 

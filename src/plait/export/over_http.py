@@ -57,7 +57,7 @@ def check_http(model: Predictor, folder: Path) -> float | None:
                 worst = max(worst, float(gaps.max()))
                 if not worst <= TOLERANCE:
                     raise ExportError(
-                        f"a server of the exported model answers otherwise than the fitted one: "
+                        f"the exported model, served over HTTP, differs from the fitted one: "
                         f"'{target.name}' of golden row {int(gaps.argmax())} with the streams {pattern} "
                         f"differs by {worst:.2g}, more than {TOLERANCE}. Nothing was exported. Please "
                         "report it with the fusion and encoders of the model."

@@ -69,7 +69,7 @@ def check_single(
     )
     if worst > TOLERANCE:
         raise ExportError(
-            f"{SINGLE} answers otherwise than the graphs that it is made of, by {worst:.2g}, more than "
+            f"{SINGLE} differs from the separate graphs by {worst:.2g}, more than "
             f"{TOLERANCE}. Nothing was exported. Export without --single."
         )
     return worst

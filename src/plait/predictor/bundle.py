@@ -122,7 +122,7 @@ def _expect(folder: Path) -> None:
             "for all else name the bundle that it was exported from."
         )
     if hint:
-        raise BundleError(f"{folder} is no plait bundle: it has no {BUNDLE.manifest}. {hint}")
+        raise BundleError(f"{folder} is not a plait bundle: it has no {BUNDLE.manifest}. {hint}")
 
 
 def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
@@ -130,5 +130,5 @@ def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
         return load(data)
     except (SafetensorError, ValueError) as error:
         raise BundleError(
-            f"{folder}/{name} is no safetensors file ({error}); plait opens no other kind."
+            f"{folder}/{name} is not a safetensors file ({error}); plait opens no other kind."
         ) from error

@@ -292,7 +292,7 @@ def _session(
     try:
         contained = is_contained(data)
     except ValueError as error:
-        raise BundleError(f"{folder}/{name} is no ONNX file: it holds {error}.") from None
+        raise BundleError(f"{folder}/{name} is not a valid ONNX file: it holds {error}.") from None
     if not contained:
         raise BundleError(
             f"{folder}/{name} names a file outside itself for its weights. plait exports no such graph "
@@ -313,6 +313,6 @@ def _session(
     if borne != stamp or not set(found) <= set(inputs) or not set(outputs) <= set(given):
         raise BundleError(
             f"{folder}/{name} is a part of another model: its stamp is {borne[:12]}, that of app.json "
-            f"{stamp[:12]}. Copy the whole folder from where it came from, and mix no two."
+            f"{stamp[:12]}. Copy the whole folder from where it came from, and do not mix two."
         )
     return session

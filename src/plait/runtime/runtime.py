@@ -1,4 +1,4 @@
-"""The object a user holds where there is no torch."""
+"""`Runtime`: an exported model, which needs no torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,25 +34,26 @@ _MISFITS = (PlaitError, AttributeError, IndexError, KeyError, TypeError, ValueEr
 """What is raised when an exported model's documents are well-formed and make no sense."""
 
 NO_VECTOR = (
-    "this exported model gives no fused vector: it was exported by an earlier plait. Export it again "
+    "this exported model has no fused vector: it was exported by an earlier plait. Export it again "
     "with `plait export`."
 )
 
 
 class Runtime(Answerer):
-    """An exported model. Answers as the model that it was exported from does, to 1e-4.
+    """An exported model. Its answers equal those of the fitted model, to 1e-4.
 
     Args:
-        folder: what ``plait export`` wrote. Nothing inside it is executed but the ONNX graphs, which
-            hold all of their weights and can name no code.
+        folder: written by ``plait export``. Nothing in it is executed but the ONNX graphs, which
+            hold all of their weights and cannot name code.
         threads: of onnxruntime; None: half the cores.
-        kept: cells whose encoder output is kept in memory, the least recently used going first, where
-            the same picture or text comes often. 0: none.
-        caps: ``max_image_megapixels`` and the like, where the caller wants others than the default. The
-            folder's own are taken only where they are lower.
+        kept: size of the cache of encoder outputs, in cells, least recently used evicted first; useful
+            if the same image or text comes often. 0: no cache.
+        caps: ``max_image_megapixels`` and similar options, if the defaults do not suit. The folder's own
+            caps apply only if they are lower.
 
     Raises:
-        BundleError: no exported model there, damaged, of a newer format, or holding what it must not.
+        BundleError: the folder holds no exported model, or one that is damaged, of a newer format, or
+            has files that are not allowed.
         MissingExtra: onnxruntime is not installed.
 
     Attributes:
@@ -83,13 +84,11 @@ class Runtime(Answerer):
                 self.tolerance = INT8_TOLERANCE
             read = {name for stream in self.streams for name in stream.columns}
             if not self.targets or not self.streams or read != set(self.features.modalities):
-                raise ValueError("its streams do not read the columns that it prepares")
+                raise ValueError("its streams do not match the columns that it prepares")
         except _MISFITS as error:
             if isinstance(error, ConfigError) and caps:
                 raise
-            raise BundleError(
-                f"the exported model {path} does not fit together: {error}"
-            ) from error
+            raise BundleError(f"the exported model {path} is inconsistent: {error}") from error
         self.graphs = Graphs(
             path,
             files,

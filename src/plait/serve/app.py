@@ -55,14 +55,14 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    words = {404: "there is no such route.", 405: "this route has no such method."}
+    words = {404: "there is no such route.", 405: "this route does not accept that method."}
     text = words.get(error.status_code, "the request cannot be read.")
     return told(Problem(error.status_code, "no_such_route", text, error.headers), request.scope)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     name = request.scope.get("plait.request", "")
-    text = f"the server failed to answer; its log tells more, under {name}."
+    text = f"the server failed to answer; see its log under {name}."
     return told(Problem(500, "failed", text), request.scope)
 
 
@@ -75,7 +75,7 @@ def _shown(request: Request) -> str | None:
     query = request.query_params
     for name in query:
         if name != "streams":
-            raise wrong(f"the query has '{printable(name)}', and only 'streams' is known.")
+            raise wrong(f"the query has '{printable(name)}', but only 'streams' is allowed.")
     if len(query.multi_items()) > 1:
         raise wrong("the query has 'streams' twice; write  ?streams=a,b")
     return query.get("streams")

@@ -57,9 +57,7 @@ class Share:
             Problem: all requests together hold too many.
         """
         if self.held.bytes + count > self.held.most:
-            raise busy(
-                "the server holds as many bytes of requests as it may; try again in a while."
-            )
+            raise busy("the server has reached its limit of bytes in memory; try again later.")
         self.held.bytes += count
         self.bytes += count
 
@@ -76,7 +74,9 @@ async def read_body(
         Gone: the client left.
     """
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-        raise Problem(415, "wrong_type", "a compressed body is not read; send it as it is.")
+        raise Problem(
+            415, "wrong_type", "compressed bodies are not accepted; send it uncompressed."
+        )
     claimed = headers.get(b"content-length", b"0")
     if not claimed.isdigit() or len(claimed) > 18 or int(claimed) > most:
         _too_large(most)
@@ -115,7 +115,9 @@ def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
     # Before anything is made of it: every value but the last of its kind is followed by a comma.
     if data.count(b",") + data.count(b"[") + data.count(b"{") > most_values:
         raise Problem(
-            413, "too_large", f"{where} holds more than {most_values} values; send fewer at a time."
+            413,
+            "too_large",
+            f"{where} holds more than {most_values} values; send fewer per request.",
         )
     try:
         return json.loads(
@@ -129,10 +131,10 @@ def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
     except UnicodeDecodeError:
         raise Problem(400, "bad_json", f"{where} is not UTF-8 text.") from None
     except json.JSONDecodeError as error:
-        told = f"{where} is no JSON: {error.msg.lower()} at character {error.pos}."
+        told = f"{where} is not valid JSON: {error.msg.lower()} at character {error.pos}."
         raise Problem(400, "bad_json", told) from None
     except ValueError:  # more digits than Python makes a number of
-        raise Problem(400, "bad_json", f"{where} holds a number of too many digits.") from None
+        raise Problem(400, "bad_json", f"{where} holds a number with too many digits.") from None
 
 
 def _once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -146,14 +148,14 @@ def _once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse(where: str, word: str) -> NoReturn:
-    raise Problem(400, "bad_json", f"{where} holds {word}, which is no JSON; send null.")
+    raise Problem(400, "bad_json", f"{where} holds {word}, which is not JSON; send null.")
 
 
 def _finite(where: str, text: str) -> float:
     number = float(text)
     if number - number != 0.0:
         raise Problem(
-            400, "bad_json", f"{where} holds {printable(text)}, which no number can hold."
+            400, "bad_json", f"{where} holds {printable(text)}, which is too large for a number."
         )
     return number
 
@@ -221,7 +223,7 @@ def parse_form(data: bytes, content_type: bytes) -> list[Part]:
     """
     _, options = parse_options_header(content_type)
     if b"boundary" not in options:
-        raise Problem(400, "bad_form", "the Content-Type names no boundary.")
+        raise Problem(400, "bad_form", "the Content-Type has no boundary.")
     form = _Form()
     try:
         parser = MultipartParser(

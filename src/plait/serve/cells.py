@@ -32,7 +32,7 @@ def row_cells(row: Any, modalities: Mapping[str, str], where: str) -> dict[str, 
         Problem: the row is no object, or has a column or a value that the model cannot read.
     """
     if not isinstance(row, dict):
-        raise wrong(f"{where} is {_kind(row)}, expected an object of columns and their cells.")
+        raise wrong(f"{where} is {_kind(row)}, expected an object from column names to cells.")
     check_columns(row, modalities, where)
     return {
         name: _cell(value, modalities[name], f"{where}, column '{printable(name)}'")
@@ -45,8 +45,8 @@ def check_columns(names: Mapping[str, Any], modalities: Mapping[str, str], where
     for name in names:
         if name not in modalities:
             raise wrong(
-                f"{where}: the model reads no column '{printable(name)}'."
-                f"{suggest(name[:200], modalities)} It reads: {', '.join(modalities)}."
+                f"{where}: the model has no column '{printable(name)}'."
+                f"{suggest(name[:200], modalities)} Its columns: {', '.join(modalities)}."
             )
 
 
@@ -84,7 +84,7 @@ def _cell(value: Any, modality: str, where: str) -> object:
         return _encoded(value, modality, where)
     if isinstance(value, str):
         if _has_half_character(value):
-            raise wrong(f"{where} holds half a character (lone surrogate).")
+            raise wrong(f"{where} holds a lone surrogate, which is half a character.")
         return value
     if isinstance(value, dict | list):
         raise wrong(f"{where} is {_kind(value)}, expected a text, a number, true or false.")
@@ -128,14 +128,14 @@ def _encoded(value: Any, modality: str, where: str) -> object:
         )
     extra = sorted(value.keys() - {"base64", "name"})
     if extra or not isinstance(value.get("base64"), str):
-        odd = f"has '{printable(extra[0])}'" if extra else "has no text 'base64'"
+        odd = f"has '{printable(extra[0])}'" if extra else "has no string 'base64'"
         raise wrong(f"{where} {odd}, expected {_SHAPE}.")
     name = value.get("name")
     if not isinstance(name, str | None):
         raise wrong(f"{where}: 'name' is {_kind(name)}, expected the name of a file.")
     text = value["base64"]
     if text.startswith("data:"):
-        raise Problem(422, "refused", f"{where} is a data URL. Send what is behind its comma.")
+        raise Problem(422, "refused", f"{where} is a data URL. Send only what follows its comma.")
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
@@ -157,7 +157,9 @@ def _float(value: int, where: str) -> float:
     try:
         return float(value)
     except OverflowError:
-        raise wrong(f"{where} is a number of {len(str(value))} digits, too large.") from None
+        raise wrong(
+            f"{where} is a number of {len(str(value))} digits, which is too large."
+        ) from None
 
 
 def _has_half_character(text: str) -> bool:

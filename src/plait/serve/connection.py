@@ -25,7 +25,7 @@ def _refusal(message: str, more: bytes = b"") -> bytes:
 
 
 _FULL = _refusal(FULL)
-_CROWDED = _refusal("the server has as many connections as it may.", b"Connection: close\r\n")
+_CROWDED = _refusal("the server has reached its limit of connections.", b"Connection: close\r\n")
 _ODD = (b"transfer-encoding", b"expect:", b"upgrade:", b"connection:")
 
 
@@ -92,7 +92,7 @@ class Guarded(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Say that it is no HTTP, as every other error is said; what h11 makes of it stays here."""
-        body = Problem(400, "bad_http", "this is no HTTP/1.1 that the server can read.").body()
+        body = Problem(400, "bad_http", "this is not valid HTTP/1.1.").body()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),

@@ -24,11 +24,11 @@ def page(document: Mapping[str, Any]) -> str:
         '<meta name=viewport content="width=device-width, initial-scale=1">',
         f"<title>plait {escape(info['version'])}</title><style>{_STYLE}</style></head><body>",
         f"<h1>plait {escape(info['version'])}</h1><p>{escape(info['description'])}</p>",
-        '<p>The same for programs: <a href="openapi.json">openapi.json</a>.</p>',
+        '<p>Machine-readable: <a href="openapi.json">openapi.json</a>.</p>',
     ]
     if "security" in document:
         parts.append(
-            "<p>Every request bears the token: <code>Authorization: Bearer TOKEN</code>.</p>"
+            "<p>Every request must send the token: <code>Authorization: Bearer TOKEN</code>.</p>"
         )
     for path, methods in document["paths"].items():
         for method, about in methods.items():

@@ -23,12 +23,12 @@ class Metrics:
         )
         self.seconds = Histogram(
             "plait_request_seconds",
-            "Seconds from a request's head to its answer.",
+            "Seconds from the head of a request to its response.",
             ["route"],
             buckets=_SECONDS,
             registry=registry,
         )
-        self.rows = Counter("plait_rows", "Rows answered.", ["model"], registry=registry)
+        self.rows = Counter("plait_rows", "Rows predicted.", ["model"], registry=registry)
         self.unreadable = Counter(
             "plait_unreadable_cells",
             "Cells that were unreadable and counted as missing.",
@@ -36,28 +36,34 @@ class Metrics:
             registry=registry,
         )
         self.refused = Counter(
-            "plait_refused", "Requests refused since the server was busy.", registry=registry
+            "plait_refused", "Requests refused because the server was busy.", registry=registry
         )
         self.dropped = Counter(
-            "plait_dropped", "Requests whose client left before the answer.", registry=registry
+            "plait_dropped",
+            "Requests whose client disconnected before the response.",
+            registry=registry,
         )
-        self.admitted = Gauge("plait_admitted", "Requests at work or waiting.", registry=registry)
-        self.body_bytes = Gauge("plait_body_bytes", "Bytes of bodies in memory.", registry=registry)
+        self.admitted = Gauge(
+            "plait_admitted", "Requests in progress or waiting.", registry=registry
+        )
+        self.body_bytes = Gauge(
+            "plait_body_bytes", "Bytes of request bodies in memory.", registry=registry
+        )
         self.decode_seconds = Histogram(
             "plait_decode_seconds",
-            "Seconds to decode the cells of some rows, waiting included.",
+            "Seconds to decode the cells of a group of rows, including waiting.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.batch_rows = Histogram(
             "plait_batch_rows",
-            "Rows answered in one run of the graphs.",
+            "Rows per batch (one run of the graphs).",
             buckets=(1, 2, 4, 8, 16, 32, 64),
             registry=registry,
         )
         self.reloads = Counter(
             "plait_reloads",
-            "Reloads of a model by outcome.",
+            "Model reloads by outcome.",
             ["model", "outcome"],
             registry=registry,
         )

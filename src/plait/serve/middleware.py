@@ -82,15 +82,23 @@ class Gate:
             Problem: it may not.
         """
         if len(scope["headers"]) > MOST_HEADERS:
-            told = f"the head has {len(scope['headers'])} lines, more than {MOST_HEADERS}."
+            told = (
+                f"the request has {len(scope['headers'])} header lines, more than {MOST_HEADERS}."
+            )
             raise Problem(431, "too_large", told)
         host = headers.get(b"host", b"").decode("latin-1")
         options = self.service.options
         if not options.knows_host(_without_port(host)):
-            raise Problem(421, "wrong_host", "this server has another name. --allow-host adds one.")
+            raise Problem(
+                421,
+                "wrong_host",
+                "this server does not go by that host name. --allow-host adds one.",
+            )
         origin = headers.get(b"origin")
         if origin is not None and not _is_same(origin.decode("latin-1"), host):
-            raise Problem(403, "wrong_origin", "a page from elsewhere may not ask this server.")
+            raise Problem(
+                403, "wrong_origin", "pages from another origin may not call this server."
+            )
         path = scope["path"]
         if options.token is not None and path not in OPEN:
             given = _token(headers.get(b"authorization", b""))
@@ -112,7 +120,7 @@ class Gate:
             raise Problem(
                 503,
                 "stopping",
-                "the server is stopping; ask another one, or again in a while.",
+                "the server is stopping; try another one, or again later.",
                 {"Retry-After": "5", "Connection": "close"},
             )
         if self.service.full:

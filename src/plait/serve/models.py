@@ -81,7 +81,7 @@ class Models:
             BundleError: a folder holds no exported model.
         """
         if threads < 1:
-            raise ConfigError([f"threads={threads}: expected a whole number from 1."])
+            raise ConfigError([f"threads={threads}: expected a whole number of at least 1."])
         self.threads = threads
         self._models: dict[str, Model] = {}
         problems = [] if folders else ["name at least one folder with an exported model."]
@@ -90,11 +90,13 @@ class Models:
             name, folder = _named(given)
             if not _NAME.fullmatch(name):
                 problems.append(
-                    f"'{given}': '{name}' cannot be a model's name; give one as name=folder, of "
+                    f"'{given}': '{name}' cannot be a model's name; give one as NAME=FOLDER, of "
                     "letters, digits, '.', '_' and '-'."
                 )
             elif name in places:
-                problems.append(f"'{given}': there is a model '{name}' already; give name=folder.")
+                problems.append(
+                    f"'{given}': there is already a model '{name}'; give another name as NAME=FOLDER."
+                )
             places[name] = folder
         if problems:
             raise ConfigError(problems)
@@ -134,7 +136,9 @@ class Models:
             told = re.sub(rf"{re.escape(str(old.folder))}[/\\]", "", told)
             told = told.replace(str(old.folder), name)  # no path goes to a client
             raise Problem(
-                409, "not_reloaded", f"'{name}' was not reloaded, and goes on as it was: {told}"
+                409,
+                "not_reloaded",
+                f"'{name}' was not reloaded; the previous version stays in use: {told}",
             ) from None
         self._models[name] = new
         return new

@@ -32,22 +32,22 @@ _REPLY = {
     "required": ["model", "answers", "unreadable", "absent"],
 }
 _ABOUT = {
-    "predict": "Answer rows.",
-    "embed": "The fused vector of each row.",
-    "explain": "What each modality contributed to each row's answer, as exact Shapley values.",
+    "predict": "Predict rows.",
+    "embed": "Embed rows: the fused vector of each.",
+    "explain": "Explain rows: the contribution of each stream to the answer, as exact Shapley values.",
 }
 _WRONG = {
-    "400": "The body is no JSON, or no form.",
+    "400": "The body is not valid JSON, or not a valid form.",
     "401": "No token, or a wrong one.",
-    "403": "A page from elsewhere asked.",
+    "403": "The request came from a page of another origin.",
     "404": "There is no such model.",
     "408": "The body arrived too slowly.",
     "409": "The model cannot do this.",
     "413": "Too many bytes, values or rows.",
-    "415": "A content type that is not read.",
-    "421": "The server has another name.",
-    "422": "A column or a value that the model cannot read.",
-    "503": "The server is busy or stopping; Retry-After says when to try again.",
+    "415": "Unsupported content type.",
+    "421": "Unknown host name.",
+    "422": "A column or value that the model cannot read.",
+    "503": "The server is busy or stopping; Retry-After gives the seconds to wait.",
     "504": "The answer took too long.",
 }
 
@@ -60,22 +60,22 @@ def describe(models: Models, options: Options) -> dict[str, Any]:
         if kind == "embed" and not first.runtime.graphs.embeds:
             continue
         paths[f"/v1/{kind}"] = {"post": _work(kind, about, first)}
-        named = _work(f"{kind}_by_model", f"{about} By a model of one's choice.", first)
+        named = _work(f"{kind}_by_model", f"{about} With the named model.", first)
         paths[f"/v1/models/{{model}}/{kind}"] = {"post": named, "parameters": [_model(first)]}
     told = {"type": "object", "required": ["name", "columns", "streams", "targets"]}
     listed = {"type": "object", "required": ["models"]}
     paths["/v1/model"] = {"get": _get("model", "The model: columns, streams, targets.", told)}
-    paths["/v1/models"] = {"get": _get("models", "Every model.", listed)}
+    paths["/v1/models"] = {"get": _get("models", "All models.", listed)}
     paths["/v1/models/{model}"] = {
-        "get": _get("model_by_name", "A model of one's choice.", told),
+        "get": _get("model_by_name", "One model: its columns, streams and targets.", told),
         "parameters": [_model(first)],
     }
-    reload = _get("reload", "Load a model's folder anew, without losing a request.", told)
+    reload = _get("reload", "Reload a model's folder, without losing a request.", told)
     paths["/v1/models/{model}/reload"] = {"post": reload, "parameters": [_model(first)]}
     for path, about in (
-        ("/healthz", "Whether the server is there."),
-        ("/readyz", "Whether it takes requests."),
-        ("/metrics", "Figures for Prometheus."),
+        ("/healthz", "Liveness: the server runs."),
+        ("/readyz", "Readiness: the server accepts requests."),
+        ("/metrics", "Metrics for Prometheus."),
     ):
         paths[path] = {"get": _get(path[1:], about, None)}
     document: dict[str, Any] = {
@@ -83,9 +83,9 @@ def describe(models: Models, options: Options) -> dict[str, Any]:
         "info": {
             "title": "plait",
             "version": version("plait"),
-            "description": "Answers of the models "
+            "description": "Predictions of the models "
             + ", ".join(f"'{model.name}'" for model in models)
-            + ". Media come as bytes; paths and URLs are not followed.",
+            + ". Media are sent as bytes; paths and URLs are not followed.",
         },
         "paths": paths,
     }
@@ -128,7 +128,7 @@ def _work(name: str, about: str, model: Model) -> dict[str, Any]:
     only = {
         "name": "streams",
         "in": "query",
-        "description": "The only streams to look at, with commas between.",
+        "description": "Streams to use, separated by commas. Default: all.",
         "schema": _TEXT,
     }
     answers = {"application/json": {"schema": _REPLY}, "application/x-ndjson": {"schema": _TEXT}}
@@ -138,7 +138,7 @@ def _work(name: str, about: str, model: Model) -> dict[str, Any]:
         "parameters": [only],
         "requestBody": {"required": True, "content": content},
         "responses": {
-            "200": {"description": "An answer for every row, in their order.", "content": answers},
+            "200": {"description": "One answer per row, in order.", "content": answers},
             **_problems(*_WRONG),
         },
     }

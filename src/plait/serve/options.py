@@ -77,16 +77,16 @@ class Options:
             if not least <= value < 1e9:
                 whole = field.type is int
                 told = (
-                    f"a whole number from {0 if least == 0 else 1}"
+                    f"a whole number of at least {0 if least == 0 else 1}"
                     if whole
-                    else f"a number from {least:g}"
+                    else f"a number of at least {least:g}"
                 )
                 problems.append(f"{field.name}={value}: expected {told}.")
         if self.port > 65535:
             problems.append(f"port={self.port}: expected 0 to 65535.")
         problems += [
             f"allow-host='{name}': expected a name or an address as a client would write it, without a "
-            "port, such as fusion.example.org; there are no wildcards."
+            "port, for example fusion.example.org; there are no wildcards."
             for name in self.hosts
             if not _HOST.fullmatch(name)
         ]
@@ -95,7 +95,7 @@ class Options:
             len(self.token) < SHORTEST_TOKEN or not self.token.isascii() or _has_blank(self.token)
         ):
             problems.append(
-                f"token: expected at least {SHORTEST_TOKEN} ASCII characters without blanks; make one "
+                f"token: expected at least {SHORTEST_TOKEN} ASCII characters without spaces; make one "
                 'with  python -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
         if problems:
@@ -160,8 +160,8 @@ def _wrong_address(host: str, token: str | None) -> list[str]:
             return [f"host='{host}': expected an IP address, such as 127.0.0.1 or 0.0.0.0."]
     if not is_loopback(host) and token is None:
         return [
-            f"host='{host}' lets other machines in, which asks for a token: --token-file key.txt. "
-            "Without one only a loopback address is listened on."
+            f"host='{host}' lets other machines in, so a token is required: --token-file key.txt. "
+            "Without a token, listen on a loopback address only."
         ]
     return []
 

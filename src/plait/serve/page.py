@@ -36,20 +36,20 @@ _JOIN = 2_000_000
 
 _WORDS = {
     "en": {
-        "answer": "Answer",
-        "ask": "Ask",
-        "streams": "Look at",
-        "why": "What each gave to the answer",
-        "where": "What in it speaks for the answer (orange) and against it (blue)",
+        "answer": "Prediction",
+        "ask": "Predict",
+        "streams": "Streams to use",
+        "why": "Contribution of each input",
+        "where": "What counts for the answer (orange) and against it (blue)",
         "notes": "Notes",
         "examples": "Examples",
     },
     "zh": {
-        "answer": "回答",
-        "ask": "提问",
-        "streams": "只看",
-        "why": "各模态对回答的贡献",
-        "where": "其中支持答案（橙色）与反对答案（蓝色）之处",
+        "answer": "预测结果",
+        "ask": "预测",
+        "streams": "使用的输入",
+        "why": "各输入的贡献",
+        "where": "支持（橙色）与反对（蓝色）该结果的部分",
         "notes": "说明",
         "examples": "示例",
     },
@@ -190,7 +190,7 @@ async def _answer(
         raise busy(FULL)
     shown = tuple(stream for stream in model.streams if stream in streams)
     if not shown:
-        raise Problem(422, "wrong_value", "look at one stream at least.")
+        raise Problem(422, "wrong_value", "choose at least one stream.")
     kind: Kind = "explain" if len(shown) <= EXACT else "predict"
     cells: dict[str, object] = {}
     for (column, modality), value in zip(model.modalities.items(), values, strict=True):
@@ -211,7 +211,7 @@ async def _answer(
     answers = [_shown_answer(target, told_of[target.name]) for target in model.runtime.targets]
     notes = [f"**{escape(entry.column)}**: {escape(entry.reason)}" for entry in result.unreadable]
     if kind == "predict":
-        notes.append(f"What each gave is told for up to {EXACT} streams; leave some out.")
+        notes.append(f"Contributions are shown for up to {EXACT} streams; leave some out.")
     return [*answers, bars(told_of), marks(found), "\n\n".join(notes)]
 
 
@@ -255,10 +255,10 @@ async def without_addresses(scope: Any, receive: Receive, most: int) -> Receive:
     try:
         value = json.loads(body) if body else None
     except (ValueError, RecursionError):
-        raise Problem(400, "bad_json", "the request is no JSON.") from None
+        raise Problem(400, "bad_json", "the request is not valid JSON.") from None
     if _names_address(value):
         raise Problem(
-            422, "refused", "the request names an address. Paths and URLs are not followed."
+            422, "refused", "the request contains an address. Paths and URLs are not followed."
         )
     replayed = iter([{"type": "http.request", "body": body, "more_body": False}])
 

@@ -58,11 +58,11 @@ def bind(options: Options) -> socket.socket:
         found.close()
         where = f"port={options.port}:"
         if error.errno == errno.EADDRINUSE:
-            told = f"{where} another program listens there; name another port, or 0 for a free one."
+            told = f"{where} the port is in use; choose another, or 0 for a free one."
         elif error.errno == errno.EACCES:
-            told = f"{where} this user may not listen there; name a port over 1023."
+            told = f"{where} this user may not use that port; choose one above 1023."
         else:
-            told = f"host='{options.host}': cannot be listened on: {error.strerror}."
+            told = f"host='{options.host}': cannot listen there: {error.strerror}."
         raise ConfigError([told]) from None
     found.listen(2048)
     return found

@@ -23,7 +23,7 @@ INLINE = 50_000
 AT_ONCE = 2
 """Runs of rows of one request at work at one time, so that a large one leaves room for others."""
 
-FULL = "the server has as many requests as it can answer in time; try again."
+FULL = "the server has as many requests as it can answer in time; try again later."
 
 JSON, LINES, FORM = b"application/json", b"application/x-ndjson", b"multipart/form-data"
 _BLANK = b" \t\r\n"
@@ -219,7 +219,7 @@ def _check_kind(kind: Kind, model: Model, streams: tuple[str, ...] | None) -> No
     count = len(model.streams if streams is None else streams)
     if kind == "explain" and not 0 < count <= EXACT:
         raise wrong(
-            f"an exact explanation takes a run for each subset of streams, of 1 to {EXACT} streams; "
+            f"an exact explanation needs one run per subset of streams, of 1 to {EXACT} streams; "
             f"these are {count}. Name some in 'streams'."
         )
 
@@ -263,7 +263,7 @@ def _from_json(body: bytes, told: bytes, model: Model, options: Options) -> tupl
     for name in value:
         if name not in ("rows", "streams"):
             raise wrong(
-                f"the body has '{printable(name)}', and only 'rows' and 'streams' are known."
+                f"the body has '{printable(name)}', but only 'rows' and 'streams' are allowed."
             )
     _check_count(len(value["rows"]), options)
     rows: list[Row] = [
@@ -295,7 +295,7 @@ def _from_form(body: bytes, told: bytes, model: Model, options: Options) -> tupl
         where = f"part '{printable(part.name)}'"
         check_columns({part.name: part}, model.modalities, where)
         if part.name in row:
-            raise wrong(f"{where} comes twice; a form is one row.")
+            raise wrong(f"{where} occurs twice; a form is one row.")
         row[part.name] = part_cell(part.data, part.filename, model.modalities[part.name], where)
     return [row], None
 

@@ -33,7 +33,9 @@ def telemetry() -> TelemetryConfig:
             raise MissingExtra("OTEL_EXPORTER_OTLP_ENDPOINT", "traces", package)
         told = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL)
         if told != PROTOCOL:
-            raise ConfigError([f"OTEL_EXPORTER_OTLP_PROTOCOL='{told}': only {PROTOCOL} is spoken."])
+            raise ConfigError(
+                [f"OTEL_EXPORTER_OTLP_PROTOCOL='{told}': only {PROTOCOL} is supported."]
+            )
     return TelemetryConfig(
         auto_configure=True,
         logs=False,  # they would hold messages and traces, which the server's own log has

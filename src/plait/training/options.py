@@ -92,7 +92,7 @@ def _registry_problems(config: Config) -> list[str]:
 
 def _target_kind_problems(config: Config, names: Sequence[str]) -> list[str]:
     return [
-        f"target_kinds: '{name}' is no target.{suggest(name, names)}"
+        f"target_kinds: '{name}' is not a target.{suggest(name, names)}"
         for name in config.target_kinds
         if name not in names
     ]
@@ -108,7 +108,7 @@ def _encoder_problems(config: Config, data: Dataset) -> list[str]:
             column = others[key]
             mend = f"; to read it: --column {key}=text (or another modality)"
             problems.append(
-                f"encoders: '{key}' is no input, it is {column.role}: {column.reason}"
+                f"encoders: '{key}' is not an input, it is {column.role}: {column.reason}"
                 + (mend if column.role == "ignored" else "")
             )
         elif modality in TABULAR_MODALITIES:
@@ -203,7 +203,7 @@ def _fusion_problems(plan: Blueprint, targets: Sequence[Target]) -> list[str]:
 def task_problems(config: Config, targets: Collection[str]) -> list[str]:
     """What is wrong with the options on several targets, now that the targets are known."""
     problems = [
-        f"task_weights: '{name}' is no target.{suggest(name, targets)} "
+        f"task_weights: '{name}' is not a target.{suggest(name, targets)} "
         f"The targets: {', '.join(targets)}."
         for name in config.task_weights
         if name not in targets

@@ -50,7 +50,9 @@ def check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
     above = next(part for part in (folder, *folder.absolute().parents) if part.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
         raise ConfigError(
-            [f"out: '{folder}' cannot be written: '{above}' is no folder to write to."]
+            [
+                f"out: '{folder}' cannot be written: '{above}' is not a folder that can be written to."
+            ]
         )
     if holds_bundle(folder) and not overwrite:
         raise ConfigError(

@@ -347,11 +347,11 @@ BAD_FILES = [
     (
         "t.xlsx",
         b"",
-        "ends in '.xlsx', which is no table that plait reads. Save the sheet as CSV UTF-8.",
+        "ends in '.xlsx', which plait cannot read as a table. Save the sheet as CSV UTF-8.",
     ),
     ("t.json", b"[]", "Write one object a line and call it .jsonl. It reads .csv, .tsv"),
     ("t.csv.gz", b"", "Unpack it first (gunzip)"),
-    ("t", b"", "ends in '', which is no table that plait reads. It reads .csv,"),
+    ("t", b"", "ends in '', which plait cannot read as a table. It reads .csv,"),
 ]
 
 

@@ -177,7 +177,10 @@ def test_numbers_encode_and_come_back():
     values, present, problems = target.encode(cells)
     assert values.dtype == np.float32
     assert present.tolist() == [True] * 50 + [False, True, False, False]
-    assert [p.reason for p in problems] == ["'x' is no finite number", "'inf' is no finite number"]
+    assert [p.reason for p in problems] == [
+        "'x' is not a finite number",
+        "'inf' is not a finite number",
+    ]
     np.testing.assert_allclose(target.original(values[:50]), numbers[:50], rtol=1e-5)
     assert propose_target("y", [0.5] * 500 + [0.75], kind="regression").scale > 0
 

@@ -63,10 +63,10 @@ def test_no_checkpoint(folder: Path, tmp_path: Path) -> None:
     for name in "abcdefg":
         (folder / f"{name}.txt").touch()
     assert refused(folder) == (
-        "mine is no checkpoint: its folder has no config.json (it holds a.txt, b.txt, c.txt, d.txt, "
+        "mine is not a checkpoint: its folder has no config.json (it holds a.txt, b.txt, c.txt, d.txt, "
         f"e.txt, f.txt). {HOW}"
     )
-    nothing = f"mine is no checkpoint: its folder has no config.json (it holds nothing). {HOW}"
+    nothing = f"mine is not a checkpoint: its folder has no config.json (it holds nothing). {HOW}"
     (tmp_path / "empty").mkdir()
     assert refused(tmp_path / "empty") == nothing
     assert refused(tmp_path / "nowhere") == nothing
@@ -216,7 +216,7 @@ def test_shards(shards: Path) -> None:
 def test_shards_elsewhere(shards: Path, name: Any) -> None:
     write(shards / "model.safetensors.index.json", {"weight_map": {"a": name}})
     assert refused(shards) == (
-        f"{shards / 'model.safetensors.index.json'} names '{name}', which is no safetensors file beside "
+        f"{shards / 'model.safetensors.index.json'} names '{name}', which is not a safetensors file beside "
         f"it. {AGAIN}"
     )
 

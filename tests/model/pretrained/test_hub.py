@@ -42,7 +42,7 @@ def refused(reference: str) -> str:
 @pytest.mark.parametrize("name", ["", "a/b/c", "-a/b", "a b", "a/b.git", "a//b"])
 def test_names_the_hub_does_not_have(name: str) -> None:
     assert refused(f"hf:{name}") == (
-        f"'hf:{name}' is no name of a repository: write hf:owner/name or hf:owner/name@revision, as "
+        f"'hf:{name}' is not the name of a repository: write hf:owner/name or hf:owner/name@revision, as "
         "hf:google/siglip2-base-patch16-224."
     )
 
@@ -50,7 +50,7 @@ def test_names_the_hub_does_not_have(name: str) -> None:
 @pytest.mark.parametrize("revision", ["../../config", "/etc/passwd", "a b", "-x", "a@b"])
 def test_revisions_that_are_none(revision: str) -> None:
     assert refused(f"hf:a/b@{revision}") == (
-        f"'hf:a/b@{revision}': '{revision}' is no revision; write a branch, a tag or a commit after @."
+        f"'hf:a/b@{revision}': '{revision}' is not a revision; write a branch, a tag or a commit after @."
     )
 
 

@@ -347,7 +347,7 @@ STATE: State = {
 @pytest.mark.parametrize(
     ("described", "words"),
     [
-        ({}, "config.json has no model_type, so it is no transformers model"),
+        ({}, "config.json has no model_type, so it is not a transformers model"),
         ({"model_type": "vit", "auto_map": {"AutoModel": "x.Y"}}, "the checkpoint (model_type 'vit') brings code of its own, named by auto_map in its config.json, and plait never runs code from a checkpoint. Use a checkpoint of a kind that transformers has built in, or convert this one to such a kind."),
         ({"model_type": "vitt"}, "model_type is 'vitt', which the installed transformers does not have. Update it with: pip install -U transformers"),
         ({"model_type": "vit", "hidden_size": "wide"}, "config.json does not describe a 'vit' model: "),

@@ -188,7 +188,7 @@ NO_TEXT = (
     "{0}=hf:owner/name; plait's own encoders always learn.\n"
 )
 NO_WAY = (
-    "  - tune: 'loro' is no way to tune a pretrained encoder. Did you mean 'lora'? Take frozen, full, "
+    "  - tune: 'loro' is not a way to tune a pretrained encoder. Did you mean 'lora'? Take frozen, full, "
     "last-2 (the last two blocks) or one of lora, dora, rslora, ia3.\n"
 )
 

@@ -229,7 +229,9 @@ def test_a_package_without_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PACKAGED, "gone", gone)
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint("pip:gone")
-    assert str(caught.value).startswith("pip:gone is no checkpoint: its folder has no config.json")
+    assert str(caught.value).startswith(
+        "pip:gone is not a checkpoint: its folder has no config.json"
+    )
 
 
 def test_an_unknown_package() -> None:

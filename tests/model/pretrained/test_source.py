@@ -75,7 +75,7 @@ def test_folders_that_are_none(folder: Path, tmp_path: Path) -> None:
     assert refused("./google/vit") == f"'./google/vit' does not exist.{KINDS}"
     (folder / "config.json").unlink()
     assert refused(str(folder)) == (
-        f"{folder} is no checkpoint: its folder has no config.json (it holds README.md, "
+        f"{folder} is not a checkpoint: its folder has no config.json (it holds README.md, "
         "model.safetensors, tokenizer.json). Name the folder that `save_pretrained` wrote."
     )
 

@@ -324,7 +324,7 @@ def test_an_older_tokenizer_is_converted(
 def test_no_tokenizer(tmp_path: Path) -> None:
     assert (
         refuse(lambda: text_state(tmp_path))
-        == f"{tmp_path} has no config.json, so it is no checkpoint"
+        == f"{tmp_path} has no config.json, so it is not a checkpoint"
     )
     folder = save_text(tmp_path, "bert")
     (folder / "tokenizer.json").unlink()

@@ -80,7 +80,7 @@ def test_ways_of_tuning(how):
 )
 def test_other_words_are_told_what_there_is(how, meant):
     assert tuning_problem(how) == (
-        f"'{how}' is no way to tune a pretrained encoder.{meant} Take frozen, full, last-2 (the last two "
+        f"'{how}' is not a way to tune a pretrained encoder.{meant} Take frozen, full, last-2 (the last two "
         "blocks) or one of lora, dora, rslora, ia3."
     )
 

@@ -282,12 +282,12 @@ def test_what_is_no_checkpoint_is_told(folder):
         "video_preprocessor_config.json nor preprocessor_config.json."
     )
     write(folder, "config.json", "{")
-    assert refused(folder) == f"config.json in '{folder}' is no JSON."
+    assert refused(folder) == f"config.json in '{folder}' is not valid JSON."
     write(folder, "config.json", "[]")
     assert refused(folder) == f"config.json in '{folder}' holds a list, not settings."
     (folder / "config.json").unlink()
     assert refused(folder) == (
-        f"'{folder}' is no checkpoint: its config.json cannot be read (No such file or directory)."
+        f"'{folder}' is not a checkpoint: its config.json cannot be read (No such file or directory)."
     )
 
 

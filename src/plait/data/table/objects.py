@@ -154,7 +154,7 @@ def read_json_lines(
         block: bytes of text turned into one batch.
 
     Raises:
-        TableError: naming the line that is no JSON object.
+        TableError: naming the line that is not valid JSON object.
     """
     kinds: dict[str, pa.DataType] = {}
     for rows in json_blocks(path, block):

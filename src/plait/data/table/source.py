@@ -140,8 +140,8 @@ def _read_path(path: Path, given: str, folder: Path) -> tuple[Any, Sequence[str]
         if suffix not in ENDINGS:
             advice = _ADVICE.get(suffix, "")
             raise TableError(
-                f"{path} ends in '{suffix}', which is no table that plait reads. {advice}".rstrip()
-                + f" It reads {', '.join(ENDINGS)} and folders with one subfolder a class."
+                f"{path} ends in '{suffix}', which plait cannot read as a table. {advice}".rstrip()
+                + f" It reads {', '.join(ENDINGS)} and folders with one subfolder per class."
             )
         return _ways().READERS[suffix](path, folder, cache_key(path, suffix))
     except OSError as error:

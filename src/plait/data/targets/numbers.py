@@ -107,7 +107,7 @@ class Numbers(Target):
                 continue
             number = as_number(cell)
             if number is None or not math.isfinite(number):
-                problems.append(Problem(row, f"{short(cell)} is no finite number"))
+                problems.append(Problem(row, f"{short(cell)} is not a finite number"))
                 continue
             scaled = (number - self.mean) / self.scale
             if abs(scaled) > LARGEST:

@@ -120,7 +120,7 @@ def _kind(described: dict[str, Any]) -> str:
         return "timm_wrapper"  # timm's own files name an architecture and no model_type
     if not isinstance(kind, str) or not kind:
         raise CheckpointError(
-            "the checkpoint's config.json has no model_type, so it is no transformers model"
+            "the checkpoint's config.json has no model_type, so it is not a transformers model"
         )
     return kind
 

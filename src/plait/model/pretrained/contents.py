@@ -25,8 +25,8 @@ def check_folder(folder: Path, name: str) -> dict[str, Any]:
         name: what to call it in messages.
 
     Raises:
-        CheckpointError: it is no checkpoint, is incomplete, has weights as a pickle only, is an adapter
-            or quantized, or needs code of its own.
+        CheckpointError: it is not a checkpoint, is incomplete, has weights as a pickle only, is an
+            adapter or quantized, or needs code of its own.
     """
     if (folder / ADAPTER).is_file():  # transformers would follow it to other weights
         raise CheckpointError(
@@ -37,7 +37,7 @@ def check_folder(folder: Path, name: str) -> dict[str, Any]:
     if not (folder / CONFIG).is_file():
         files = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
         raise CheckpointError(
-            f"{name} is no checkpoint: its folder has no {CONFIG} (it holds "
+            f"{name} is not a checkpoint: its folder has no {CONFIG} (it holds "
             f"{', '.join(files[:6]) or 'nothing'}). Name the folder that `save_pretrained` wrote."
         )
     config = read_json(folder / CONFIG, name)
@@ -115,7 +115,7 @@ def weight_files(folder: Path) -> list[Path]:
     for name in names:
         if not re.fullmatch(r"[\w.\-]+\.safetensors", name):
             raise CheckpointError(
-                f"{index} names '{name[:100]}', which is no safetensors file beside it. Fetch the "
+                f"{index} names '{name[:100]}', which is not a safetensors file beside it. Fetch the "
                 "checkpoint again."
             )
     return [folder / name for name in names]

@@ -80,12 +80,12 @@ def find_in_hub(reference: str, note: Note) -> tuple[str, Path]:
         tools.validate_repo_id(name)
     except HFValidationError:
         raise CheckpointError(
-            f"'{reference}' is no name of a repository: write hf:owner/name or "
+            f"'{reference}' is not the name of a repository: write hf:owner/name or "
             "hf:owner/name@revision, as hf:google/siglip2-base-patch16-224."
         ) from None
     if ".." in revision or not re.fullmatch(r"(\w[\w.\-/]*)?", revision):
         raise CheckpointError(
-            f"'{reference}': '{revision}' is no revision; write a branch, a tag or a commit after @."
+            f"'{reference}': '{revision}' is not a revision; write a branch, a tag or a commit after @."
         )
     wanted = Wanted(reference, name, revision, Path(constants.HF_HUB_CACHE))
     commit = _commit(wanted)

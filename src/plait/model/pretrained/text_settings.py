@@ -42,7 +42,7 @@ def text_state(folder: Path) -> State:
     """
     described = read_json_if_there(folder / "config.json")
     if described is None:
-        raise CheckpointError(f"{folder} has no config.json, so it is no checkpoint")
+        raise CheckpointError(f"{folder} has no config.json, so it is not a checkpoint")
     config = config_of(described)
     if config.model_type in PAIRED:
         config = config.text_config

@@ -24,7 +24,7 @@ def tuning_problem(how: str) -> str | None:
         return None
     near = suggest(how, (FROZEN, "full", "last-2", *PEFT))
     return (
-        f"'{how}' is no way to tune a pretrained encoder.{near} "
+        f"'{how}' is not a way to tune a pretrained encoder.{near} "
         f"Take frozen, full, last-2 (the last two blocks) or one of {', '.join(PEFT)}."
     )
 

@@ -73,10 +73,10 @@ def _json(folder: Path, name: str) -> dict[str, Any]:
         found = json.loads((folder / name).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
-            f"'{folder}' is no checkpoint: its {name} cannot be read ({error.strerror})."
+            f"'{folder}' is not a checkpoint: its {name} cannot be read ({error.strerror})."
         ) from None
     except ValueError:
-        raise CheckpointError(f"{name} in '{folder}' is no JSON.") from None
+        raise CheckpointError(f"{name} in '{folder}' is not valid JSON.") from None
     if not isinstance(found, dict):
         raise CheckpointError(f"{name} in '{folder}' holds a {type(found).__name__}, not settings.")
     return found

@@ -8,6 +8,7 @@ from plait.errors import (
     MissingExtra,
     PlaitError,
     counted,
+    error_line,
     printable,
     shortened,
     suggest,
@@ -85,3 +86,17 @@ def test_long_text_is_cut():
 def test_text_from_outside_is_repeated_safely():
     assert printable("x" * 100) == "x" * 79 + "…"
     assert printable("a\nb\u202e") == "a·b·"
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("  \n the first. \nthe second"), "the first"),
+        (OSError(28, "No space left on device", "/somewhere/private"), "No space left on device"),
+        (OSError("in words"), "in words"),
+        (KeyError(), "KeyError"),
+        (ValueError("x" * 300), "x" * 199 + "…"),
+    ],
+)
+def test_an_exception_on_one_line(error, line):
+    assert error_line(error) == line

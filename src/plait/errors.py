@@ -126,3 +126,13 @@ def shortened(text: str, most: int = 200) -> str:
 def printable(text: str, most: int = 80) -> str:
     """Text from outside, safe to repeat in a message: one line, short, nothing unprintable."""
     return shortened("".join(c if c.isprintable() else "·" for c in text[: most + 1]), most)
+
+
+def error_line(error: BaseException, most: int = 200) -> str:
+    """What an exception says on one line, for a sentence to end with; its kind if it says nothing.
+
+    Of the system's errors the words alone, without number and path.
+    """
+    words = str(getattr(error, "strerror", None) or error)
+    first = next((line.strip() for line in words.splitlines() if line.strip()), "")
+    return shortened(first, most).rstrip(". ") or type(error).__name__

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from plait.errors import error_line
+
 
 class SessionError(Exception):
     """What onnxruntime cannot open or run, in its own words on one line."""
@@ -74,4 +76,4 @@ def failures() -> Iterator[None]:
     try:
         yield
     except kinds as error:
-        raise SessionError(str(error).strip().split("\n")[0]) from error
+        raise SessionError(error_line(error)) from error

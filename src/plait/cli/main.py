@@ -7,7 +7,7 @@ from importlib import import_module
 import typer
 
 from plait.cli.app import INTERRUPTED, app, err, say
-from plait.errors import ConfigError, PlaitError, PlaitWarning, suggest, training_extra
+from plait.errors import ConfigError, PlaitError, PlaitWarning, error_line, suggest, training_extra
 
 COMMANDS = (
     *("inspect", "encoders", "fusions", "options"),  # look
@@ -85,7 +85,7 @@ def main() -> None:
     except OSError as error:  # a full disk, a folder that may not be written
         if os.environ.get("PLAIT_DEBUG"):
             raise
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}.")
+        _fail(f"{error.filename or 'the system'}: {error_line(error)}.")
         raise SystemExit(1) from None
     except Exception as error:
         if isinstance(error, ImportError) and (missing := training_extra(error)):

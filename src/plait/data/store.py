@@ -22,7 +22,7 @@ from jaxtyping import Bool, Int64, Shaped
 
 from plait.data import cache
 from plait.data.modalities.base import Modality, Prepared, Problem, Settings, State, is_missing
-from plait.errors import StoreError
+from plait.errors import StoreError, error_line
 
 FORMAT = 1
 CHUNK = 512
@@ -316,6 +316,6 @@ def read_entry(path: Path, index: np.ndarray | None) -> PreparedColumn | None:
 def cannot_write(folder: Path, error: OSError) -> StoreError:
     """Why the store cannot be written, and what can be done."""
     return StoreError(
-        f"the store at {folder} cannot be written: {error.strerror or error}. Free some space there, "
+        f"the store at {folder} cannot be written: {error_line(error)}. Free some space there, "
         "clear it with `plait cache --clear`, or name another folder in PLAIT_CACHE."
     )

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from plait.answers import golden
 from plait.data.store import PreparedColumn
-from plait.errors import BundleError, ConfigError, ExportError
+from plait.errors import BundleError, ConfigError, ExportError, error_line
 from plait.export.check import check_golden, check_random
 from plait.export.convert import check_extra, stamped, to_onnx
 from plait.export.int8 import Cost, check_drop, cost, noted, quantise, stamp_of
@@ -136,7 +136,7 @@ def export(
         _remove_others(folder, files)
     except OSError as error:
         raise ExportError(
-            f"the model could not be exported to {folder}: {error.strerror or error}. Nothing of it was "
+            f"the model could not be exported to {folder}: {error_line(error)}. Nothing of it was "
             "kept. Free some space or name another folder."
         ) from error
     finally:

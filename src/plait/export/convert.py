@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from plait.errors import ExportError, MissingExtra, shortened
+from plait.errors import ExportError, MissingExtra, error_line
 from plait.export.slim import slimmed
 from plait.runtime.graphs import STAMP
 
@@ -111,9 +111,7 @@ def reason(error: BaseException) -> str:
     """What torch says in its last and innermost error, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = lines[0] if lines else type(error).__name__
-    return shortened(told).rstrip(".")
+    return error_line(error)
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ import numpy as np
 from plait.answers import golden
 from plait.answers.answerer import Answerer
 from plait.data.table.source import open_table
-from plait.errors import ExportError, TableError
+from plait.errors import ExportError, TableError, error_line
 from plait.export.convert import check_extra, stamped
 from plait.export.single import SINGLE, single_graph
 from plait.export.slim import slimmed
@@ -112,7 +112,7 @@ def quantise(
         _seal(Path(out), files, kind)
     except OSError as error:
         raise ExportError(
-            f"the model could not be written to {out}: {error.strerror or error}. Free some space or "
+            f"the model could not be written to {out}: {error_line(error)}. Free some space or "
             "name another folder."
         ) from error
     return kind

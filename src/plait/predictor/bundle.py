@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from plait.errors import BundleError
+from plait.errors import BundleError, error_line
 from plait.sealed import EXPORTED, TRAINING, Seal, document
 
 WEIGHTS = "model.safetensors"
@@ -80,7 +80,7 @@ def save_bundle(folder: Path, contents: Contents) -> None:
         BUNDLE.write(folder, files)
     except OSError as error:
         raise BundleError(
-            f"the bundle could not be saved to {folder}: {error.strerror or error}. Nothing of it was "
+            f"the bundle could not be saved to {folder}: {error_line(error)}. Nothing of it was "
             "kept. Free some space or name another folder; a fit continues from its last checkpoint "
             "with --resume."
         ) from error

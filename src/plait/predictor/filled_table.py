@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from plait.data.modalities import registry
 from plait.data.table.answers import write_csv, write_table
 from plait.data.table.quarantine import Quarantine
-from plait.errors import TableError, counted
+from plait.errors import TableError, counted, error_line
 
 Cells = dict[str, list[Any]]
 
@@ -161,7 +161,7 @@ def _media(
             modality.write(file, cells[row], filled.rates.get(name, 0))
             written[row] = _relative(file, root or Path(), folder).as_posix()
     except OSError as error:
-        raise TableError(f"cannot write into '{place}': {error.strerror or error}.") from None
+        raise TableError(f"cannot write into '{place}': {error_line(error)}.") from None
     return written
 
 

@@ -305,7 +305,7 @@ def _session(
     except SessionError as error:
         raise BundleError(
             f"{folder}/{name} cannot be opened by onnxruntime {load_onnxruntime().__version__}: "
-            f"{str(error)[:200]}. Upgrade onnxruntime, or export the model again."
+            f"{error}. Upgrade onnxruntime, or export the model again."
         ) from None
     found = [part.name for part in session.get_inputs()]
     given = [part.name for part in session.get_outputs()]

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from plait.errors import BundleError
+from plait.errors import BundleError, error_line
 from plait.sealed import write_whole
 
 
@@ -24,10 +24,9 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     try:
         _write(folder, state)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise BundleError(
-            f"the checkpoint could not be saved to {folder}: {reason}. The one before is as it was. "
-            "Free some space, then go on with --resume."
+            f"the checkpoint could not be saved to {folder}: {error_line(error)}. The one before is as "
+            "it was. Free some space, then go on with --resume."
         ) from error
 
 

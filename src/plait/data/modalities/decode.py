@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from plait.data.media import label
 from plait.data.modalities.base import is_missing
-from plait.errors import CellError, shortened
+from plait.errors import CellError, error_line, shortened
 
 T = TypeVar("T")
 
@@ -262,6 +262,5 @@ def reason_of(error: Exception) -> str:
         return str(error)
     if isinstance(error, MemoryError):
         return "needs more memory to decode than there is"
-    lines = str(error.strerror if isinstance(error, OSError) and error.strerror else error)
-    words = _PATH.sub("…", _ADDRESS.sub("", lines.strip().split("\n")[0])).strip(" .")
+    words = _PATH.sub("…", _ADDRESS.sub("", error_line(error, 1000))).strip(" .")
     return f"cannot be decoded ({shortened(words, 100) or type(error).__name__})"

@@ -12,7 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from plait.errors import MissingExtra, TableError
+from plait.data.table.values import plain
+from plait.errors import MissingExtra, TableError, error_line
 from plait.sealed import whole_file
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -117,7 +118,7 @@ def write_parquet(path: Path | str, columns: Columns) -> None:
     from plait.data.table.objects import column_array
 
     _check(path, columns)
-    arrays = [column_array(name, list(map(_plain, cells))) for name, cells in columns.items()]
+    arrays = [column_array(name, list(map(plain, cells))) for name, cells in columns.items()]
     with _whole(path) as binary:
         pq.write_table(pa.Table.from_arrays(arrays, names=list(columns)), binary)
 
@@ -143,13 +144,7 @@ def _check(path: Path | str, columns: Columns) -> int:
 
 def _slices(columns: Columns, start: int) -> list[list[Any]]:
     """Some rows of every column, as plain Python values."""
-    return [[_plain(cell) for cell in cells[start : start + _ROWS]] for cells in columns.values()]
-
-
-def _plain(cell: Any) -> Any:
-    if isinstance(cell, np.ndarray):
-        return cell.tolist()
-    return cell.item() if isinstance(cell, np.generic) else cell
+    return [[plain(cell) for cell in cells[start : start + _ROWS]] for cells in columns.values()]
 
 
 def _csv_cell(cell: Any) -> str:
@@ -189,4 +184,4 @@ def _whole(path: Path | str) -> Iterator[IO[bytes]]:
         with whole_file(Path(path)) as file:
             yield file
     except OSError as error:
-        raise TableError(f"cannot write '{path}': {error.strerror or error}.") from None
+        raise TableError(f"cannot write '{path}': {error_line(error)}.") from None

@@ -7,7 +7,7 @@ from typing import Any
 
 from plait.data.table.base import Rows, Table
 from plait.data.table.table_cache import cache_folder, cache_key
-from plait.errors import TableError, suggest
+from plait.errors import TableError, error_line, suggest
 
 __all__ = ["ENDINGS", "Rows", "Table", "open_table"]
 
@@ -145,7 +145,7 @@ def _read_path(path: Path, given: str, folder: Path) -> tuple[Any, Sequence[str]
             )
         return _ways().READERS[suffix](path, folder, cache_key(path, suffix))
     except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise TableError(f"{path} cannot be read: {error_line(error)}.") from None
 
 
 def _similar(path: Path) -> str:

@@ -26,7 +26,7 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.data.targets.registry import read_target
 from plait.data.targets.target import Target
-from plait.errors import StoreError, TableError, counted
+from plait.errors import StoreError, TableError, counted, error_line
 from plait.model.blueprint import Blueprint
 from plait.progress import Reporter
 from plait.training.dataset import Dataset, read_dataset
@@ -264,7 +264,7 @@ def save(ready: Ready, folder: Path) -> str:
         draft.rename(folder / FOLDER)
     except OSError as error:
         raise StoreError(
-            f"{folder} cannot be written: {error.strerror or error}. Free some space there, or name "
+            f"{folder} cannot be written: {error_line(error)}. Free some space there, or name "
             "another folder with out=... (--out)."
         ) from error
     finally:

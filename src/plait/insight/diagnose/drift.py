@@ -65,13 +65,12 @@ def categories(
     """
     if min(before.sum(), after.sum()) < FEWEST or len(before) < 2:
         return None
+    from scipy.spatial.distance import jensenshannon
+
     b, a = ((counts + 0.5) / (counts + 0.5).sum() for counts in (before, after))
     psi = float(((a - b) * np.log(a / b)).sum())
-    shares = np.stack([before / before.sum(), after / after.sum()])
-    middle = np.broadcast_to(shares.mean(axis=0), shares.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        parts = np.where(shares > 0, shares * np.log2(shares / middle), 0.0)
-    return Drift("psi", psi, STABLE, _homogeneity(before, after), further=float(parts.sum() / 2))
+    further = float(jensenshannon(before, after, base=2) ** 2)
+    return Drift("psi", psi, STABLE, _homogeneity(before, after), further=further)
 
 
 def _homogeneity(before: Int64[np.ndarray, " n"], after: Int64[np.ndarray, " n"]) -> float:

@@ -14,7 +14,7 @@ from plait.data.table.source import Table, open_table
 from plait.display.markup import Html, join, named
 from plait.display.page import document
 from plait.display.section import LANGUAGES, Language, Section
-from plait.errors import ConfigError, TableError, counted, unknown
+from plait.errors import ConfigError, TableError, counted, error_line, unknown
 from plait.insight.explain.explanation import only
 from plait.insight.fitted import Fitted
 from plait.insight.report import (
@@ -157,7 +157,7 @@ def write(context: Context, place: Path, *, whole: bool = True) -> Path:
         write_whole(place, text)
     except OSError as error:
         raise ConfigError(
-            [f"the report could not be written to {place}: {error.strerror or error}."]
+            [f"the report could not be written to {place}: {error_line(error)}."]
         ) from error
     return place
 

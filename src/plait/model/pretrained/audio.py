@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from plait.data.modalities.base import State
-from plait.errors import CheckpointError, MissingExtra
+from plait.errors import CheckpointError, MissingExtra, error_line
 from plait.model.pretrained.audio_models import AudioBackbone, Clap, Patches, Wave, Whisper
 from plait.model.pretrained.audio_settings import audio_state
 from plait.model.pretrained.base import Family
@@ -153,7 +153,7 @@ def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) 
         )
     except Exception as error:  # OSError, ValueError, RuntimeError, SafetensorError and others
         raise CheckpointError(
-            f"{where} cannot be loaded: {_short(error)}. Expected a {kind.model} in safetensors."
+            f"{where} cannot be loaded: {error_line(error)}. Expected a {kind.model} in safetensors."
         ) from None
     lacking = sorted({*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])})
     if lacking:
@@ -162,11 +162,6 @@ def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) 
             f"instance {lacking[0]}. Fetch it again, or choose another one."
         )
     return model
-
-
-def _short(error: Exception) -> str:
-    """An exception's first line."""
-    return f"{error}".strip().split("\n")[0].rstrip(".")[:300] or type(error).__name__
 
 
 AUDIO = Family(audio_state, make)

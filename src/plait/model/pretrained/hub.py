@@ -15,7 +15,7 @@ from logging import CRITICAL
 from pathlib import Path
 from typing import Any
 
-from plait.errors import CheckpointError, counted
+from plait.errors import CheckpointError, counted, error_line
 
 HUB = "hf:"
 FETCHED = ("model*.safetensors", "*.json", "*.txt", "*.model", "README.md")
@@ -187,7 +187,7 @@ def _cached_after(wanted: Wanted, commit: str, error: Exception, note: Note) -> 
             f"{wanted.name} has no revision '{wanted.revision}' on the hub."
         ) from error
     folder, fault = _cached(wanted, commit)
-    reason = (str(cause).strip().split("\n")[0] or type(cause).__name__)[:200].rstrip(". ")
+    reason = error_line(cause)
     said = "refused" if isinstance(cause, HfHubHTTPError) else "could not be reached"
     if folder is not None:
         note(f"the hub {said} ({reason}); {wanted.reference} is taken from {wanted.cache}")

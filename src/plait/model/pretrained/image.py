@@ -9,7 +9,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from plait.data.modalities.base import State
-from plait.errors import CheckpointError
+from plait.errors import CheckpointError, error_line
 from plait.model.pretrained.base import Backbone, Family
 from plait.model.pretrained.configure import config_of, tower_of
 from plait.model.pretrained.image_settings import image_state
@@ -88,7 +88,7 @@ def make(described: dict[str, Any], state: State, folder: Path | None) -> ImageB
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"the '{config.model_type}' model cannot read the pictures of {size} x {size} that its own "
-            f"preprocessor_config.json makes: {str(error).splitlines()[0]}"
+            f"preprocessor_config.json makes: {error_line(error)}"
         ) from None
     return ImageBackbone(model=model, state=state, hidden=found[0], options=options)
 

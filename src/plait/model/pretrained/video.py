@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plait.data.modalities.base import State
-from plait.errors import CheckpointError
+from plait.errors import CheckpointError, error_line
 from plait.model.pretrained.base import Backbone, Family
 from plait.model.pretrained.configure import silence
 from plait.model.tokens import ColumnBatch, Tokens
@@ -217,8 +217,9 @@ def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
             **extra,
         )
     except Exception as error:  # a damaged file raises anything
-        words = str(error).strip().split("\n")[0][:200]
-        raise CheckpointError(f"the weights in '{folder}' cannot be loaded: {words}") from None
+        raise CheckpointError(
+            f"the weights in '{folder}' cannot be loaded: {error_line(error)}"
+        ) from None
     if absent := sorted(told["missing_keys"]):
         raise CheckpointError(
             f"the weights in '{folder}' lack {len(absent)} of the model's tensors, such as "

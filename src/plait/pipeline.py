@@ -21,6 +21,7 @@ from plait.progress import Reporter, Silent, Stopwatch
 from plait.sealed import TRAINING
 from plait.training import board
 from plait.training.dataset import Dataset, read_dataset
+from plait.training.fit import pace
 from plait.training.fit_prepared import fit_prepared
 from plait.training.job import Job
 from plait.training.optim import DEFAULT_LR
@@ -92,7 +93,8 @@ def _job(table: Table, names: list[str], config: Config, device: str, reporter: 
     settings = settings_for(table, config)
     ground = prepare(table, data, config, settings, reporter)
     features, plan = ground.features, ground.plan
-    for note in [*data.notes, *_decisions(data, features, plan, config), device]:
+    doubts = [f"warning: {warning}" for warning in data.schema.warnings]
+    for note in [*data.notes, *_decisions(data, features, plan, config), device, *doubts]:
         reporter.note(note)
     prepared = features.prepare(table, settings, store=Store(), reporter=reporter)
     prepared.quarantine.check(
@@ -155,6 +157,7 @@ def _decisions(data: Dataset, features: Features, plan: Blueprint, config: Confi
         f"encoders: {names}; fusion: {plan.fusion}, width {plan.width} (preset {plan.preset})",
         f"{len(data.train)} rows to train on, {len(data.validation)} to validate on: {by} "
         f"(seed {config.seed})",
+        pace(config, len(data.train)),
         f"optimizer {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "
         f"class weights {config.class_weights}, {config.threads or compute_threads()} threads",
     ]

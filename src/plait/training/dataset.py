@@ -6,12 +6,13 @@ import numpy as np
 
 from plait.config import Config
 from plait.data.features import settings_for
+from plait.data.table.copies import copy_groups
 from plait.data.table.schema import Schema, propose
 from plait.data.table.source import Table
 from plait.data.table.split import split
 from plait.data.targets.registry import KINDS, propose_target
 from plait.data.targets.target import Target
-from plait.errors import ConfigError, SchemaError
+from plait.errors import ConfigError, SchemaError, counted
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,13 @@ def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
     notes = list(table.notes)
     values, present, _ = first[names[0]].encode(cells[names[0]])
     anywhere = np.any([first[name].encode(cells[name])[1] for name in names], axis=0)
-    groups = _groups(table, config.group)
+    groups, copies = copy_groups(table, list(schema.inputs), _groups(table, config.group))
+    if copies:
+        repeats = counted(copies, "row repeats", "rows repeat")
+        notes.append(
+            f"{repeats} an earlier one in every input column; copies stay on one side of the split, so "
+            "that no figure comes from rows that were learnt"
+        )
     strata = first[names[0]].strata(values, present)
     train, validation = split(
         strata, anywhere, share=config.validation, seed=config.seed, groups=groups

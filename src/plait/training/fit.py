@@ -9,6 +9,7 @@ import torch
 from plait.answers.evaluation import ALL, validation_score
 from plait.config import Config
 from plait.data.features import Features
+from plait.errors import counted
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint
@@ -29,6 +30,8 @@ PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
 STEPS = {"fast": 150, "balanced": 800, "best": 3000}
 """Steps that a small table gets at least, in up to `MOST_TIMES` as many epochs."""
 MOST_TIMES = 3
+TOO_FEW = 0.5
+"""Share of the preset's steps below which a fit is warned of: 24 steps on 102 rows stayed at chance."""
 
 
 def train_model(job: Job) -> tuple[Model, list[dict[str, float]]]:
@@ -138,6 +141,29 @@ def length(config: Config, steps: int) -> tuple[int, int]:
     fitting = min(MOST_TIMES * usual, max(usual, -(-STEPS[config.preset] // steps)))
     epochs = config.epochs or fitting
     return epochs, config.patience or round(PATIENCE[config.preset] * max(1.0, fitting / usual))
+
+
+def pace(config: Config, rows: int) -> str:
+    """How long the training will be at most, why, and whether that is too short to learn from.
+
+    Args:
+        rows: to train on.
+    """
+    steps = -(-rows // config.batch_size)
+    epochs, patience = length(config, steps)
+    usual = EPOCHS[config.preset]
+    line = (
+        f"at most {epochs} epochs of {counted(steps, 'step')} ({config.batch_size} rows per step)"
+    )
+    if config.epochs is None and epochs > usual:
+        line += f", up from {usual} since the table is small"
+    line += f"; patience {patience} epochs"
+    if config.epochs is None or epochs * steps >= TOO_FEW * STEPS[config.preset]:
+        return line
+    return (
+        f"{line}. {epochs * steps} steps are few, and the model may stay at chance: preset "
+        f"'{config.preset}' would take {STEPS[config.preset]}. Leave epochs to it, or lower batch_size"
+    )
 
 
 def _trust_held_out(model: Model, job: Job) -> None:

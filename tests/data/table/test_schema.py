@@ -391,3 +391,15 @@ def test_examples_are_short():
     assert column_facts.example([1, 2, 3, 4]) == "[1, 2, 3, ... 4]"
     assert column_facts.example(("a",)) == "[a]"
     assert len(column_facts.example("x" * 99)) == 40
+
+
+def test_a_column_that_names_who_made_a_row_is_offered_as_group():
+    speakers = [("anna", "bob", "carl", "dora")[i % 4] for i in range(ROWS)]
+    schema = _propose(_with_label(speaker=speakers), ["label"])
+    assert schema.inputs["speaker"] == "categorical"
+    assert (
+        "speaker: about 50 rows per speaker (anna, bob, ...). If the model is to answer for others than "
+        "these, keep each on one side of the split: --group speaker"
+    ) in schema.warnings
+    one_each = _propose(_with_label(artist=[f"a {i} b" for i in range(ROWS)]), ["label"])
+    assert not any("rows per artist" in warning for warning in one_each.warnings)

@@ -56,6 +56,15 @@ _SOURCE_WORDS = frozenset(
         "household",
     ]
 )
+_MAKER_WORDS = frozenset(
+    [
+        *("speaker", "author", "artist", "actor", "actress", "singer", "photographer", "owner"),
+        *("student", "teacher", "rater", "annotator", "album", "track", "movie", "film", "video"),
+        *("clip", "scene", "level", "site", "hospital", "clinic", "store", "channel", "station"),
+        *("device", "camera", "sensor", "scanner"),
+    ]
+)
+"""Names of what several rows come from and a model may be asked about anew; inputs all the same."""
 _UUID = re.compile(r"\{?[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\}?")
 _HASH = re.compile(r"(?=[^\d]*\d)(?=[^a-zA-Z]*[a-zA-Z])[0-9a-zA-Z_-]{16,}")
 
@@ -251,6 +260,25 @@ def identifier(name: str, modality: str, facts: Facts) -> str | None:
             f"heart. Name it as the group (--group {name}) to keep them on one side of the split"
         )
     return None
+
+
+def source(name: str, modality: str, facts: Facts) -> list[str]:
+    """A hint that rows of one speaker, say, resemble each other, so that a split should part them whole.
+
+    Such a column may be a fair input (the store of a sale), so it is only pointed at.
+    """
+    kind = registry.get(modality) if modality else None
+    if kind is None or not (kind.quantitative or kind.nominal or kind.words):
+        return []
+    words = name_words(name) & (_MAKER_WORDS | _SOURCE_WORDS)
+    if not words or not facts.distinct or facts.distinct < 3 or facts.looked < 2 * facts.distinct:
+        return []
+    word = sorted(words)[0]
+    return [
+        f"about {facts.looked / facts.distinct:.0f} rows per {word} ({example(facts.keys[0])}, "
+        f"{example(facts.keys[1])}, ...). If the model is to answer for others than these, keep each on "
+        f"one side of the split: --group {name}"
+    ]
 
 
 def _why_unique(words: set[str], modality: Modality, facts: Facts, hashes: bool) -> str | None:

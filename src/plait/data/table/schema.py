@@ -10,6 +10,7 @@ from plait.data.modalities.categorical import CategoricalModality
 from plait.data.modalities.registry import MODALITIES
 from plait.data.table import columns as column_facts
 from plait.data.table.columns import Facts, example
+from plait.data.table.giveaway import giveaways
 from plait.data.table.source import Table
 from plait.data.targets.cells import as_number
 from plait.display.notebook import block, grid
@@ -147,6 +148,9 @@ def propose(
             role, modality, reason = _plan(name, table, facts[name], answers, settings, forced)
         plans.append(ColumnPlan(name, role, modality, reason, facts[name].quality()))
         warnings += _warn(plans[-1], facts[name], {target: facts[target] for target in targets})
+    flagged = {name for name, fact in facts.items() if _gives_away(fact, facts, targets)}
+    unflagged = [plan.name for plan in plans if plan.role == "input" and plan.name not in flagged]
+    warnings += giveaways(table, unflagged, targets)
     repeated = column_facts.repeated_rows(list(facts.values()))
     if repeated:
         warnings.append(f"{repeated} rows repeat an earlier row in every column")
@@ -300,6 +304,7 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
                 f"as text it may tell more (--column {plan.name}=text)"
             )
         told += _mixed(plan, facts)
+        told += column_facts.source(plan.name, plan.modality or "", facts)
         told += [
             f"each of its {facts.distinct} values goes with one value of '{target}' only; if it would "
             f"not be known for new rows, leave it out (--ignore {plan.name})"
@@ -307,6 +312,11 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
             if column_facts.gives_away(facts, answers)
         ]
     return [f"{plan.name}: {sentence}" for sentence in told]
+
+
+def _gives_away(facts: Facts, all_facts: Mapping[str, Facts], targets: Sequence[str]) -> bool:
+    """Whether the column's values alone, each on repeat, say a target's value."""
+    return any(column_facts.gives_away(facts, all_facts[target]) for target in targets)
 
 
 def _mixed(plan: ColumnPlan, facts: Facts) -> list[str]:

@@ -1,0 +1,86 @@
+"""Columns that hold the answer in other words: a text that names the class, a number that orders it."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from plait.data.modalities.base import is_missing
+from plait.data.table.base import Table
+
+LOOKED_AT = 2_000
+"""Rows compared, evenly spread; more change nothing about such a clear finding."""
+
+FEWEST_ROWS = 20
+OWN_SHARE, OTHER_SHARE = 0.9, 0.5
+"""Share of rows whose text names their own class, and at most another, from which on it is no chance."""
+
+MAX_CLASSES = 1_000
+
+_WORDS = re.compile(r"[^\W\d_]+|\d+")
+
+
+def giveaways(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> list[str]:
+    """A warning per column and target whose cells give the answer away."""
+    rows = np.unique(np.linspace(0, table.rows - 1, min(table.rows, LOOKED_AT)).astype(np.int64))
+    answers = {name: table.cells(name, rows) for name in targets}
+    found = []
+    for column in inputs:
+        cells = table.cells(column, rows)
+        for target, goals in answers.items():
+            pairs = [
+                (cell, goal)
+                for cell, goal in zip(cells, goals, strict=True)
+                if not is_missing(cell) and not is_missing(goal)
+            ]
+            if len(pairs) >= FEWEST_ROWS and (why := _why(pairs)):
+                found.append(
+                    f"{column}: {why.format(target=target)}; if that is not known for new rows, leave "
+                    f"it out (--ignore {column})"
+                )
+    return found
+
+
+def _why(pairs: Sequence[tuple[object, object]]) -> str | None:
+    goals = [str(goal).strip().lower() for _, goal in pairs]
+    classes = set(goals)
+    if not 2 <= len(classes) <= MAX_CLASSES or 2 * len(classes) > len(goals):
+        return None
+    cells = [cell for cell, _ in pairs]
+    if all(isinstance(cell, str) for cell in cells):
+        return _named([str(cell) for cell in cells], goals, classes)
+    if all(isinstance(cell, int | float | np.number) for cell in cells):
+        values = np.array(cells, dtype=np.float64)
+        return _ordered(values, np.array(goals)) if np.isfinite(values).all() else None
+    return None
+
+
+def _named(texts: Sequence[str], goals: Sequence[str], classes: set[str]) -> str | None:
+    """Whether nearly every text has the name of its own class in it, and few that of another."""
+    names = {name: f" {' '.join(_WORDS.findall(name))} " for name in classes}
+    if any(not name.strip() or name.strip().isdigit() for name in names.values()):
+        return None  # digits occur in texts for other reasons
+    own = others = 0
+    for text, goal in zip(texts, goals, strict=True):
+        words = f" {' '.join(_WORDS.findall(text.lower()))} "
+        held = {name for name, word in names.items() if word in words}
+        own += goal in held
+        others += bool(held - {goal})
+    if own < OWN_SHARE * len(texts) or others > OTHER_SHARE * len(texts):
+        return None
+    return f"{own / len(texts):.0%} of its texts name the value of '{{target}}'"
+
+
+def _ordered(values: np.ndarray, goals: np.ndarray) -> str | None:
+    """Whether thresholds on the number alone part the classes without an error.
+
+    With 10 rows a class or more, thresholds that part all of them are no chance.
+    """
+    order = np.argsort(values, kind="stable")
+    values, goals = values[order], goals[order]
+    changes = np.flatnonzero(goals[1:] != goals[:-1])
+    tied = (values[changes + 1] == values[changes]).any()
+    counts: Mapping[str, int] = dict(zip(*np.unique(goals, return_counts=True), strict=True))
+    if tied or len(changes) + 1 > len(counts) or min(counts.values()) < 10:
+        return None
+    return "thresholds on this number alone part the values of '{target}' without an error"

@@ -17,10 +17,14 @@ import pytest
 from plait.data import token_store as encoded
 from plait.data.modalities.base import Prepared
 from plait.data.store import PreparedColumn, Store
-from plait.data.token_store import CHUNK, encoded_column
+from plait.data.token_store import CHUNK, Encoding
 from plait.errors import StoreError
 
 HIDDEN = 3
+
+
+def encoded_column(store, column, recipe, encode, hidden, views=1, **named):
+    return encoded.encoded_column(store, column, Encoding(recipe, encode, hidden, views), **named)
 
 
 def raw(cells: int, entry: str = "text-abc", index: np.ndarray | None = None) -> PreparedColumn:

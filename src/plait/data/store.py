@@ -67,7 +67,10 @@ class PreparedColumn:
         if prepared.lengths is not None:
             offsets = np.concatenate([[0], np.cumsum(prepared.lengths)]).astype(np.int64)
         return cls(
-            *(prepared.values, offsets, prepared.present, None, prepared.problems),
+            prepared.values,
+            offsets,
+            prepared.present,
+            problems=prepared.problems,
             shortened=prepared.shortened,
         )
 
@@ -145,7 +148,12 @@ class Store:
         column = read_entry(path, index)
         if column is None:
             try:
-                self._write(path, modality, cells, first, state, settings, index, advance)
+                self._write(
+                    path,
+                    lambda places: modality.prepare(cells(first[places]), state, settings),
+                    np.bincount(index, minlength=len(first)),
+                    advance,
+                )
             except OSError as error:
                 raise cannot_write(self.folder, error) from error
             column = read_entry(path, index)
@@ -158,30 +166,27 @@ class Store:
     def _write(
         self,
         path: Path,
-        modality: Modality,
-        cells: Cells,
-        first: np.ndarray,
-        state: State,
-        settings: Settings,
-        index: np.ndarray,
+        prepare: Callable[[slice], Prepared],
+        weight: Int64[np.ndarray, " cells"],
         advance: Advance | None,
     ) -> None:
-        """Prepare the distinct cells chunk by chunk into a hidden folder, then rename it."""
+        """Prepare the distinct cells chunk by chunk into a hidden folder, then rename it.
+
+        Args:
+            prepare: some of the distinct cells, prepared.
+            weight: in how many rows each of them stands.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         draft = self.folder / f".{path.name}.{uuid4().hex}"
         draft.mkdir()
-        weight = np.bincount(index, minlength=len(first))
         try:
             with (draft / "values.bin").open("wb") as file:
                 meta = _write_values(
                     file,
                     (
-                        (
-                            start,
-                            modality.prepare(cells(first[start : start + CHUNK]), state, settings),
-                        )
-                        for start in range(0, len(first), CHUNK)
+                        (start, prepare(slice(start, start + CHUNK)))
+                        for start in range(0, len(weight), CHUNK)
                     ),
                     lambda start, end: advance(int(weight[start:end].sum())) if advance else None,
                 )

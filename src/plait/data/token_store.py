@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,27 @@ Encode = Callable[
 Advance = Callable[[int], None]
 
 
+@dataclass(frozen=True)
+class Encoding:
+    """How cells become tokens.
+
+    Attributes:
+        recipe: everything besides the cells that could change the tokens; JSON values.
+        hidden: numbers in a token.
+        views: versions of each cell, the first being the cell itself.
+    """
+
+    recipe: Mapping[str, Any]
+    encode: Encode
+    hidden: int
+    views: int = 1
+
+
 def encoded_column(
     store: Store | None,
     raw: PreparedColumn,
-    recipe: Mapping[str, Any],
-    encode: Encode,
-    hidden: int,
+    encoding: Encoding,
     *,
-    views: int = 1,
     advance: Advance | None = None,
     waiting: Callable[[], None] | None = None,
 ) -> PreparedColumn:
@@ -55,9 +68,6 @@ def encoded_column(
 
     Args:
         store: where to keep them; None keeps them in memory.
-        recipe: everything besides the cells that could change the tokens; JSON values.
-        hidden: numbers in a token.
-        views: versions of each cell, the first being the cell itself.
         advance: called with the number of cells done since the last call.
         waiting: called once when another process is at it already.
 
@@ -67,12 +77,12 @@ def encoded_column(
     advance = advance or (lambda done: None)
     cells = len(raw.present) // raw.views
     if store is None or not raw.entry:
-        return _in_memory(raw, encode, hidden, cells, views, advance)
-    path = store.folder / _key(raw.entry, recipe, views)
+        return _in_memory(raw, encoding, cells, advance)
+    path = store.folder / _key(raw.entry, encoding)
     try:
         with _alone(path, waiting):
             if not path.is_dir():
-                _write(path, encode, hidden, cells, views, advance)
+                _write(path, encoding, cells, advance)
             else:
                 advance(cells)
     except OSError as error:
@@ -82,40 +92,40 @@ def encoded_column(
     found = read_entry(path, None)
     if found is None:
         raise StoreError(f"the store at {store.folder} lost an entry while it was being read.")
-    return replace(found, index=raw.index, views=views)
+    return replace(found, index=raw.index, views=encoding.views)
 
 
-def _key(entry: str, recipe: Mapping[str, Any], views: int) -> str:
-    told = json.dumps([FORMAT, entry, dict(recipe), views], sort_keys=True)
+def _key(entry: str, encoding: Encoding) -> str:
+    told = json.dumps([FORMAT, entry, dict(encoding.recipe), encoding.views], sort_keys=True)
     return f"tokens-{hashlib.blake2b(told.encode(), digest_size=20).hexdigest()}"
 
 
 def _in_memory(
-    raw: PreparedColumn, encode: Encode, hidden: int, cells: int, views: int, advance: Advance
+    raw: PreparedColumn, encoding: Encoding, cells: int, advance: Advance
 ) -> PreparedColumn:
-    parts, counts = [np.zeros((0, hidden), np.float16)], [np.zeros(0, np.int64)]
-    for values, lengths, done in _chunks(encode, cells, views, 0):
+    parts, counts = [np.zeros((0, encoding.hidden), np.float16)], [np.zeros(0, np.int64)]
+    for values, lengths, done in _chunks(encoding, cells, 0):
         parts.append(values)
         counts.append(lengths)
         advance(done)
     lengths = np.concatenate(counts)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
     return PreparedColumn(
-        np.concatenate(parts), offsets, lengths > 0, raw.index, raw.problems, views=views
+        np.concatenate(parts), offsets, lengths > 0, raw.index, raw.problems, views=encoding.views
     )
 
 
 def _chunks(
-    encode: Encode, cells: int, views: int, start: int
+    encoding: Encoding, cells: int, start: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Tokens, token counts and number of cells of each chunk; a cell's views lie side by side."""
     for first in range(start, cells, CHUNK):
         numbers = np.arange(first, min(first + CHUNK, cells))
-        if views == 1:
-            values, lengths = encode(numbers, 0)
+        if encoding.views == 1:
+            values, lengths = encoding.encode(numbers, 0)
             yield values, lengths, len(numbers)
             continue
-        seen = [encode(numbers, view) for view in range(views)]
+        seen = [encoding.encode(numbers, view) for view in range(encoding.views)]
         splits = [np.split(values, np.cumsum(lengths)[:-1]) for values, lengths in seen]
         ordered = [part for versions in zip(*splits, strict=True) for part in versions]
         yield (
@@ -144,10 +154,9 @@ def _alone(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
         lock.unlink(missing_ok=True)
 
 
-def _write(
-    path: Path, encode: Encode, hidden: int, cells: int, views: int, advance: Advance
-) -> None:
+def _write(path: Path, encoding: Encoding, cells: int, advance: Advance) -> None:
     """Go on with the draft, or begin one; rename it when it is whole."""
+    hidden = encoding.hidden
     draft = path.with_name(f".{path.name}")
     draft.mkdir(exist_ok=True)
     done, counts = _progress(draft, hidden)
@@ -155,7 +164,7 @@ def _write(
     with (draft / "values.bin").open("r+b" if done else "wb") as file:
         file.truncate(2 * hidden * int(counts.sum()))
         file.seek(0, os.SEEK_END)
-        for values, lengths, more in _chunks(encode, cells, views, done):
+        for values, lengths, more in _chunks(encoding, cells, done):
             file.write(np.ascontiguousarray(values).tobytes())
             file.flush()
             os.fsync(file.fileno())

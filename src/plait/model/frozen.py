@@ -18,7 +18,7 @@ import torch
 from plait.data.features import PreparedTable
 from plait.data.modalities.base import Problem, State
 from plait.data.store import PreparedColumn, Store
-from plait.data.token_store import encoded_column
+from plait.data.token_store import Encoding, encoded_column
 from plait.devices import cores, is_out_of_memory, torch_threads
 from plait.model.align.streams import resample_tokens
 from plait.model.augment import augment
@@ -109,15 +109,12 @@ def _encode(
         return _tokens(backbone, encoder, cells, numbers, view, device)
 
     if store is None:
-        return encoded_column(None, raw, encoder.recipe, tokens, backbone.hidden)
+        return encoded_column(None, raw, Encoding(encoder.recipe, tokens, backbone.hidden))
     with reporter.stage(f"encode {name}", len(raw.present), "cells") as stage:
         return encoded_column(
             store,
             raw,
-            encoder.recipe,
-            tokens,
-            backbone.hidden,
-            views=encoder.views,
+            Encoding(encoder.recipe, tokens, backbone.hidden, encoder.views),
             advance=stage.advance,
             waiting=lambda: reporter.note(f"another process is encoding {name}; waiting for it"),
         )

@@ -113,6 +113,17 @@ def unknown(kind: str, name: str, choices: Iterable[str]) -> str:
     return f"unknown {kind} '{name}'.{suggest(name, known)} Choose from: {', '.join(known)}."
 
 
+def check_keywords(given: Iterable[str], choices: Iterable[str]) -> None:
+    """Refuse keywords that a function which gathers them does not know, as Python would.
+
+    Raises:
+        TypeError: naming the first of them and the choices.
+    """
+    for name in given:
+        if name not in choices:
+            raise TypeError(unknown("keyword", name, choices))
+
+
 def counted(count: int, noun: str = "row", plural: str = "") -> str:
     """``1 row``, ``1,200 rows``; ``plural`` where it is not the noun with an s: ``texts are``."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"

@@ -172,6 +172,15 @@ def test_options_that_make_no_sense(plain_run, tmp_path, options, why):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_keyword_that_export_does_not_have(plain_run, tmp_path):
+    with pytest.raises(
+        TypeError,
+        match="unknown keyword 'max_drob'. Did you mean 'max_drop'. Choose from: calibrate, ",
+    ):
+        export(plain_run[0], tmp_path / "app", int8=True, max_drob=0.1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_stream_that_no_calibrating_row_has_stays_as_it_is(plain_app, maker, tmp_path):
     rows = [{**row, "note": None} for row in maker.plain(8)]
     quantise(plain_app[1], tmp_path / "app", calibrate=rows)

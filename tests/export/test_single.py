@@ -14,7 +14,7 @@ from plait.runtime import Runtime
 
 
 def random(model, seed, missing=0.3):
-    ids = id_counts(model.model, model.blueprint, {})
+    ids = id_counts(model.model, model.blueprint, model.frozen)
     return random_columns(model.features, ids, model.config, rows=9, seed=seed, missing=missing)
 
 

@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 from uuid import uuid4
 
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from plait.answers import golden
 from plait.data.store import PreparedColumn
-from plait.errors import BundleError, ConfigError, ExportError, error_line
+from plait.errors import BundleError, ConfigError, ExportError, check_keywords, error_line
 from plait.export.check import check_golden, check_random
 from plait.export.convert import check_extra, stamped, to_onnx
 from plait.export.int8 import Cost, check_drop, cost, noted, quantise, stamp_of
@@ -60,6 +60,22 @@ ELSE_ENCODER = (
 ELSE_FUSION = "Fit with another fusion (`plait fusions` lists them), or predict with the bundle."
 
 
+class Quantisation(TypedDict, total=False):
+    """What an export in 8-bit whole numbers needs and allows.
+
+    Attributes:
+        table: with answers, to measure on what int8 costs; must be there with it.
+        calibrate: a table whose rows fix the scales of int8; None: they are dynamic.
+        root: the folder media paths of both tables are relative to; None: their own.
+        max_drop: of the metric that fits are judged by, which int8 may cost at most; None: `MAX_DROP`.
+    """
+
+    table: Any
+    calibrate: Any
+    root: Path | str | None
+    max_drop: float | None
+
+
 @dataclass(frozen=True)
 class Exported:
     """What was exported.
@@ -91,11 +107,8 @@ def export(
     *,
     single: bool = False,
     int8: bool = False,
-    calibrate: Any = None,
-    table: Any = None,
-    root: Path | str | None = None,
-    max_drop: float | None = None,
     reporter: Reporter | None = None,
+    **quantisation: Unpack[Quantisation],
 ) -> Exported:
     """Write a model's graphs and all that the runtime needs, after checking that both answer alike.
 
@@ -103,10 +116,8 @@ def export(
         out: a folder; an exported model in it is replaced.
         single: write everything as one more graph too (`plait.export.single`).
         int8: in 8-bit whole numbers (`plait.export.int8`), after the check in float32.
-        calibrate: a table whose rows fix the scales of int8; None: they are dynamic.
-        table: with answers, to measure on what int8 costs; must be there with it.
-        root: the folder media paths of both tables are relative to; default: their own.
-        max_drop: of the metric that fits are judged by, which int8 may cost at most; None: `MAX_DROP`.
+        quantisation: what int8 needs and allows: ``table=``, ``calibrate=``, ``root=``, ``max_drop=``;
+            see `Quantisation`.
 
     Raises:
         ConfigError: int8 without a table, or options of int8 without it.
@@ -116,7 +127,7 @@ def export(
         MissingExtra: a package that export needs is not installed.
     """
     check_extra()
-    _check_options(int8, calibrate, table, max_drop)
+    _check_options(int8, quantisation)
     folder, reporter = Path(out), reporter or Silent()
     _check_free(folder)
     try:
@@ -130,8 +141,7 @@ def export(
         costs, whole = list[Cost](), None
         if int8:
             whole = _megabytes(files)
-            limit = MAX_DROP if max_drop is None else max_drop
-            files, about, costs = _small(draft, calibrate, table, root, limit)
+            files, about, costs = _small(draft, quantisation)
         EXPORTED.write(folder, files, **about)
         _remove_others(folder, files)
     except OSError as error:
@@ -172,13 +182,12 @@ def _whole(
     return files, about, (on_golden, on_random, over_http)
 
 
-def _small(
-    draft: Path, calibrate: Any, table: Any, root: Path | str | None, max_drop: float
-) -> tuple[dict[str, bytes], dict[str, Any], list[Cost]]:
+def _small(draft: Path, asked: Quantisation) -> tuple[dict[str, bytes], dict[str, Any], list[Cost]]:
     """The same in int8, unless it costs too much: files, what app.json says of them, what it costs."""
-    kind = quantise(draft / "whole", draft / "int8", calibrate=calibrate, root=root)
-    costs = cost(Runtime(draft / "whole"), Runtime(draft / "int8"), table, root=root)
-    check_drop(costs, max_drop)
+    root, limit = asked.get("root"), asked.get("max_drop")
+    kind = quantise(draft / "whole", draft / "int8", calibrate=asked.get("calibrate"), root=root)
+    costs = cost(Runtime(draft / "whole"), Runtime(draft / "int8"), asked["table"], root=root)
+    check_drop(costs, MAX_DROP if limit is None else limit)
     manifest, files = EXPORTED.read(draft / "int8")
     return files, {"model": manifest["model"], "int8": kind, "cost": noted(costs)}, costs
 
@@ -187,13 +196,14 @@ def _megabytes(files: Mapping[str, bytes]) -> float:
     return round(sum(len(data) for data in files.values()) / 1e6, 3)
 
 
-def _check_options(int8: bool, calibrate: Any, table: Any, max_drop: float | None) -> None:
-    """Options that need each other."""
-    wrong = []
-    if int8 and table is None:
+def _check_options(int8: bool, asked: Quantisation) -> None:
+    """Options that there are not, and those that need each other."""
+    check_keywords(asked, Quantisation.__annotations__)
+    wrong, max_drop = [], asked.get("max_drop")
+    if int8 and asked.get("table") is None:
         wrong.append("int8: name a labelled table to measure the cost on: --table test.csv")
-    given = [("calibrate", calibrate), ("table", table), ("max_drop", max_drop)]
-    named = " and ".join(name for name, value in given if value is not None)
+    needing = ("calibrate", "table", "max_drop")
+    named = " and ".join(name for name in needing if asked.get(name) is not None)
     if named and not int8:
         wrong.append(f"{named}: only used with int8; add --int8")
     if max_drop is not None and not max_drop >= 0:
@@ -266,8 +276,7 @@ def _streams(model: Predictor) -> list[Stream]:
 
 
 def _random(model: Predictor, *, seed: int, missing: float) -> dict[str, PreparedColumn]:
-    backbones = {name: part.backbone for name, part in model.frozen.encoders.items()}
-    ids = id_counts(model.model, model.blueprint, backbones)
+    ids = id_counts(model.model, model.blueprint, model.frozen)
     return random_columns(
         model.features, ids, model.config, rows=RANDOM_ROWS, seed=seed, missing=missing
     )
@@ -288,7 +297,7 @@ def _graphs(model: Predictor, reporter: Reporter) -> dict[str, bytes]:
             axes = [batch[column].mask.ndim for column in stream.columns for _ in range(2)]
             encoder: Any = encoders[stream.name]
             graphs[name] = to_onnx(
-                EncoderPart(encoder, model.frozen.encoders.get(stream.columns[0])).eval(),
+                EncoderPart(encoder, model.frozen.encoder(stream.columns[0])).eval(),
                 cells,
                 axes,
                 inputs=encoder_inputs(len(stream.columns)),

@@ -13,6 +13,7 @@ from plait.data.modalities.base import Settings
 from plait.data.store import PreparedColumn
 from plait.model.blueprint import Blueprint
 from plait.model.encoders.tabular import TabularTokens
+from plait.model.frozen import Frozen
 from plait.model.model import Model
 
 LONGEST = 33
@@ -68,16 +69,14 @@ def _random(
     return generator.standard_normal(shape).astype(kind)
 
 
-def id_counts(model: Model, plan: Blueprint, backbones: Mapping[str, nn.Module]) -> dict[str, int]:
-    """Column → the ids that its encoder has vectors for, of columns that are ids.
-
-    Args:
-        backbones: column → the frozen encoder that reads it.
-    """
+def id_counts(model: Model, plan: Blueprint, frozen: Frozen) -> dict[str, int]:
+    """Column → the ids that its encoder has vectors for, of columns that are ids."""
     counts = {}
     for columns, encoder in zip(plan.streams.values(), model.encoders, strict=True):
-        parts: dict[str, nn.Module] = dict.fromkeys(columns, encoder)
-        parts |= {name: backbones[name] for name in columns if name in backbones}
+        parts: dict[str, nn.Module] = {}
+        for name in columns:
+            first = frozen.encoder(name)
+            parts[name] = encoder if first is None else first.backbone
         tabular = next(
             (part for part in encoder.modules() if isinstance(part, TabularTokens)), None
         )

@@ -65,6 +65,10 @@ class Frozen:
         for encoder in self.encoders.values():
             encoder.backbone.settle()
 
+    def encoder(self, column: str) -> FrozenEncoder | None:
+        """The encoder that runs on a column before the model; None where there is none."""
+        return self.encoders.get(column)
+
     def encode(
         self,
         prepared: PreparedTable,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Float
@@ -24,8 +24,7 @@ from plait.insight.explain.sets import PredictionSets, predict_set
 from plait.insight.explain.shapley import ORDERS
 from plait.insight.explain.within import STEPS
 from plait.insight.fitted import Fitted
-from plait.insight.report.context import Limits
-from plait.insight.report.report import report
+from plait.insight.report.report import ReportOptions, report
 from plait.model.assemble import build
 from plait.model.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint
@@ -137,11 +136,10 @@ class Predictor(Fitted):
         """
         return predict_set(
             self,
-            source,
+            open_table(source, root=root, empty=True),
             coverage=coverage,
             method=method,
             empty=empty,
-            root=root,
             seed=seed,
             reporter=reporter,
         )
@@ -226,12 +224,8 @@ class Predictor(Fitted):
         *,
         root: Path | str | None = None,
         row: int | None = None,
-        language: str = "en",
-        train: Any = None,
-        run: Path | str | None = None,
-        limits: Limits | None = None,
-        seed: int = 0,
         reporter: Reporter | None = None,
+        **options: Unpack[ReportOptions],
     ) -> Path:
         """Write what the model does on a table, what it rests on, how far to trust it, as one HTML file.
 
@@ -243,11 +237,8 @@ class Predictor(Fitted):
             path: the file to write, whose name ends in .html; one that is there is replaced.
             root: the folder media paths are relative to, in ``train`` too; default: each table's own.
             row: the only row to tell about, counted from 0: its answer and what that rests on.
-            language: ``en`` or ``zh``.
-            train: the table the model was fitted to, to compare with; None: where the run says it was.
-            run: the folder of the run, for what training wrote down; None: what the model keeps.
-            limits: how many rows are looked at.
-            seed: of everything drawn.
+            options: ``language=``, ``train=``, ``run=``, ``limits=``, ``seed=``; see
+                `plait.insight.report.report.ReportOptions`.
 
         Returns:
             The file.
@@ -259,19 +250,7 @@ class Predictor(Fitted):
 
         Cost: about that of `Predictor.contributions`, and some passes over a few hundred rows.
         """
-        return report(
-            self,
-            source,
-            path,
-            root=root,
-            row=row,
-            language=language,
-            train=train,
-            run=run,
-            limits=limits,
-            seed=seed,
-            reporter=reporter,
-        )
+        return report(self, source, path, root=root, row=row, reporter=reporter, **options)
 
     def _repr_html_(self) -> str:
         """What the model answers, from what, how well, for a notebook."""

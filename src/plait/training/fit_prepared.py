@@ -8,9 +8,9 @@ from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.modalities import registry
 from plait.insight.diagnose.brief import brief
-from plait.insight.explain.held_out import HeldOut, learn
+from plait.insight.explain.held_out import learn
+from plait.insight.fitted import Fitted
 from plait.model.infer import infer
-from plait.model.model import Model
 from plait.predictor.predictor import Predictor
 from plait.predictor.rebuild import measure_rebuilt
 from plait.progress import Stopwatch
@@ -26,11 +26,6 @@ def fit_prepared(job: Job) -> Predictor:
     held = learn(model, columns, data.validation, targets, data.encoded)
     for note in held.notes():
         job.reporter.note(note)
-    metrics = _measure(model, job, held)
-    if job.plan.decoders:
-        metrics["reconstruction"] = measure_rebuilt(
-            model, columns, data.validation, job.features.modalities
-        )
     predictor = Predictor(
         config=job.config,
         schema=data.schema,
@@ -38,14 +33,14 @@ def fit_prepared(job: Job) -> Predictor:
         blueprint=job.plan,
         targets=targets,
         model=model,
-        metrics=metrics,
         history=history,
         golden=_golden(data, job.features, job.config),
         quarantine=job.prepared.quarantine,
         frozen=job.frozen,
         held=held,
-        record=_record(job.reporter, data),
     )
+    predictor.metrics = _measure(predictor, job)
+    predictor.record = _record(job.reporter, data)
     _answer_golden(predictor)
     return predictor
 
@@ -59,19 +54,19 @@ def _record(reporter: Stopwatch, data: Dataset) -> dict[str, Any]:
     }
 
 
-def _measure(model: Model, job: Job, held: HeldOut) -> dict[str, Any]:
+def _measure(fitted: Fitted, job: Job) -> dict[str, Any]:
     """Metrics of the validation rows, and the figures that the card and TensorBoard carry."""
     data, columns, config = job.data, job.prepared.columns, job.config
-    rows = data.validation
+    model, rows = fitted.model, data.validation
     scores = infer(model, columns, rows, subsets=subsets(list(model.streams)))
     results = measure(data.targets, data.held_out(), scores, seed=config.seed, resamples=200)
     source = f"{data.table.name}, held out for validation with seed {config.seed}"
     evaluation = Evaluation(source, len(rows), config.seed, results).to_json()
-    kinds = data.schema.inputs | ({config.group: "categorical"} if config.group else {})
-    figures = brief(
-        model, columns, data.table, rows, data.targets, data.encoded, kinds, held.calibration
-    )
-    return {**evaluation, "figures": figures}
+    figures = brief(fitted, columns, data.table, rows, data.encoded)
+    measured = {**evaluation, "figures": figures}
+    if job.plan.decoders:
+        measured["reconstruction"] = measure_rebuilt(model, columns, rows, job.features.modalities)
+    return measured
 
 
 def _golden(data: Dataset, features: Features, config: Config) -> list[golden.Row]:

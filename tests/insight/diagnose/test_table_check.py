@@ -1,6 +1,7 @@
 """A table beside the one a model learnt from, where that table is, and the figures of a fit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief
 from plait.insight.diagnose.table_check import compare_tables
 from plait.insight.diagnose.vectors import joined, vectors
+from plait.insight.explain.held_out import HeldOut
 from plait.sealed import TRAINING
 from plait.training import board
 
@@ -297,8 +299,7 @@ def test_the_figures_agree_with_what_the_model_says(several_here):
     model, table = several_here
     encoded = {one.name: one.encode(table.cells(one.name))[:2] for one in model.targets}
     rows = np.arange(table.rows)
-    given = (prepared(model, table).columns, table, rows, model.targets, encoded)
-    found = brief(model.model, *given, model.schema.inputs, model.held.calibration)
+    found = brief(model, prepared(model, table).columns, table, rows, encoded)
     assert json.loads(json.dumps(found)) == found
     whole = model.contributions(table)
     for name, told in found.items():
@@ -326,8 +327,8 @@ def test_many_streams_have_no_contributions_and_unknown_targets_no_figures(
     monkeypatch.setattr(module, "EXACT", 1)
     encoded = {one.name: one.encode(table.cells(one.name))[:2] for one in model.targets}
     encoded["tags"][1][:] = False
-    given = (prepared(model, table).columns, table, np.arange(9), model.targets, encoded)
-    found = brief(model.model, *given, model.schema.inputs, {})
+    warm = replace(model, held=HeldOut())
+    found = brief(warm, prepared(model, table).columns, table, np.arange(9), encoded)
     assert found.keys() == {"label", "score"}
     assert all("contributions" not in one and "calibration" not in one for one in found.values())
 

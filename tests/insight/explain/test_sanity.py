@@ -27,7 +27,7 @@ def given(fitted, braid):
         head.temperature = 2.0
     table = plait.open_table(braid / "test.csv")
     columns = model.features.prepare(table, settings_for(table, model.config)).columns
-    return model.model, columns, np.arange(24), model.targets[0], model.features
+    return model, columns, np.arange(24), model.targets[0]
 
 
 def test_the_marked_part_matters_more_than_a_random_one(given):
@@ -59,9 +59,10 @@ def test_deleting_a_random_part_is_what_chance_marks(given):
     assert sum(one.passed for one in found) <= 1
 
 
-def test_all_of_it_gone_is_the_baseline(given):
+def test_all_of_it_gone_is_the_baseline(given, monkeypatch):
     """With the whole share, every piece goes, and marked and random parts are the same."""
-    for one in deletion_check(*given, steps=1, share=1.0, draws=1):
+    monkeypatch.setattr("plait.insight.explain.sanity.SHARE", 1.0)
+    for one in deletion_check(*given, steps=1, draws=1):
         assert one.difference == pytest.approx(0, abs=1e-6) and not one.passed
 
 
@@ -82,13 +83,16 @@ def test_shuffled_weights_give_other_maps(given):
     assert set(found) == {"photo", "note", "voice", "pulse"}  # a field has one mark
     assert all(0 <= one.correlation < 0.9 for one in found.values())
     assert json.dumps(found["photo"].to_json())
-    before = {name: value.clone() for name, value in given[0].state_dict().items()}
+    before = {name: value.clone() for name, value in given[0].model.state_dict().items()}
     randomisation_check(*given, steps=1)
-    assert all(torch.equal(value, before[name]) for name, value in given[0].state_dict().items())
+    assert all(
+        torch.equal(value, before[name]) for name, value in given[0].model.state_dict().items()
+    )
 
 
 def test_a_model_is_like_itself(given):
-    maps = attribute(*given, steps=2).maps["photo"]
+    model, *rest = given
+    maps = attribute(model.model, *rest, model.features, steps=2).maps["photo"]
     some = [one for one in maps if one is not None and np.ptp(np.abs(one)) > 0]
     assert _likeness(some[0], -some[0]) == pytest.approx(1)
     assert math.isnan(_likeness(some[0], np.zeros_like(some[0])))

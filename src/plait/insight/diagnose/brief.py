@@ -1,7 +1,7 @@
 """The few figures that a model card and TensorBoard carry, of the held-out rows of a fit."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -11,11 +11,11 @@ from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.insight.diagnose.mistakes import confusion
-from plait.insight.diagnose.slices import slices
-from plait.insight.explain.calibration import Calibration, reliability
+from plait.insight.diagnose.slices import Slices, slices
+from plait.insight.explain.calibration import reliability
 from plait.insight.explain.shapley import EXACT, Game
+from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
-from plait.model.model import Model
 
 ROWS = 500
 """Held-out rows that are looked at, evenly spaced where there are more."""
@@ -25,15 +25,21 @@ CLASSES = 50
 """Classes up to which a confusion matrix is kept."""
 
 
+class _Judged(NamedTuple):
+    """One target's answers on the rows that are looked at, and which of the true ones are known."""
+
+    target: Target
+    scores: Float[np.ndarray, "subsets rows outputs"]
+    values: np.ndarray
+    known: Bool[np.ndarray, " rows"]
+
+
 def brief(
-    model: Model,
+    fitted: Fitted,
     columns: Mapping[str, PreparedColumn],
     table: Table,
     rows: Int64[np.ndarray, " held"],
-    targets: Sequence[Target],
     encoded: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    modalities: Mapping[str, str],
-    calibration: Mapping[str, Calibration],
 ) -> dict[str, Any]:
     """Target → contributions, worst slices, reliability and confusion, as JSON values.
 
@@ -46,62 +52,51 @@ def brief(
         encoded: target → values and presence of all rows of the table.
     """
     some = rows[np.unique(np.linspace(0, len(rows) - 1, ROWS).astype(np.int64))]
-    streams = list(model.streams)
+    streams, own = list(fitted.model.streams), table.take(some)
     game = Game(len(streams)) if len(streams) <= EXACT else None
     every = np.ones((1, len(streams)), bool) if game is None else game.subsets
-    found = score_views(model, columns, some, every[:, None]).scores
-    told = {}
-    for target in targets:
+    scores = score_views(fitted.model, columns, some, every[:, None]).scores
+    group, kinds = fitted.config.group, dict(fitted.schema.inputs)
+    if group:
+        kinds[group] = "categorical"
+    figures = {}
+    for target in fitted.targets:
         values, known = (part[some] for part in encoded[target.name])
-        if known.any():
-            scores, own = found[target.name].astype(np.float64), table.take(some)
-            told[target.name] = _target(
-                target, scores, values, known, game, streams, own, list(encoded), modalities
-            )
-            if target.name in calibration:
-                told[target.name]["calibration"] = calibration[target.name].told(target.name)
-    return dict(plain(told))
+        if not known.any():
+            continue
+        judged = _Judged(target, scores[target.name].astype(np.float64), values, known)
+        errors = target.errors(values, judged.scores[-1])
+        worst = slices(own, errors, known, leave_out=list(encoded), kinds=kinds)
+        figures[target.name] = _figures(judged, worst)
+        if game is not None:
+            figures[target.name]["contributions"] = _contributions(judged, game, streams)
+        if target.name in fitted.held.calibration:
+            calibration = fitted.held.calibration[target.name]
+            figures[target.name]["calibration"] = calibration.told(target.name)
+    return dict(plain(figures))
 
 
-def _target(
-    target: Target,
-    scores: Float[np.ndarray, "subsets rows outputs"],
-    values: np.ndarray,
-    known: Bool[np.ndarray, " rows"],
-    game: Game | None,
-    streams: Sequence[str],
-    table: Table,
-    goals: Sequence[str],
-    modalities: Mapping[str, str],
-) -> dict[str, Any]:
-    """One target's figures; ``goals`` are the columns not to slice by."""
+def _figures(judged: _Judged, worst: Slices) -> dict[str, Any]:
+    """Worst slices, reliability and confusion."""
+    target, scores, values, known = judged
     whole = scores[-1]
-    worst = slices(table, target.errors(values, whole), known, leave_out=goals, kinds=modalities)
-    told: dict[str, Any] = {
+    figures: dict[str, Any] = {
         "rows": int(known.sum()),
         "slices": [vars(one) for one in worst.found[:SLICES]],
         "slices_looked_at": worst.looked_at,
         "error": worst.overall,
     }
-    if game is not None:
-        told["contributions"] = _contributions(target, scores, values, known, game, streams)
     if target.calibrated:
-        told["reliability"] = reliability(values[known], whole[known]).to_json()
+        figures["reliability"] = reliability(values[known], whole[known]).to_json()
     if target.exclusive and len(target.classes) <= CLASSES:
         guess = whole[known].argmax(axis=1)
-        told["confusion"] = confusion(values[known], guess, len(target.classes))
-        told["classes"] = list(target.classes)
-    return told
+        figures["confusion"] = confusion(values[known], guess, len(target.classes))
+        figures["classes"] = list(target.classes)
+    return figures
 
 
-def _contributions(
-    target: Target,
-    scores: Float[np.ndarray, "subsets rows outputs"],
-    values: np.ndarray,
-    known: Bool[np.ndarray, " rows"],
-    game: Game,
-    streams: Sequence[str],
-) -> dict[str, Any]:
+def _contributions(judged: _Judged, game: Game, streams: Sequence[str]) -> dict[str, Any]:
+    target, scores, values, known = judged
     metric = target.primary
     figures = np.array([target.measure(values[known], one[known])[metric] for one in scores])
     rows = np.abs(game.shapley(target.row_scores(scores)).values).mean(axis=1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from plait.data.store import PreparedColumn
 from plait.data.targets.target import Metrics, Target
 from plait.insight.explain.degrade import degradations, degrade
+from plait.insight.fitted import Fitted
 from plait.model.infer import encoded, in_order
 from plait.model.loader import collate
 from plait.model.model import Model
@@ -86,6 +87,11 @@ def metrics_of(
     return target.measure(values[known], scores[known])
 
 
+def judged(fitted: Fitted, truths: Truths) -> list[Target]:
+    """The targets of which some row's true answer is known."""
+    return [one for one in fitted.targets if one.name in truths and bool(truths[one.name][1].any())]
+
+
 class _Batch(NamedTuple):
     """Some rows: their tokens, and what each stream answers by itself."""
 
@@ -95,10 +101,8 @@ class _Batch(NamedTuple):
 
 
 def degraded_curves(
-    model: Model,
+    fitted: Fitted,
     columns: Mapping[str, PreparedColumn],
-    modalities: Mapping[str, str],
-    targets: Sequence[Target],
     truths: Truths,
     *,
     levels: Sequence[float],
@@ -106,19 +110,18 @@ def degraded_curves(
     seed: int = 0,
     reporter: Reporter,
 ) -> Iterator[Curve]:
-    """A curve for each target, column and degradation.
+    """A curve for each target that some row has, each column and each degradation.
 
     Args:
         columns: prepared; the rows that are measured.
-        modalities: column → its modality.
-        targets: those whose answers some row has.
         levels: from 0 up to 1, rising.
         chosen: columns to degrade; None: all.
 
     Cost: every stream's encoder once over the rows; then, for each column, degradation and level, that
     column's encoder and two fusions. Keeps the tokens of all rows in memory.
     """
-    whole = _Rows(model, columns)
+    modalities, targets = fitted.features.modalities, judged(fitted, truths)
+    whole = _Rows(fitted.model, columns)
     plans = [
         (name, how)
         for name in modalities  # not the cells that only decoders want

@@ -17,12 +17,12 @@ from plait.insight.explain.curves import (
     Curve,
     Truths,
     degraded_curves,
+    judged,
     metrics_of,
 )
 from plait.insight.explain.shapley import EXACT
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
-from plait.model.model import Model
 from plait.progress import Reporter, Silent
 
 MOST = 2000
@@ -99,11 +99,12 @@ def robustness(
         cells = fitted.features.prepare(table, settings_for(table, fitted.config))
         prepared = fitted.frozen.encode(cells)
         notes += prepared.quarantine.summary()
-        known = [target for target in fitted.targets if truths[target.name][1].any()]
-        present = every_subset(fitted.model, prepared.columns, known, truths)
+        present = every_subset(fitted, prepared.columns, truths)
         curves = list(
             degraded_curves(
-                *(fitted.model, prepared.columns, fitted.features.modalities, known, truths),
+                fitted,
+                prepared.columns,
+                truths,
                 levels=levels,
                 chosen=columns,
                 seed=seed,
@@ -124,17 +125,14 @@ def _truths(targets: Sequence[Target], table: Table) -> Truths:
 
 
 def every_subset(
-    model: Model,
-    columns: Mapping[str, PreparedColumn],
-    targets: Sequence[Target],
-    truths: Truths,
+    fitted: Fitted, columns: Mapping[str, PreparedColumn], truths: Truths
 ) -> dict[str, dict[tuple[str, ...], Metrics]]:
-    """Target → for every subset of streams, the metrics when only those are seen.
+    """Target that some row has → for every subset of streams, the metrics when only those are seen.
 
     Args:
         columns: prepared; the rows that are measured.
-        targets: those whose answers some row has.
     """
+    model, targets = fitted.model, judged(fitted, truths)
     streams, rows = list(model.streams), len(next(iter(columns.values())))
     count = len(streams)
     every = (np.arange(2 ** min(count, EXACT))[:, None] >> np.arange(count) & 1).astype(bool)

@@ -26,8 +26,8 @@ from plait.insight.explain.within import (
     pooled,
     read_by,
 )
+from plait.insight.fitted import Fitted
 from plait.model.loader import collate
-from plait.model.model import Model
 
 FIELDS = "fields"
 """The group of all tabular columns, of which one field is deleted as a word is from a text."""
@@ -37,6 +37,10 @@ ACROSS = 7
 
 ALONG = 16
 """Pieces that a clip or a signal has in time, at most."""
+
+
+SHARE = 0.2
+"""Of a row's pieces that are deleted; at least one goes."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,11 @@ class Randomised:
 
 
 def deletion_check(
-    model: Model,
+    fitted: Fitted,
     columns: Mapping[str, PreparedColumn],
     rows: Int64[np.ndarray, " rows"],
     target: Target,
-    features: Features,
     *,
-    share: float = 0.2,
     draws: int = 5,
     steps: int = STEPS,
     seed: int = 0,
@@ -103,11 +105,10 @@ def deletion_check(
     """Delete what is marked most, and compare with deleting as much at random (Samek et al. 2017).
 
     A cell is cut into pieces: an image into 7 x 7 tiles, a clip into tiles of time and bands, a signal
-    into stretches, a text into its subwords, all tabular columns together into fields. The ``share`` of
+    into stretches, a text into its subwords, all tabular columns together into fields. `SHARE` of
     the pieces with the highest sums goes to its baseline, one group at a time, all else as it is.
 
     Args:
-        share: of a row's pieces; at least one goes.
         draws: random deletions a row.
         seed: of those.
 
@@ -118,6 +119,7 @@ def deletion_check(
     """
     generator = np.random.default_rng(seed)
     drops: dict[str, list[tuple[float, float]]] = {}
+    model, features = fitted.model, fitted.features
     own = read_by(features, columns)
     for start in range(0, len(rows), BATCH):
         batch = collate(own, rows[start : start + BATCH])
@@ -132,7 +134,7 @@ def deletion_check(
                 if not known.any():
                     continue
                 falls = []
-                for chosen in pieces.choices(share, draws, generator):
+                for chosen in pieces.choices(SHARE, draws, generator):
                     left = {**inputs.values, **pieces.deleted(chosen)}
                     now = answer_score(target, head, inputs.scores(left, place), answers)
                     falls.append((score - now).numpy()[known])
@@ -244,11 +246,10 @@ def _pieces(shape: torch.Size, mask: Bool[np.ndarray, "batch *steps"], kind: Uni
 
 
 def randomisation_check(
-    model: Model,
+    fitted: Fitted,
     columns: Mapping[str, PreparedColumn],
     rows: Int64[np.ndarray, " rows"],
     target: Target,
-    features: Features,
     *,
     steps: int = STEPS,
     seed: int = 0,
@@ -261,14 +262,14 @@ def randomisation_check(
     Cost: twice that of `plait.insight.explain.within.attribute`.
     """
     generator = torch.Generator().manual_seed(seed)
-    shuffled = deepcopy(model)
+    shuffled = deepcopy(fitted.model)
     with torch.no_grad():
         for parameter in shuffled.parameters():
             order = torch.randperm(parameter.numel(), generator=generator)
             parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
     one, two = (
-        attribute(which, columns, rows, target, features, steps=steps)
-        for which in (model, shuffled)
+        attribute(which, columns, rows, target, fitted.features, steps=steps)
+        for which in (fitted.model, shuffled)
     )
     checks = []
     for name in one.maps:

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from plait.answers.answers import Answers
 from plait.answers.plain import plain
-from plait.data.table.source import open_table
+from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
 from plait.errors import ConfigError, TableError, unknown
 from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.insight.fitted import Fitted
 from plait.progress import Reporter
+
+Truth = tuple[np.ndarray, Bool[np.ndarray, " rows"]]
+"""Encoded answers, and which are known."""
 
 
 @dataclass(frozen=True)
@@ -100,35 +101,39 @@ class PredictionSets:
         return dict(plain({**vars(self), "targets": targets}))
 
 
+class _Limit(NamedTuple):
+    """Where one target's sets end: the method, the score up to which answers are kept, its rows."""
+
+    method: str
+    score: float
+    held_out: int
+
+
 def predict_set(
     fitted: Fitted,
-    source: Any,
+    table: Table,
     *,
     coverage: float = 0.9,
     method: str | None = None,
     empty: bool = False,
-    root: Path | str | None = None,
     seed: int = 0,
     reporter: Reporter | None = None,
 ) -> PredictionSets:
     """`plait.Predictor.predict_set`, which says what it takes and gives."""
     asked = _asked(fitted, method)
-    chosen = {target.name: _method(target, method) for target in asked}
-    limits = {
-        name: threshold(fitted.held.conformal[name][which], coverage, name)
-        for name, which in chosen.items()
-    }
-    table = open_table(source, root=root, empty=True)
-    answers = fitted.answer(table, root=root, reporter=reporter)
+    limits = {target.name: _limit(fitted, target, method, coverage) for target in asked}
+    answers = fitted.answer(table, reporter=reporter)
     found = {}
     for target in asked:
         truth = None
         if target.name in table.columns:
             truth = target.encode(table.cells(target.name))[:2]
-        rows = len(fitted.held.conformal[target.name][chosen[target.name]])
-        found[target.name] = _sets(
-            target, answers, chosen[target.name], limits[target.name], rows, truth, seed, empty
-        )
+        limit, scores = limits[target.name], answers.scores[target.name]
+        if limit.method == ABSOLUTE:
+            found[target.name] = _intervals(target, scores, limit, truth)
+        else:
+            kept = members(limit.method, scores, limit.score, seed=seed, empty=empty)
+            found[target.name] = _sets(target, scores, kept, limit, truth)
     left = [target for target in fitted.targets if target not in asked]
     notes = [f"'{one.name}' is {one.noun} and gets no prediction set" for one in left]
     return PredictionSets(coverage, found, answers.notes() + notes)
@@ -155,44 +160,41 @@ def _asked(fitted: Fitted, method: str | None) -> list[Target]:
     return asked
 
 
-def _method(target: Target, method: str | None) -> str:
-    """The method asked for, where the target's kind knows it, else the kind's default."""
-    return method if method in target.conformal else target.conformal[0]
+def _limit(fitted: Fitted, target: Target, method: str | None, coverage: float) -> _Limit:
+    """By the method asked for, where the target's kind knows it, else by the kind's default."""
+    which = method if method in target.conformal else target.conformal[0]
+    scores = fitted.held.conformal[target.name][which]
+    return _Limit(which, threshold(scores, coverage, target.name), len(scores))
+
+
+def _intervals(
+    target: Target, answers: Float[np.ndarray, " rows"], limit: _Limit, truth: Truth | None
+) -> TargetSets:
+    low, high, inside = answers - limit.score, answers + limit.score, None
+    if truth is not None:
+        value = target.in_units(truth[0])
+        inside = (value >= low) & (value <= high)
+    return TargetSets(*limit, low=low, high=high, measured=_measured(inside, truth))
 
 
 def _sets(
     target: Target,
-    answers: Answers,
-    method: str,
-    limit: float,
-    held_out: int,
-    truth: tuple[np.ndarray, Bool[np.ndarray, " rows"]] | None,
-    seed: int,
-    empty: bool,
+    scores: Float[np.ndarray, "rows classes"],
+    kept: Bool[np.ndarray, "rows classes"],
+    limit: _Limit,
+    truth: Truth | None,
 ) -> TargetSets:
-    scores = answers.scores[target.name]
-    if method == ABSOLUTE:
-        low, high = scores - limit, scores + limit
-        inside = None
-        if truth is not None:
-            value = target.in_units(truth[0])
-            inside = (value >= low) & (value <= high)
-        return TargetSets(
-            method, limit, held_out, low=low, high=high, measured=_measured(inside, truth)
-        )
-    kept = members(method, scores, limit, seed=seed, empty=empty)
     order = np.argsort(-scores, axis=1, kind="stable")
     sets = [
         target.natural(places[which[places]].tolist())
         for places, which in zip(order, kept, strict=True)
     ]
     inside = covered(kept, truth[0]) if truth is not None else None
-    return TargetSets(method, limit, held_out, sets=sets, measured=_measured(inside, truth))
+    return TargetSets(*limit, sets=sets, measured=_measured(inside, truth))
 
 
 def _measured(
-    inside: Bool[np.ndarray, " rows"] | None,
-    truth: tuple[np.ndarray, Bool[np.ndarray, " rows"]] | None,
+    inside: Bool[np.ndarray, " rows"] | None, truth: Truth | None
 ) -> tuple[float, tuple[float, float], int] | None:
     """Share, interval and rows; None where no answer is known."""
     if inside is None or truth is None or not truth[1].any():

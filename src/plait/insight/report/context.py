@@ -19,6 +19,7 @@ from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.display.section import Language, metric_words, spoken
 from plait.insight.explain.contributions import Contributions, contributions
+from plait.insight.explain.curves import judged
 from plait.insight.fitted import Fitted
 from plait.insight.report.album import Album
 from plait.model.infer import fused_vectors, infer
@@ -135,11 +136,7 @@ class Context:
     @cached_property
     def judged(self) -> list[Target]:
         """The targets of which some row's true answer is known."""
-        return [
-            target
-            for target in self.model.targets
-            if target.name in self.truths and bool(self.truths[target.name][1].any())
-        ]
+        return judged(self.model, self.truths)
 
     @cached_property
     def by_subset(self) -> dict[str, dict[str, np.ndarray]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 from jaxtyping import Int64
@@ -14,7 +14,7 @@ from plait.data.table.source import Table, open_table
 from plait.display.markup import Html, join, named
 from plait.display.page import document
 from plait.display.section import LANGUAGES, Language, Section
-from plait.errors import ConfigError, TableError, counted, error_line, unknown
+from plait.errors import ConfigError, TableError, check_keywords, counted, error_line, unknown
 from plait.insight.explain.explanation import only
 from plait.insight.fitted import Fitted
 from plait.insight.report import (
@@ -55,6 +55,24 @@ SECTIONS: tuple[Make, ...] = (
 """The parts of a report, in order."""
 
 
+class ReportOptions(TypedDict, total=False):
+    """How a report is written, and what it is compared with.
+
+    Attributes:
+        language: ``en`` (default) or ``zh``.
+        train: the table the model was fitted to, to compare with; None: where the run says it was.
+        run: the folder of the run, for what training wrote down; None: what the model keeps.
+        limits: how many rows are looked at.
+        seed: of everything drawn; default: 0.
+    """
+
+    language: str
+    train: Any
+    run: Path | str | None
+    limits: Limits | None
+    seed: int
+
+
 def report(
     fitted: Fitted,
     source: Any,
@@ -62,17 +80,15 @@ def report(
     *,
     root: Path | str | None = None,
     row: int | None = None,
-    language: str = "en",
-    train: Any = None,
-    run: Path | str | None = None,
-    limits: Limits | None = None,
-    seed: int = 0,
     reporter: Reporter | None = None,
+    **options: Unpack[ReportOptions],
 ) -> Path:
     """`plait.Predictor.report`, which says what it takes and gives."""
-    tongue, place = check_language(language), check_path(path, source, train)
+    check_keywords(options, ReportOptions.__annotations__)
+    train, run, seed = options.get("train"), options.get("run"), options.get("seed", 0)
+    language, place = check_language(options.get("language", "en")), check_path(path, source, train)
     _check_seed(seed)
-    table, limits = _opened(fitted, source, root), limits or Limits()
+    table, limits = _opened(fitted, source, root), options.get("limits") or Limits()
     learnt = None if train is None else _opened(fitted, train, root, "train: ")
     rows = np.unique(np.linspace(0, table.rows - 1, limits.rows).astype(np.int64))
     if row is not None:
@@ -84,7 +100,7 @@ def report(
         looked,
         rows,
         table.rows,
-        language=tongue,
+        language=language,
         limits=limits,
         seed=seed,
         run=None if run is None else Path(run),

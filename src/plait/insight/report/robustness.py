@@ -50,9 +50,7 @@ def section(context: Context) -> Section | None:
     say = context.say
     places = degraded_rows(context)
     with context.threads():
-        present = every_subset(
-            *(context.model.model, context.prepared.columns, context.judged, context.truths)
-        )
+        present = every_subset(context.model, context.prepared.columns, context.truths)
         curves = _curves(context, places)
     parts: list[Child] = []
     for target in context.judged:
@@ -76,13 +74,10 @@ def _curves(context: Context, places: np.ndarray) -> list[Curve]:
     truths = {
         name: (values[places], known[places]) for name, (values, known) in context.truths.items()
     }
-    judged = [one for one in context.judged if truths[one.name][1].any()]
     return list(
         degraded_curves(
-            context.model.model,
+            context.model,
             some_rows(context.prepared.columns, places),
-            context.model.features.modalities,
-            judged,
             truths,
             levels=context.limits.levels,
             chosen=[name for name in context.prepared.columns if not _gone(context, name, places)],

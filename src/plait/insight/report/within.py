@@ -196,11 +196,11 @@ def _checks(context: Context, target: Target) -> Html:
     if not count:
         return Html("")
     rows = np.unique(np.linspace(0, len(context) - 1, count).astype(np.int64))
-    model = context.model
-    given = (model.model, context.prepared.columns, rows, target, model.features)
+    model, columns = context.model, context.prepared.columns
+    steps, seed = context.limits.steps, context.seed
     with context.threads():
-        deleted = deletion_check(*given, draws=3, steps=context.limits.steps, seed=context.seed)
-        shuffled = randomisation_check(*given, steps=context.limits.steps, seed=context.seed)
+        deleted = deletion_check(model, columns, rows, target, draws=3, steps=steps, seed=seed)
+        shuffled = randomisation_check(model, columns, rows, target, steps=steps, seed=seed)
     title = tag("h3", say("Can these maps be believed?", "这些热图可信吗？"))
     lead = say(
         f"Two checks on {counted(len(rows))}. Deleting what is marked should lower the score more than "

@@ -155,7 +155,9 @@ def _encoder(
     elif stream in plan.pretrained:
         column = columns[0]
         encoder = encoder_of(
-            *(plan.records[stream], backbones.get(column), features.states[column]),
+            plan.records[stream],
+            backbones.get(column),
+            features.states[column],
             width=width,
             dropout=dropout,
             empty=empty,
@@ -163,7 +165,9 @@ def _encoder(
     else:
         modality, state = features.modalities[columns[0]], features.states[columns[0]]
         encoder = build_encoder(
-            *(modality, plan.encoders[stream], state),
+            modality,
+            plan.encoders[stream],
+            state,
             width=width,
             preset=preset,
             dropout=dropout,

@@ -47,12 +47,11 @@ def render(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
 def _against_cost(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
     """The metric against parameters and against the time of one row, then all costs."""
     named = metric.capitalize()
-    plots = (
-        _cost(rows, metric, "parameters", f"{named} and parameters", "parameters"),
-        _cost(
-            *(rows, metric, "latency_ms"), f"{named} and the time of one row", "milliseconds a row"
-        ),
+    asked = (
+        ("parameters", f"{named} and parameters", "parameters"),
+        ("latency_ms", f"{named} and the time of one row", "milliseconds a row"),
     )
+    plots = (_cost(rows, metric, *one) for one in asked)
     return "".join(map(_figure, plots)) + _costs(rows, about)
 
 

@@ -13,7 +13,7 @@ from plait.data.store import Store
 from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.display.bars import Bars
-from plait.errors import ConfigError, UnreadableCellsWarning
+from plait.errors import ConfigError, UnreadableCellsWarning, counted
 from plait.insight.report.report import FILE, report_held_out
 from plait.model.blueprint import Blueprint, with_decoders
 from plait.predictor.predictor import Predictor
@@ -155,7 +155,7 @@ def _decisions(data: Dataset, features: Features, plan: Blueprint, config: Confi
     by = f"whole groups of '{config.group}'" if config.group else "seeded, balanced by target"
     lines += [
         f"encoders: {names}; fusion: {plan.fusion}, width {plan.width} (preset {plan.preset})",
-        f"{len(data.train)} rows to train on, {len(data.validation)} to validate on: {by} "
+        f"{counted(len(data.train))} to train on, {len(data.validation)} to validate on: {by} "
         f"(seed {config.seed})",
         pace(config, len(data.train)),
         f"optimizer {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "

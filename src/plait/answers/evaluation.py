@@ -11,7 +11,7 @@ from plait.answers.plain import plain
 from plait.data.targets.registry import KINDS
 from plait.data.targets.target import Metrics, Target
 from plait.display.notebook import block, grid
-from plait.errors import unknown
+from plait.errors import counted, unknown
 
 ALL = "all"
 
@@ -79,9 +79,11 @@ class Evaluation:
                 [metric, value, *result.intervals.get(metric, (None, None))]
                 for metric, value in result.metrics.items()
             ]
-            head = [f"{name} ({result.rows:,} rows)", "value", "95 % from", "to"]
+            head = [f"{name} ({counted(result.rows)})", "value", "95 % from", "to"]
             parts.append(grid(head, rows))
-        return block(f"Evaluation on {self.rows:,} rows of {self.source}", *parts, notes=self.notes)
+        return block(
+            f"Evaluation on {counted(self.rows)} of {self.source}", *parts, notes=self.notes
+        )
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from plait.answers.metrics import distinct
 from plait.display.markup import tidy
+from plait.errors import counted
 
 LABELS = {
     "balanced_accuracy": "balanced",
@@ -92,7 +93,7 @@ def show_schema(
         left=3,
     )
     table.columns[5].justify = "left"
-    _print(console, f"{schema['rows']} rows, {len(rows)} columns", table)
+    _print(console, f"{counted(schema['rows'])}, {counted(len(rows), 'column')}", table)
     for warning in schema["warnings"]:
         console.print(f"[yellow]![/yellow] {escape(tidy(warning))}", highlight=False)
 
@@ -112,7 +113,7 @@ def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
                 [f"{label} {stream}", *(_number(figures[metric]) for metric in metrics)]
                 for stream, figures in result[kind].items()
             ]
-        title = f"{name} ({result['kind']}), {result['rows']} rows of {evaluation['source']}"
+        title = f"{name} ({result['kind']}), {counted(result['rows'])} of {evaluation['source']}"
         _print(console, title, grid(head, rows))
     if evaluation.get("reconstruction"):
         show_reconstruction(console, evaluation["reconstruction"], evaluation["source"])

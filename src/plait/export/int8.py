@@ -22,7 +22,7 @@ import numpy as np
 from plait.answers import golden
 from plait.answers.answerer import Answerer
 from plait.data.table.source import open_table
-from plait.errors import ExportError, TableError, error_line
+from plait.errors import ExportError, TableError, counted, error_line
 from plait.export.convert import check_extra, stamped
 from plait.export.single import SINGLE, single_graph
 from plait.export.slim import slimmed
@@ -65,7 +65,7 @@ class Cost:
         """In words."""
         return (
             f"{self.target}: {self.metric} {self.before:.4f} in float32, {self.after:.4f} in int8, on "
-            f"{self.rows} rows"
+            f"{counted(self.rows)}"
         )
 
 

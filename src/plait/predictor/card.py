@@ -6,6 +6,7 @@ from typing import Any
 from plait.data.features import Features
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
+from plait.errors import counted
 from plait.insight.fitted import Fitted
 from plait.model.blueprint import Blueprint
 
@@ -70,7 +71,7 @@ def model_html(fitted: Fitted) -> str:
 def _figures(metrics: Mapping[str, Any]) -> str:
     if not metrics:
         return "None were measured."
-    lines = [f"On {metrics['rows']} rows of {_cell(metrics['source'])}."]
+    lines = [f"On {counted(metrics['rows'])} of {_cell(metrics['source'])}."]
     for name, result in metrics["targets"].items():
         rows = [["all", *map(_number, result["metrics"].values())]]
         for kind in ("alone", "without"):

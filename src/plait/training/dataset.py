@@ -72,7 +72,10 @@ def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
         strata, anywhere, share=config.validation, seed=config.seed, groups=groups
     )
     if not anywhere.all():
-        notes.append(f"{int((~anywhere).sum())} rows have no target and were left out")
+        rows = counted(
+            int((~anywhere).sum()), "row has no target and was", "rows have no target and were"
+        )
+        notes.append(f"{rows} left out")
     targets = [
         propose_target(
             name,

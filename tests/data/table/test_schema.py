@@ -258,7 +258,7 @@ def test_high_cardinality_and_repeated_rows_are_warned_of():
     assert any(w.startswith("artist: ") and "categories in 200 cells" in w for w in schema.warnings)
     twice = _propose({"a": [0.5, 1.5, 0.5, 2.5], "b": ["x", None, "x", "y"]})
     assert twice.repeated_rows == 1
-    assert "1 rows repeat an earlier row in every column" in twice.warnings
+    assert "1 row repeats an earlier row in every column" in twice.warnings
 
 
 def test_a_column_that_gives_the_answer_away_is_warned_of():

@@ -136,7 +136,7 @@ def test_remarks_name_failures_and_other_targets(few, about):
     assert told[-1] == "! broken: 1 failed run: seed 0: [red]no <b>room</b> at all"
     twice = replace(few[-1], problems=["a", "b"])
     assert screen.remarks([twice], about)[-1] == "! broken: 2 failed runs: a"
-    assert screen.title(about).endswith("1000 rows of test.csv, seeds 0 to 2")
+    assert screen.title(about).endswith("1,000 rows of test.csv, seeds 0 to 2")
 
 
 def test_figures_that_are_not_there():

@@ -131,7 +131,7 @@ def test_every_kind_of_row(run, several, braid, maker, tmp_path):
     code, out, _ = run("explain", folder, table)
     assert code == 0 and "! the table has no column 'voice'" in out and "missing" in out
     code, _, err = run("explain", folder, table, "--row", "9")
-    assert code == 1 and "row=9: new.csv has 1 rows" in err
+    assert code == 1 and "row=9: new.csv has 1 row," in err
     model = plait.load(folder)
     model.held = HeldOut()
     model.save(tmp_path / "bare")

@@ -13,7 +13,7 @@ import pyarrow as pa
 from plait.data.table import arrow, build, delimited, files, header, objects, spill
 from plait.data.table.base import Rows, Table
 from plait.data.table.names import check_names
-from plait.errors import TableError
+from plait.errors import TableError, counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ def read_object(source: Any, folder: Path) -> tuple[pa.Table, Sequence[str], str
     elif isinstance(source, Mapping):
         return (*objects.from_columns(source, name), name)
     elif isinstance(source, list | tuple):
-        name = f"this {type(source).__name__} of {len(source)} rows"
+        name = f"this {type(source).__name__} of {counted(len(source))}"
         if not source:
             raise TableError(
                 "the list has no rows. A table needs at least one dict: [{'text': 'good'}]"

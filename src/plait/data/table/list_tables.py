@@ -17,7 +17,7 @@ from plait.data.table.header import delimiter_of, read_header
 from plait.data.table.json_lines import json_blocks
 from plait.data.table.names import checked_columns, columns_of
 from plait.data.table.values import plain
-from plait.errors import MissingExtra, TableError
+from plait.errors import MissingExtra, TableError, counted
 
 _Columns = dict[str, list[object]]
 _Read = tuple[_Columns, Sequence[str]]
@@ -113,7 +113,7 @@ def read_object(source: Any, folder: Path) -> tuple[_Columns, Sequence[str], str
     """Anything that is not a path: columns, notes, and what to call it."""
     name = f"this {type(source).__name__}"
     if isinstance(source, list | tuple):
-        name = f"this {type(source).__name__} of {len(source)} rows"
+        name = f"this {type(source).__name__} of {counted(len(source))}"
         if not source:
             raise TableError(
                 "the list has no rows. A table needs at least one dict: [{'text': 'good'}]"

@@ -14,7 +14,7 @@ from plait.data.table.giveaway import giveaways
 from plait.data.table.source import Table
 from plait.data.targets.cells import as_number
 from plait.display.notebook import block, grid
-from plait.errors import SchemaError, suggest, unknown
+from plait.errors import SchemaError, counted, suggest, unknown
 
 _IGNORE_WORDS = ("ignore", "ignored")
 _CODES = CategoricalModality.name
@@ -87,7 +87,7 @@ class Schema:
             for column in self.columns
         ]
         head = ["column", "role", "read as", "missing", "examples", "why"]
-        return block(f"Schema of {self.rows:,} rows", grid(head, rows, 200), notes=self.warnings)
+        return block(f"Schema of {counted(self.rows)}", grid(head, rows, 200), notes=self.warnings)
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""
@@ -153,7 +153,9 @@ def propose(
     warnings += giveaways(table, unflagged, targets)
     repeated = column_facts.repeated_rows(list(facts.values()))
     if repeated:
-        warnings.append(f"{repeated} rows repeat an earlier row in every column")
+        warnings.append(
+            f"{counted(repeated, 'row repeats', 'rows repeat')} an earlier row in every column"
+        )
     schema = Schema(tuple(plans), table.rows, repeated, tuple(warnings))
     _check_result(schema, facts, targets, forced)
     return schema

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from plait.errors import TableError
+from plait.errors import TableError, counted
 
 _BINS = 10
 _SWEEPS = 4
@@ -44,8 +44,9 @@ def split(
     rows = np.flatnonzero(np.asarray(present, dtype=bool)).astype(np.int64)
     if len(rows) < 4:
         raise TableError(
-            f"{len(rows)} rows have a target, and a split into training and validation needs at least "
-            "4, two for each side. Add rows, or check that the target column is filled in."
+            f"{counted(len(rows), 'row has', 'rows have')} a target, and a split into training and "
+            "validation needs at least 4, two for each side. Add rows, or check that the target "
+            "column is filled in."
         )
     values = np.asarray(target_values)[rows]
     strata = _strata(values) if stratify else np.zeros(len(rows), dtype=np.int64)

@@ -103,7 +103,7 @@ def table(rows: Sequence[Row], about: Mapping[str, Any], width: int) -> Table:
 def rows_of(about: Mapping[str, Any]) -> str:
     """How many test rows there are, and where they are from."""
     rows, test = about["rows"]["test"], str(about["test"])
-    return f"{rows} rows {test}" if test.startswith("held out") else f"{rows} rows of {test}"
+    return f"{counted(rows)} {'' if test.startswith('held out') else 'of '}{test}"
 
 
 def seeds_of(about: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from plait.answers.plain import plain
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
+from plait.errors import counted
 from plait.insight.explain.shapley import ORDERS, Game
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
@@ -129,7 +130,8 @@ class Contributions:
             rows.append(["with all", None, *(m.fused for m in shares.metrics.values())])
             rows.append(["with none", None, *(m.empty for m in shares.metrics.values())])
             parts.append(grid(head, rows))
-        title = f"Contributions of {len(self.streams)} streams, {len(self):,} rows of {self.source}"
+        streams = counted(len(self.streams), "stream")
+        title = f"Contributions of {streams}, {counted(len(self))} of {self.source}"
         return block(title, *parts, notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:

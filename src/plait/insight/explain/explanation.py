@@ -19,7 +19,7 @@ from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.source import Table, open_table
 from plait.display.notebook import block, grid
-from plait.errors import TableError
+from plait.errors import TableError, counted
 from plait.insight.explain.contributions import Contributions, contributions
 from plait.insight.explain.within import STEPS, Within, attribute, joined
 from plait.insight.fitted import Fitted
@@ -133,7 +133,7 @@ def only(table: Table, row: int) -> Table:
     """
     if not 0 <= row < table.rows:
         raise TableError(
-            f"row={row}: {table.name} has {table.rows} rows, counted from 0 to {table.rows - 1}."
+            f"row={row}: {table.name} has {counted(table.rows)}, counted from 0 to {table.rows - 1}."
             if table.rows
             else f"{table.name} has no rows; there is nothing to explain."
         )

@@ -205,7 +205,7 @@ def _notes(context: Context) -> Html:
     if count:
         lines.append(
             say(
-                f"{count} cells could not be read and counted as missing.",
+                f"{counted(count, 'cell')} could not be read and counted as missing.",
                 f"{count} 个单元格无法读取，按缺失处理。",
             )
         )

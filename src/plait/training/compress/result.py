@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.errors import CompressError
+from plait.errors import CompressError, counted
 from plait.predictor.predictor import Predictor
 from plait.progress import Reporter
 from plait.training.compress.narrow import learnt
@@ -99,7 +99,7 @@ def measured(
 ) -> Compressed:
     """Both models' figures on the same rows."""
     if test is None:
-        rows = f"the {len(data.validation)} rows of {data.table.name} held out for validation"
+        rows = f"the {counted(len(data.validation))} of {data.table.name} held out for validation"
         found = [_held_out(model, data) for model in (teacher, student)]
     else:
         told = [model.evaluate(test, root=root, resamples=0) for model in (teacher, student)]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from plait.model.encoders.base import Encoder
     from plait.model.fusion.base import Fusion
     from plait.model.fusion.registry import FUSIONS
+    from plait.model.register import register
     from plait.model.tokens import Fused, Tokens
     from plait.pipeline import fit
     from plait.predictor.predictor import Predictor, load
@@ -66,6 +67,7 @@ __all__ = [
     "fusion",
     "load",
     "open_table",
+    "register",
 ]
 
 _HOMES = {
@@ -91,6 +93,7 @@ _HOMES = {
     "fit": "pipeline",
     "load": "predictor.predictor",
     "open_table": "data.table.source",
+    "register": "model.register",
 }
 """Public name → the module below plait where it is defined."""
 

@@ -1,6 +1,5 @@
 """What every registered modality keeps. A new one is covered once `GOOD` and `BAD` name cells for it."""
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,9 +12,10 @@ import soundfile
 from clips import encode, square
 from PIL import Image
 
-from plait.data.modalities.base import Modality, Prepared, Settings, State
+from plait.data.modalities.base import Modality
 from plait.data.modalities.registry import MODALITIES, get
 from plait.errors import SchemaError
+from plait.testing import check_modality
 
 
 def images(folder: Path) -> list[object]:
@@ -77,7 +77,6 @@ BAD: dict[str, list[object]] = {
     "categorical": [["a"], "\ud800", {"a": 1}],
     "datetime": ["tomorrow", 20240131, "2024-13-01", "31/31/2024"],
 }
-MISSING: list[object] = [None, float("nan"), "", "  ", np.float32("nan"), np.datetime64("NaT")]
 
 
 @pytest.fixture(params=MODALITIES)
@@ -90,38 +89,14 @@ def good(modality: Modality, tmp_path: Path) -> list[object]:
     return GOOD[modality.name](tmp_path)
 
 
-@pytest.fixture
-def state(modality: Modality, good: list[object], settings: Settings) -> State:
-    return modality.fit(good, settings)
-
-
-def same(left: Prepared, right: Prepared) -> None:
-    np.testing.assert_array_equal(left.values, right.values)
-    assert left.values.dtype == right.values.dtype
-    np.testing.assert_array_equal(left.present, right.present)
-    assert (left.lengths is None) == (right.lengths is None)
-    if left.lengths is not None:
-        np.testing.assert_array_equal(left.lengths, right.lengths)
-    assert left.problems == right.problems
-
-
-def check_form(prepared: Prepared, rows: int) -> None:
-    assert prepared.present.shape == (rows,) and prepared.present.dtype == bool
-    if prepared.lengths is None:
-        assert len(prepared.values) == rows
-        assert not prepared.values[~prepared.present].any()
-    else:
-        assert prepared.lengths.dtype == np.int64
-        assert len(prepared.values) == prepared.lengths.sum()
-        np.testing.assert_array_equal(prepared.lengths > 0, prepared.present)
-    assert all(not prepared.present[problem.row] for problem in prepared.problems)
-    if prepared.values.dtype.kind == "f":
-        assert np.isfinite(prepared.values).all()
-
-
 def test_registered_under_its_own_name(modality: Modality) -> None:
     assert get(modality.name) is modality
     assert type(modality).__doc__ and vars(modality) == {}
+
+
+def test_it_keeps_the_contract(modality: Modality, good: list[object], tmp_path: Path) -> None:
+    distinct = modality.name not in ("text", "categorical")
+    check_modality(modality, good, BAD[modality.name], root=tmp_path, distinct=distinct)
 
 
 def test_unknown_name() -> None:
@@ -131,115 +106,6 @@ def test_unknown_name() -> None:
         "unknown modality 'imgae'. Did you mean 'image'? Choose from: "
         "audio, categorical, datetime, image, numeric, signal, text, video."
     )
-
-
-def test_rows_in_are_rows_out(
-    modality: Modality, good: list[object], state: State, settings: Settings, rows_of
-) -> None:
-    cells: list[object] = []
-    for number, cell in enumerate(good):
-        cells += [cell, MISSING[number % len(MISSING)], BAD[modality.name][number % 3]]
-    mixed = modality.prepare(cells, state, settings)
-    check_form(mixed, len(cells))
-    assert mixed.present.tolist() == [True, False, False] * len(good)
-    assert [problem.row for problem in mixed.problems] == list(range(2, len(cells), 3))
-    alone = modality.prepare(good, state, settings)
-    for left, right in zip(rows_of(mixed)[::3], rows_of(alone), strict=True):
-        np.testing.assert_array_equal(left, right)
-
-
-def test_reasons_are_short_sentences(modality: Modality, state: State, settings: Settings) -> None:
-    prepared = modality.prepare(BAD[modality.name], state, settings)
-    assert len(prepared.problems) == len(BAD[modality.name])
-    for problem in prepared.problems:
-        assert 10 < len(problem.reason) < 160
-        assert "Traceback" not in problem.reason and "0x" not in problem.reason
-        assert str(settings.media.root) not in problem.reason
-
-
-def test_state_survives_json(
-    modality: Modality, good: list[object], state: State, settings: Settings
-) -> None:
-    again = json.loads(json.dumps(state, allow_nan=False))
-    assert again == state
-    same(modality.prepare(good, state, settings), modality.prepare(good, again, settings))
-
-
-def test_deterministic(
-    modality: Modality, good: list[object], state: State, settings: Settings
-) -> None:
-    assert modality.fit(good, settings) == state
-    assert modality.fit(iter(good), settings) == state
-    same(modality.prepare(good, state, settings), modality.prepare(good, state, settings))
-
-
-def test_chunks_are_the_whole(
-    modality: Modality, good: list[object], state: State, settings: Settings
-) -> None:
-    cells = [*good, None, *BAD[modality.name], *good[::-1]]
-    whole = modality.prepare(cells, state, settings)
-    parts = [
-        modality.prepare(cells[at : at + 4], state, settings) for at in range(0, len(cells), 4)
-    ]
-    np.testing.assert_array_equal(whole.values, np.concatenate([part.values for part in parts]))
-    np.testing.assert_array_equal(whole.present, np.concatenate([part.present for part in parts]))
-    reasons = [problem.reason for part in parts for problem in part.problems]
-    assert [problem.reason for problem in whole.problems] == reasons
-
-
-def test_threads_change_nothing(
-    modality: Modality, good: list[object], state: State, settings: Settings
-) -> None:
-    alone = Settings(settings.media, settings.preset, threads=1)
-    crowd = Settings(settings.media, settings.preset, threads=8)
-    cells = good * 40
-    same(modality.prepare(cells, state, alone), modality.prepare(cells, state, crowd))
-
-
-def test_nothing_at_all(modality: Modality, state: State, settings: Settings) -> None:
-    check_form(modality.prepare([], state, settings), 0)
-    assert modality.matches("column", [], settings) is None
-
-
-@pytest.mark.parametrize("cells", [[], MISSING])
-def test_fitted_on_nothing(
-    modality: Modality, good: list[object], cells: list[object], settings: Settings
-) -> None:
-    blank = modality.fit(cells, settings)
-    check_form(modality.prepare(MISSING, blank, settings), len(MISSING))
-    assert not modality.prepare(MISSING, blank, settings).present.any()
-    check_form(modality.prepare(good, blank, settings), len(good))
-    assert modality.describe(blank)
-
-
-def test_fitted_on_broken_cells_only(
-    modality: Modality, good: list[object], settings: Settings
-) -> None:
-    state = modality.fit(BAD[modality.name], settings)
-    check_form(modality.prepare(good, state, settings), len(good))
-
-
-def test_recognises_its_own(modality: Modality, good: list[object], settings: Settings) -> None:
-    numbers_are_clear = [cell for cell in good if not isinstance(cell, bool)]
-    evidence = modality.matches("column", numbers_are_clear, settings)
-    assert evidence is not None and 0 < evidence.strength <= 1 and evidence.reason
-    if modality.name not in ("text", "categorical"):
-        others = [
-            other.matches("column", numbers_are_clear, settings)
-            for name, other in MODALITIES.items()
-            if name != modality.name
-        ]
-        assert evidence.strength > max(found.strength if found else 0 for found in others)
-
-
-def test_describes_itself(modality: Modality, state: State) -> None:
-    assert 3 < len(modality.describe(state)) < 100
-
-
-def test_every_preset_fits(modality: Modality, good: list[object], settings: Settings) -> None:
-    for preset in ("fast", "balanced", "best"):
-        sized = Settings(settings.media, preset)
-        check_form(modality.prepare(good, modality.fit(good, sized), sized), len(good))
 
 
 def test_knows_no_torch() -> None:

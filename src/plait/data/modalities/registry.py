@@ -15,9 +15,10 @@ from plait.data.modalities.numeric import NumericModality
 from plait.data.modalities.signal import SignalModality
 from plait.data.modalities.text import TextModality
 from plait.data.modalities.video import VideoModality
+from plait.data.registry import Registry, instance_of
 from plait.errors import SchemaError, unknown
 
-MODALITIES: dict[str, Modality] = {
+_OWN: dict[str, Modality] = {
     "image": ImageModality(),
     "audio": AudioModality(),
     "video": VideoModality(),
@@ -27,9 +28,13 @@ MODALITIES: dict[str, Modality] = {
     "categorical": CategoricalModality(),
     "datetime": DatetimeModality(),
 }
+
+MODALITIES: Registry[Modality] = Registry(
+    "modality", _OWN, group="plait.modalities", problem=instance_of(Modality)
+)
 """Word → modality. Where two see equal evidence in a column, the first is proposed."""
 
-TABULAR_MODALITIES = tuple(name for name, modality in MODALITIES.items() if modality.tabular)
+TABULAR_MODALITIES = tuple(name for name, modality in _OWN.items() if modality.tabular)
 """The modalities whose columns form one stream together."""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from plait.data.registry import Registry, function
 from plait.errors import ConfigError, unknown
 from plait.model.encoders.audio import LogMelCNN
 from plait.model.encoders.base import Encoder
@@ -137,7 +138,7 @@ def _projected(
     )
 
 
-ENCODERS: dict[str, dict[str, Build]] = {
+_OWN: dict[str, dict[str, Build]] = {
     "image": {
         "resnet": _image(ResidualCNN),
         "cnn": _image(PlainCNN),
@@ -167,6 +168,15 @@ ENCODERS: dict[str, dict[str, Build]] = {
         "lda": _projected("lda", "leads"),
     },
 }
+
+
+def encoders_of(modality: str, own: dict[str, Build]) -> Registry[Build]:
+    """The encoders of a modality: plait's and those that packages offer."""
+    group = f"plait.encoders.{modality}"
+    return Registry(f"{modality} encoder", own, group=group, problem=function)
+
+
+ENCODERS = {modality: encoders_of(modality, own) for modality, own in _OWN.items()}
 """Modality → name → builder. The first name of a modality is its default."""
 
 FEATURES: dict[str, Callable[[State], Feature]] = {

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Mapping as Map
 
+from plait.data.registry import Registry, subclass_of
 from plait.errors import ConfigError, suggest, unknown
 from plait.model.fusion.actionmae import ActionMae
 from plait.model.fusion.attention import Attention
@@ -45,7 +46,7 @@ from plait.model.fusion.tensor import LowRank, TensorFusion
 from plait.model.fusion.tucker import Block, Mutan
 from plait.model.fusion.weighted import Weighted
 
-FUSIONS: dict[str, type[Fusion]] = {
+_OWN: dict[str, type[Fusion]] = {
     # The textbook's.
     "concat": Concat,
     "weighted": Weighted,
@@ -104,6 +105,11 @@ FUSIONS: dict[str, type[Fusion]] = {
     "shaspec": ShaSpec,
     "actionmae": ActionMae,
 }
+
+FUSIONS: Registry[type[Fusion]] = Registry(
+    "fusion", _OWN, group="plait.fusions", problem=subclass_of(Fusion)
+)
+"""Word → method. Other packages add theirs as entry points of ``plait.fusions``."""
 
 
 def check_fusion(name: str) -> None:

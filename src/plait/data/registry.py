@@ -1,0 +1,133 @@
+"""Parts by the word that users write: plait's own, those a program registers, those of packages."""
+
+from collections.abc import Callable, Iterator, MutableMapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar
+
+from plait.errors import ConfigError
+
+Part = TypeVar("Part")
+
+
+class Registry(MutableMapping[str, Part], Generic[Part]):
+    """A dictionary of parts in which installed packages can put theirs.
+
+    A package names its parts as entry points of the group; what an entry point names is imported when
+    somebody asks for that word, or lists them all. A name from a file, such as that of a bundle, is only
+    ever looked up here: it cannot say what is imported.
+
+    Args:
+        kind: what a part is, for messages: ``fusion``.
+        parts: plait's own. No package can replace one of them.
+        group: of the entry points: ``plait.fusions``.
+        problem: what is wrong with a part, as a sentence; empty: nothing.
+    """
+
+    def __init__(
+        self, kind: str, parts: dict[str, Part], *, group: str, problem: Callable[[object], str]
+    ) -> None:
+        self.kind = kind
+        self.group = group
+        self._parts = dict(parts)
+        self._problem = problem
+        self._offered: dict[str, EntryPoint] | None = None
+
+    def add(self, name: str, part: Part) -> None:
+        """Register a part of your own.
+
+        Raises:
+            ConfigError: the name is taken, is no word, or the part is not what is registered here.
+        """
+        self._check(name, part, f"{self.kind} '{name}'")
+        if name in self._parts:
+            raise ConfigError(
+                [f"{self.kind} '{name}': there is one of that name already. Choose another name"]
+            )
+        self._parts[name] = part
+
+    def __getitem__(self, name: str) -> Part:
+        if name not in self._parts:
+            self._load(name)
+        return self._parts[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._parts or name in self._entry_points()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from list(self._parts)  # nothing is imported for whoever wants the first one only
+        for name in self._entry_points():
+            if name not in self._parts:
+                self._load(name)
+                yield name
+
+    def __len__(self) -> int:
+        return len(self._parts.keys() | self._entry_points().keys())
+
+    def __setitem__(self, name: str, part: Part) -> None:
+        self._parts[name] = part
+
+    def __delitem__(self, name: str) -> None:
+        del self._parts[name]
+
+    def __repr__(self) -> str:
+        return f"Registry({self.group}: {', '.join(self._parts)})"
+
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        if self._offered is None:
+            self._offered = {
+                point.name: point
+                for point in entry_points(group=self.group)
+                if point.name not in self._parts
+            }
+        return self._offered
+
+    def _load(self, name: str) -> None:
+        """Import a part that a package offers; nothing when none does, or when it is loaded."""
+        point = self._entry_points().get(name)
+        if point is None or name in self._parts:
+            return
+        package = point.dist.name if point.dist else "an unknown package"
+        where = f"{self.kind} '{name}' of the package {package} (entry point {point.value})"
+        try:
+            part = point.load()
+        except Exception as error:  # whatever the module of another package does when imported
+            raise ConfigError(
+                [f"{where} cannot be imported: {type(error).__name__}: {error}"]
+            ) from error
+        self._check(name, part, where)
+        self._parts[name] = part
+
+    def _check(self, name: str, part: object, where: str) -> None:
+        if not name or not name.replace("-", "_").replace(".", "_").isidentifier():
+            raise ConfigError(
+                [f"{where}: a name is letters, digits, '-', '_' and '.', and no digit comes first"]
+            )
+        if problem := self._problem(part):
+            raise ConfigError([f"{where}: {problem}"])
+
+
+def subclass_of(base: type) -> Callable[[object], str]:
+    """Parts that are classes derived from one."""
+
+    def problem(part: object) -> str:
+        if isinstance(part, type) and issubclass(part, base):
+            return ""
+        return f"must be a class derived from plait's {base.__name__}, got {part!r}"
+
+    return problem
+
+
+def instance_of(base: type) -> Callable[[object], str]:
+    """Parts that are objects of a class."""
+
+    def problem(part: object) -> str:
+        return "" if isinstance(part, base) else f"must be a {base.__name__} object, got {part!r}"
+
+    return problem
+
+
+def function(part: object) -> str:
+    """Parts that are called."""
+    return (
+        "" if callable(part) and not isinstance(part, type) else f"must be a function, got {part!r}"
+    )

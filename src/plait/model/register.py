@@ -1,0 +1,59 @@
+"""`plait.register`: parts from outside plait, under the words that users write."""
+
+from collections.abc import Callable
+from typing import Any
+
+from plait.data.modalities.base import Modality
+from plait.data.modalities.registry import MODALITIES
+from plait.errors import ConfigError
+
+
+def register(name: str, part: Any, *, modality: str | None = None) -> None:
+    """Make a part known by name, as if it were plait's own, for as long as this process runs.
+
+    A package does so for everybody who installs it by entry points, without being imported: of the
+    groups ``plait.fusions``, ``plait.modalities``, and ``plait.encoders.image`` for those of images.
+
+    Args:
+        name: the word that users write: ``plait.fit(..., fusion=name)``.
+        part: a class derived from `plait.Fusion`; a `plait.data.modalities.base.Modality` object; or,
+            with ``modality``, a function of the column's state, the tokens' width, the preset's sizes
+            and the dropout that builds a `plait.Encoder`.
+        modality: what the encoder reads, for an encoder only.
+
+    Raises:
+        ConfigError: the name is taken, or the part is none of these.
+
+    A model that was fitted with the part needs it registered again when it is loaded; a bundle names
+    its parts by these words and never says what to import. Check a part with `plait.testing` first.
+    """
+    if modality is not None:
+        _add_encoder(name, part, modality)
+    elif isinstance(part, Modality):
+        if part.name != name:
+            raise ConfigError([f"modality '{name}': the object calls itself '{part.name}'"])
+        MODALITIES.add(name, part)
+    else:
+        _add_fusion(name, part)
+
+
+def _add_encoder(name: str, build: Callable[..., Any], modality: str) -> None:
+    from plait.model.encoders.registry import ENCODERS, encoders_of
+
+    if modality not in ENCODERS:
+        ENCODERS[modality] = encoders_of(modality, {})
+    ENCODERS[modality].add(name, build)
+
+
+def _add_fusion(name: str, part: Any) -> None:
+    from plait.model.fusion.base import Fusion
+    from plait.model.fusion.registry import FUSIONS
+
+    if not (isinstance(part, type) and issubclass(part, Fusion)):
+        raise ConfigError(
+            [
+                f"register: '{name}' must be a class derived from plait.Fusion, a Modality object, or, "
+                f"with modality=, a function that builds an encoder; got {part!r}"
+            ]
+        )
+    FUSIONS.add(name, part)

@@ -1,0 +1,128 @@
+"""Parts of other packages, found by their entry points and imported when somebody asks for them."""
+
+import sys
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
+
+import pytest
+
+from plait.data import registry
+from plait.data.registry import Registry, function, instance_of, subclass_of
+from plait.errors import ConfigError
+
+
+class Base:
+    pass
+
+
+class Own(Base):
+    pass
+
+
+class Theirs(Base):
+    pass
+
+
+@pytest.fixture
+def loaded():
+    """What was imported, in order."""
+    return []
+
+
+@pytest.fixture
+def offer(monkeypatch, loaded):
+    """Have a package offer parts, each given as what importing it gives or raises."""
+
+    def call(**parts):
+        def point(name, part):
+            def load_part():
+                loaded.append(name)
+                if isinstance(part, Exception):
+                    raise part
+                return part
+
+            class Point(EntryPoint):
+                dist = SimpleNamespace(name="plait-extras")
+                load = staticmethod(load_part)
+
+            return Point(name, f"extras:{name}", "plait.parts")
+
+        points = [point(name, part) for name, part in parts.items()]
+        monkeypatch.setattr(
+            registry, "entry_points", lambda group: points if group == "plait.parts" else []
+        )
+        return Registry("part", {"own": Own}, group="plait.parts", problem=subclass_of(Base))
+
+    return call
+
+
+def test_a_part_of_a_package_is_imported_when_it_is_asked_for(offer, loaded):
+    parts = offer(theirs=Theirs, other=Theirs)
+    assert "theirs" in parts and "nobody" not in parts and len(parts) == 3
+    assert parts["own"] is Own and next(iter(parts)) == "own"
+    assert loaded == []
+    assert parts["theirs"] is Theirs and parts["theirs"] is Theirs
+    assert loaded == ["theirs"]
+    with pytest.raises(KeyError):
+        parts["nobody"]
+
+
+def test_a_list_has_the_parts_of_packages_after_its_own(offer, loaded):
+    assert list(offer(theirs=Theirs)) == ["own", "theirs"]
+    assert loaded == ["theirs"]
+
+
+def test_no_package_replaces_a_part(offer, loaded):
+    parts = offer(own=Theirs)
+    assert dict(parts) == {"own": Own} and loaded == []
+
+
+def test_a_package_that_fails_is_named(offer):
+    parts = offer(theirs=RuntimeError("no such library"))
+    with pytest.raises(ConfigError) as caught:
+        parts["theirs"]
+    assert (
+        "part 'theirs' of the package plait-extras (entry point extras:theirs) cannot be imported: "
+        "RuntimeError: no such library" in str(caught.value)
+    )
+
+
+def test_a_package_that_offers_something_else_is_named(offer):
+    parts = offer(theirs=dict)
+    with pytest.raises(ConfigError) as caught:
+        parts["theirs"]
+    assert (
+        "part 'theirs' of the package plait-extras (entry point extras:theirs): must be a class derived "
+        "from plait's Base, got <class 'dict'>" in str(caught.value)
+    )
+
+
+def test_a_program_registers_its_own(offer):
+    parts = offer()
+    parts.add("mine", Theirs)
+    assert parts["mine"] is Theirs
+    with pytest.raises(ConfigError, match="part 'own': there is one of that name already"):
+        parts.add("own", Theirs)
+    with pytest.raises(ConfigError, match="part 'a b': a name is letters, digits, '-', '_'"):
+        parts.add("a b", Theirs)
+    del parts["mine"]
+    assert "mine" not in parts and repr(parts) == "Registry(plait.parts: own)"
+
+
+def test_what_a_part_may_be():
+    assert function(len) == "" and function(Base) == f"must be a function, got {Base!r}"
+    assert instance_of(int)(3) == "" and instance_of(int)("3") == "must be a int object, got '3'"
+    assert subclass_of(Base)(3) == "must be a class derived from plait's Base, got 3"
+
+
+def test_an_installed_package_is_found(tmp_path, monkeypatch):
+    (tmp_path / "shelf.py").write_text("class Part(dict):\n    pass\n")
+    folder = tmp_path / "shelf-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: shelf\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text("[plait.test-parts]\nshelved = shelf:Part\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    parts = Registry("part", {}, group="plait.test-parts", problem=subclass_of(dict))
+    assert "shelved" in parts and "shelf" not in sys.modules
+    assert parts["shelved"].__module__ == "shelf"
+    del sys.modules["shelf"]

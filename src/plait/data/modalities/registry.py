@@ -29,8 +29,15 @@ _OWN: dict[str, Modality] = {
     "datetime": DatetimeModality(),
 }
 
+
+def _problem(part: object) -> str:
+    if isinstance(part, Modality) and part.tabular:
+        return "is tabular, and the encoder of the tabular columns knows plait's own only"
+    return instance_of(Modality)(part)
+
+
 MODALITIES: Registry[Modality] = Registry(
-    "modality", _OWN, group="plait.modalities", problem=instance_of(Modality)
+    "modality", _OWN, group="plait.modalities", problem=_problem
 )
 """Word → modality. Where two see equal evidence in a column, the first is proposed."""
 

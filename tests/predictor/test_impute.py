@@ -254,7 +254,7 @@ def test_pretraining_from_the_command_line(run, maker, tmp_path):
     )  # fmt: skip
     assert code == 0
     assert "pretraining (reconstruct)" in err and "pretrain" in err
-    assert "rebuilt cells of train.csv" in out
+    assert "reconstruction of train.csv" in out
     code, _, err = run(
         "fit", table, "--target", "label", "--pretrain", "all", "--out", tmp_path / "b"
     )

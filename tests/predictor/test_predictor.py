@@ -246,7 +246,7 @@ def test_texts_beyond_the_model_s_length_are_counted_and_said(plain_run):
     told = "note: 2 texts are longer than the model reads; the rest of each was left out"
     assert told in model.answer(rows).notes()
     many = model.answer(rows * 700)  # several runs of rows
-    assert many.notes()[-1].startswith("note: 1400 texts are longer")
+    assert many.notes()[-1].startswith("note: 1,400 texts are longer")
     assert model.answer(rows[:1]).quarantine.cut() == []
     one = model.answer(rows[:2]).quarantine.cut()
     assert one == ["note: 1 text is longer than the model reads; the rest of each was left out"]

@@ -239,8 +239,8 @@ def test_figures_of_rebuilt_cells_are_among_the_metrics(pretrained):
     console = Console(record=True, width=160)
     show_evaluation(console, model.metrics)
     shown = console.export_text()
-    assert "rebuilt cells of this list of 48 rows, held out for validation with seed 0" in shown
-    assert "cell seen  cell hidden  usual cell" in shown
+    assert "reconstruction of this list of 48 rows, held out for validation with seed 0" in shown
+    assert "cell seen  cell hidden  baseline" in shown
     assert "nats per subword" in shown
 
 

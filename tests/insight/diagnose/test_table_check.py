@@ -18,7 +18,7 @@ from plait.data.targets.numbers import Numbers
 from plait.insight.diagnose import columns
 from plait.insight.diagnose.brief import brief
 from plait.insight.diagnose.table_check import compare_tables
-from plait.insight.diagnose.vectors import joined, vectors
+from plait.insight.diagnose.vectors import vectors
 from plait.insight.explain.held_out import HeldOut
 from plait.sealed import TRAINING
 from plait.training import board
@@ -52,7 +52,7 @@ def test_vectors_are_the_fused_ones_and_the_mean_of_the_tokens(fitted, braid):
     np.testing.assert_allclose(
         found.streams["note"][5], tokens.values[0][tokens.mask[0]].mean(dim=0), atol=1e-5
     )
-    assert len(joined([found, found])) == 48
+    assert len(found) == 24
 
 
 # Where the table is.

@@ -238,6 +238,10 @@ def test_errors(fitted, braid, tmp_path):
     model, test = fitted[0], braid / "test.csv"
     with pytest.raises(ConfigError, match="language: unknown language 'de'. Choose from: en, zh."):
         model.report(test, tmp_path / "r.html", language="de")
+    with pytest.raises(
+        TypeError, match="unknown keyword 'lang'.* Choose from: language, limits, run"
+    ):
+        model.report(test, tmp_path / "r.html", lang="en")
     with pytest.raises(ConfigError, match="is a folder; name a file, such as"):
         model.report(test, tmp_path)
     with pytest.raises(ConfigError, match="output: there is no folder"):

@@ -57,13 +57,3 @@ def vectors(
         {name: in_order(parts, order) for name, parts in streams.items()},
         {name: in_order(parts, order) for name, parts in present.items()},
     )
-
-
-def joined(parts: list[Vectors]) -> Vectors:
-    """Runs of rows as one."""
-    first = parts[0]
-    return Vectors(
-        np.concatenate([part.fused for part in parts]),
-        {name: np.concatenate([part.streams[name] for part in parts]) for name in first.streams},
-        {name: np.concatenate([part.present[name] for part in parts]) for name in first.present},
-    )

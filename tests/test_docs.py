@@ -191,6 +191,18 @@ def test_the_picture_shows_what_the_readme_prints(page: Path) -> None:
     assert re.findall(r"'\w+': (\d\.\d{3})", text) == drawn
 
 
+def test_the_page_on_reports_names_the_sections_as_a_report_does() -> None:
+    table = (
+        (ROOT / "docs/report.md").read_text(encoding="utf-8").partition("| section | contents")[2]
+    )
+    titles = re.findall(r"^\| ([A-Z][^|]+) \|", table.partition("\n\n")[0], flags=re.MULTILINE)
+    folder = ROOT / "src/plait/insight/report"
+    source = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
+    assert len(titles) == 9
+    missing = [title for title in titles if f'say("{title}"' not in source]
+    assert not missing, f"no section of a report is called {missing}"
+
+
 def test_docs_build_without_warnings(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
     command += ["-d", str(tmp_path / "trees"), str(ROOT / "docs"), str(tmp_path / "html")]

@@ -1,7 +1,9 @@
 """What every test needs: checked tensor shapes, a private cache, one thread, no network, one seed."""
 
+import collections
 import gc
 import ipaddress
+import json
 import os
 import random
 import socket
@@ -35,10 +37,17 @@ def _compile_anew(self: SourceFileLoader, name: str) -> CodeType:
 
 
 def _execute(self: SourceFileLoader, module: ModuleType) -> None:
-    """Run a checked module; the exporter looks into the cache of graphs from then on."""
+    """Run a checked module; the exporter looks into the cache of graphs from then on.
+
+    The report at the end of a fit looks at next to nothing; tests/insight/report looks at reports.
+    """
     SourceFileLoader.exec_module(self, module)
     if module.__name__ == "plait.export.convert":
         graph_cache.install(module)
+    elif module.__name__ == "plait.insight.report.report":
+        vars(module)["BRIEF"] = vars(module)["Limits"](
+            rows=8, degraded=2, levels=(0.0, 1.0), checked=0, examples=1, steps=1, resamples=3
+        )
 
 
 # Every signature of plait is checked while the tests run; this has to happen before plait is imported.
@@ -104,6 +113,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The files that took longest, as `HEAVY` should have them."""
+    seconds: collections.Counter[str] = collections.Counter()
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds[report.nodeid.partition("::")[0]] += report.duration
+    terminalreporter.section("slowest 10 files")
+    for name, total in seconds.most_common(10):
+        terminalreporter.line(f"{total:.1f}s {name}")
+
+
 def pytest_sessionfinish() -> None:
     """Graphs of code that is gone do not pile up."""
     if "PYTEST_XDIST_WORKER" not in os.environ:
@@ -152,15 +173,6 @@ def seeded() -> Iterator[int]:
     yield 0
     if (torch := sys.modules.get("torch")) and torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(autouse=True)
-def brief_reports() -> None:
-    """The report at the end of a fit looks at next to nothing; tests/insight/report looks at reports."""
-    if module := sys.modules.get("plait.insight.report.report"):
-        module.BRIEF = module.Limits(
-            rows=8, degraded=2, levels=(0.0, 1.0), checked=0, examples=1, steps=1, resamples=3
-        )
 
 
 @pytest.fixture
@@ -363,6 +375,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     from plait.data.targets.registry import KINDS
     from plait.experiments.comparison import compare, data, run
     from plait.experiments.comparison.jobs import finished, path_of
+    from plait.sealed import write_whole
 
     done: list[Any] = []
 
@@ -375,7 +388,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
                 done.append(job)
                 found = run.attempt(ready, job)
                 path_of(folder, job).parent.mkdir(exist_ok=True)
-                run.write(path_of(folder, job), found)
+                write_whole(path_of(folder, job), json.dumps(found))
             results.append(found)
         return results
 

@@ -295,10 +295,18 @@ def test_an_unknown_way_of_pretraining_is_explained(maker, rows):
 # Resuming.
 
 
+RESUMED = {"epochs": 2, "pretrain": "masked", "pretrain_epochs": 2, "checkpoint_seconds": 0.0}
+
+
+@pytest.fixture(scope="module")
+def whole(maker, rows):
+    """The weights of a run that nothing stopped."""
+    return maker.fit(rows, "label", **RESUMED).model.state_dict()
+
+
 @pytest.mark.parametrize("stop", [("pretrain", 4), ("pretrain", 6), ("train", 1), ("train", 4)])
-def test_a_killed_run_resumes_to_the_same_weights(maker, rows, tmp_path, stop):
-    options = {"epochs": 2, "pretrain": "masked", "pretrain_epochs": 2, "checkpoint_seconds": 0.0}
-    whole = maker.fit(rows, "label", **options).model.state_dict()
+def test_a_killed_run_resumes_to_the_same_weights(maker, rows, tmp_path, whole, stop):
+    options = RESUMED
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt):
         maker.fit(rows, "label", out=out, progress=Recorder(stop), **options)

@@ -80,9 +80,15 @@ def same_answers(one, other, place, tolerance=1e-6):
     np.testing.assert_allclose(a, b, atol=tolerance)
 
 
-def test_frozen_from_table_to_loaded_bundle(place, tmp_path):
-    notes = Notes()
-    model = fit(place, progress=notes, epochs=6, out=tmp_path / "run")
+@pytest.fixture(scope="module")
+def frozen(place, tmp_path_factory):
+    """A model over frozen encoders, its folder, and what was reported on the way. Only read them."""
+    out, notes = tmp_path_factory.mktemp("frozen") / "run", Notes()
+    return fit(place, progress=notes, epochs=6, out=out), out, notes
+
+
+def test_frozen_from_table_to_loaded_bundle(place, frozen):
+    model, out, notes = frozen
     assert notes.stages[:3] == ["prepare", "encode photo", "encode note"]
     told = next(note for note in notes.notes if note.startswith("encoders:"))
     assert f"photo → {place / 'vit'} (licence not stated, frozen)" in told
@@ -92,16 +98,16 @@ def test_frozen_from_table_to_loaded_bundle(place, tmp_path):
     assert (
         model.predict(place / "train.csv") == np.array(["no", "yes"] * (ROWS // 2))
     ).mean() > 0.9
-    loaded = plait.load(tmp_path / "run")
+    loaded = plait.load(out)
     assert loaded.verify() <= 1e-6
     same_answers(model, loaded, place)
     record = loaded.blueprint.records["photo"]
     assert record.how == "frozen" and record.hidden == 32 and len(record.digest) == 64
 
 
-def test_the_same_seed_gives_the_same_model_and_the_tokens_are_read_again(place):
-    one, other = fit(place), fit(place)
-    for name, value in one.model.state_dict().items():
+def test_the_same_seed_gives_the_same_model_and_the_tokens_are_read_again(place, frozen):
+    other = fit(place, epochs=6)
+    for name, value in frozen[0].model.state_dict().items():
         assert torch.equal(value, other.model.state_dict()[name])
 
 
@@ -244,8 +250,8 @@ def test_masked_pretraining_and_rebuilding_go_with_frozen_encoders(place, tmp_pa
     assert len(filled) == ROWS and filled.filled["photo"].sum() == ROWS // 9
 
 
-def test_unreadable_cells_are_listed_once_and_answered(place):
-    model = fit(place)
+def test_unreadable_cells_are_listed_once_and_answered(place, frozen):
+    model = frozen[0]
     (place / "photos" / "broken.png").write_bytes(b"no picture")
     rows = [
         {"photo": "photos/broken.png", "note": "a red bird sings", "price": 1.0},
@@ -344,16 +350,16 @@ def test_a_full_disk_while_encoding_is_said_and_resumed(place, tmp_path, monkeyp
     assert fit(place) is not None
 
 
-def test_the_bundle_says_where_its_encoders_come_from(place, tmp_path):
-    fit(place, out=tmp_path / "run")
-    told = json.loads((tmp_path / "run" / "architecture.json").read_text())["pretrained"]["photo"]
+def test_the_bundle_says_where_its_encoders_come_from(place, frozen):
+    out = frozen[1]
+    told = json.loads((out / "architecture.json").read_text())["pretrained"]["photo"]
     assert told["reference"] == str(place / "vit") and told["config"]["model_type"] == "vit"
-    assert str(place / "vit") in (tmp_path / "run" / "README.md").read_text()
+    assert str(place / "vit") in (out / "README.md").read_text()
 
 
-def test_answers_that_rest_on_frozen_encoders_are_explained(place):
+def test_answers_that_rest_on_frozen_encoders_are_explained(place, frozen):
     """Attribution goes over their tokens, and robustness drops them."""
-    model = fit(place, epochs=3)
+    model = frozen[0]
     rows = place / "train.csv"
     shares = model.contributions(rows).targets["label"]
     np.testing.assert_allclose(shares.values.sum(axis=1), shares.fused - shares.empty, atol=1e-5)

@@ -240,7 +240,7 @@ def test_a_fusion_that_does_not_export_leaves_nothing(plain_run, tmp_path, monke
     with pytest.raises(
         ExportError,
         match=r"the fusion 'hybrid' with its heads cannot. Fit with another fusion \(`plait fusions` lists "
-        r"them\), or answer with the bundle.",
+        r"them\), or predict with the bundle.",
     ):
         export(plain_run[0], tmp_path / "app")
     assert not list(tmp_path.iterdir())

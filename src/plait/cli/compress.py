@@ -105,5 +105,5 @@ def _cells(size: Any) -> list[str]:
         f"{size.weights:,}",
         f"{size.megabytes:.2f}",
         f"{size.latency_ms:.1f}",
-        f"{size.score:.4f}",
+        f"{size.score:z.4f}",
     ]

@@ -89,7 +89,8 @@ def _streams(console: Console, found: "Explanation", target: str) -> None:
     """The contribution of each stream, as numbers and bars."""
     shares, streams = found.contributions.targets[target], found.contributions.streams
     console.print()
-    title = f"Contribution of each stream, from {shares.empty[0]:.3g} with none to {shares.fused[0]:.3g}"
+    none, whole = shares.empty[0], shares.fused[0]
+    title = f"Contribution of each stream, from {none:z.3g} with none to {whole:z.3g}"
     console.print(Text(title, style="bold"), soft_wrap=True)
     width = max(10, console.width - max(map(len, streams)) - 20)
     most = max(float(abs(shares.values[0]).max()), 1e-12)
@@ -100,7 +101,7 @@ def _streams(console: Console, found: "Explanation", target: str) -> None:
         error = "" if shares.error is None else f" ± {float(shares.error[0, number]):.2g}"
         sign = "█" if value >= 0 else "░"
         bar = sign * round(abs(value) / most * min(width, 60))
-        rows.append([name, f"{value:+.3g}{error}" if there else "missing", bar])
+        rows.append([name, f"{value:+z.3g}{error}" if there else "missing", bar])
     laid = grid(["stream", "contribution", ""], rows)
     laid.columns[2].justify = "left"
     console.print(laid)
@@ -113,7 +114,7 @@ def _pairs(console: Console, found: "Explanation", target: str) -> None:
     readings = found.contributions.readings(target, 0)
     shares = found.contributions.targets[target].interactions[0]
     rows = [
-        [f"{one} and {two}", word, f"{float(value):+.3g}"]
+        [f"{one} and {two}", word, f"{float(value):+z.3g}"]
         for ((one, two), word), value in zip(readings.items(), shares, strict=True)
         if word in ("synergy", "redundancy")
     ]
@@ -127,8 +128,8 @@ def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
     fields = []
     console.print()
     title = (
-        f"What mattered inside each cell, from {maps.base[0]:.3g} with blank cells to "
-        f"{maps.score[0]:.3g}"
+        f"What mattered inside each cell, from {maps.base[0]:z.3g} with blank cells to "
+        f"{maps.score[0]:z.3g}"
     )
     console.print(Text(title, style="bold"), soft_wrap=True)
     for name, cells in maps.maps.items():
@@ -136,11 +137,11 @@ def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
         if values is None:
             continue
         if kind == "field":
-            fields.append([name, f"{float(values):+.3g}"])
+            fields.append([name, f"{float(values):+z.3g}"])
             continue
         console.print()
         total = float(values.sum())
-        say(console, f"{name} ({total:+.3g})")
+        say(console, f"{name} ({total:+z.3g})")
         words = found.words.get(name, [None])[0]
         if words is not None:
             _marked_words(console, words, values)
@@ -171,7 +172,7 @@ def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> N
     strongest = sorted(spoken, key=lambda one: -abs(one[0]))[:5]
     say(
         console,
-        ", ".join(f"{_named(word)} {value:+.2g}" for value, word in strongest),
+        ", ".join(f"{_named(word)} {value:+z.2g}" for value, word in strongest),
     )
 
 

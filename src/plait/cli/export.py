@@ -91,4 +91,4 @@ def export(
     if found.whole is not None:
         say(console, f"These figures are before int8 ({found.int8}), at {found.whole:.1f} MB")
     for one in found.costs:
-        say(console, f"{one.told()}: {one.drop:+.4f} lost")
+        say(console, f"{one.told()}: {one.drop:+z.4f} lost")

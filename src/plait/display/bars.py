@@ -42,7 +42,7 @@ class _BarStage:
         self.task = task
 
     def advance(self, amount: int = 1, **metrics: float) -> None:
-        shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+        shown = "  ".join(f"{name} {value:z.3f}" for name, value in metrics.items())
         if shown:
             self.bar.update(self.task, advance=amount, shown=shown)
         else:

@@ -65,14 +65,15 @@ def named(text: str) -> Html:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A figure with a fixed number of decimals; a dash for none."""
+    """A number with fixed decimals and a true minus sign, never ``−0.000``; a dash for none."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{value:,.{digits}f}" if abs(value) < 1e5 else f"{value:,.4g}"
+    text = f"{value:z,.{digits}f}" if abs(value) < 1e5 else f"{value:,.4g}"
+    return text.replace("-", "−")
 
 
 def signed(value: float | None, digits: int = 3) -> str:
-    """The same with its sign, a true minus; none for what is 0 when rounded."""
+    """The same with its sign; no sign for what rounds to 0."""
     if value is None or not math.isfinite(value):
         return "–"
     told = f"{value:+,.{digits}f}".replace("-", "−")
@@ -83,7 +84,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     """A share as a percentage."""
     if value is None or not math.isfinite(value):
         return "–"
-    return f"{100 * value:.{digits}f} %"
+    return f"{100 * value:z.{digits}f} %"
 
 
 def table(

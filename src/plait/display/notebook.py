@@ -36,7 +36,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:z.4g}"
     if isinstance(value, list | tuple):
         return escape(", ".join(map(str, value)))
     return escape(" ".join(str(value).split())[:400])

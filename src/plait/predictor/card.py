@@ -136,11 +136,11 @@ def _slice(one: Mapping[str, Any]) -> str:
 
 
 def _signed(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:+.3f}"
+    return "unknown" if value is None else f"{value:+z.3f}"
 
 
 def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{value:z.4g}"
 
 
 def _cell(text: str) -> str:

@@ -118,7 +118,7 @@ def test_the_table_fits_the_terminal(few, about, width):
         assert word in head
     assert ("FLOPs" in head) == (width == 120)
     assert first.split()[:2] == ["method00", f"{few[0].mean:.3f}"]
-    assert "±0.012" in first and "+0.0" in first and "<.001" in first
+    assert "±0.012" in first and "+0.0" in first and "<0.001" in first
     assert "broken" in lines[-1] and "failed" in lines[-1]
     if width == 120:
         assert "21M" in first and "220" in first

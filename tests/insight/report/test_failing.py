@@ -103,7 +103,7 @@ def test_mistakes_tell_the_figures(kinds):
     truth, scores = here.truths["label"][0], here.scores["label"]
     wrong = int((scores.argmax(axis=1) != truth).sum())
     assert f"{wrong} of 60 answers are wrong ({100 * wrong / 60:.1f} %)." in told
-    assert "Confusion matrix" in told and "Furthest off" in told and "Residuals" in told
+    assert "Confusion matrix" in told and "Largest errors" in told and "Residuals" in told
     labels = here.truths["tags"][0] > 0.5
     bad = int((labels != (here.scores["tags"] >= 0.5)).any(axis=1).sum())
     assert f"{bad} of 60 rows have at least one label wrong" in told
@@ -125,12 +125,12 @@ def test_all_right_and_all_wrong(kinds):
     told = words(mistakes.section(forced(model, rows, label=right, tags=tags, size=size)))
     assert "0 of 60 answers are wrong (0.0 %)." in told
     assert "No answer is wrong." in told and "No label is wrong." in told
-    assert "None could be tested: that takes mistakes, and slices of 10 rows or more." in told
+    assert "None could be tested: testing needs mistakes, and slices of 10 rows or more." in told
     assert "Most often confused" not in told and "may be wrong" not in told
     flipped = forced(model, rows, label=right[:, ::-1], tags=1 - tags)
     told = words(mistakes.section(flipped))
     assert "60 of 60 answers are wrong (100.0 %)." in told
-    assert "taken for" in told and "Next: row" in told
+    assert "predicted as" in told and "Next: row" in told
 
 
 def test_planted_wrong_labels_and_weak_slices_are_shown(kinds):
@@ -162,7 +162,7 @@ def test_one_row_and_rows_without_answers(kinds):
     unknown = context(model, bare)
     assert mistakes.section(unknown) is None
     told = words(map.section(unknown))
-    assert "By answer" in told and "By right and wrong" not in told
+    assert "By answer" in told and "By correctness" not in told
     blank = context(model, [{**row, "label": None, "size": None, "tags": None} for row in rows])
     assert mistakes.section(blank) is None
 
@@ -172,7 +172,7 @@ def test_rows_some_of_which_have_no_answer_are_grey(kinds):
     some = [{**row, "label": row["label"] if n % 2 else None, "size": row["size"] if n % 3 else None,
              "tags": row["tags"] if n % 2 else None} for n, row in enumerate(rows)]  # fmt: skip
     told = words(map.section(context(model, some)))
-    assert told.count("not known") >= 6
+    assert told.count("unknown") >= 6
     assert "of 30 answers are wrong" in words(mistakes.section(context(model, some)))
 
 
@@ -215,11 +215,9 @@ def test_many_classes_have_a_list_and_no_matrix(kinds, monkeypatch):
 def test_data_without_a_training_table_says_why(kinds):
     model, rows = kinds
     told = words(data.section(context(model, rows)))
-    why = (
-        "Nothing here is compared with the training rows: the run's folder does not say which table"
-    )
+    why = "No comparison with the training rows: the run's folder does not say which table"
     assert why in told and "Drift" not in told
-    assert "No row repeats another one in every input." in told
+    assert "No row repeats another in every input." in told
     assert "Every cell could be read." in told
 
 
@@ -233,22 +231,23 @@ def test_leaks_copies_and_drift_are_told(kinds, maker):
     train = open_table(rows)
     here = context(model, table, train=train)
     told = words(data.section(here))
-    assert "Rows that are among the 60 the model learnt from: 2." in told
+    assert "Rows that are among the 60 training rows: 2." in told
     assert (
-        "row 60 = training row 0" in told and "row 61 = training row 1, with another answer" in told
+        "row 60 = training row 0" in told
+        and "row 61 = training row 1, with a different answer" in told
     )
-    assert "input column: 2; 1 with another answer" in told and "row 62 = row 3" in told
-    assert "note: cells that are in the training rows too" not in told  # no more than the rows
-    assert "price: its values lie elsewhere (KS" in told
-    assert "note: its texts are of other lengths" in told
+    assert "input column: 2; 1 with a different answer" in told and "row 62 = row 3" in told
+    assert "note: cells that also occur in the training rows" not in told  # no more than the rows
+    assert "price: its values are distributed differently (KS" in told
+    assert "note: the lengths of its texts differ" in told
     clean = words(data.section(context(model, fresh, train=train)))
-    assert "No row is among the 60 rows the model learnt from" in clean
+    assert "No row is among the 60 rows the model was trained on" in clean
 
 
 def test_without_the_training_table_both_ways_to_name_it_are_told(kinds):
     model, rows = kinds
     told = words(data.section(context(model, rows)))
-    assert "Name it with --train (train=... in Python) to see leaks and drift." in told
+    assert "Name the table with --train (train=... in Python) to see leakage and drift." in told
 
 
 def test_answers_the_model_does_not_know_are_told(kinds):
@@ -276,7 +275,7 @@ def test_cells_that_come_again_in_other_rows(kinds):
     unlike = [{**row, "note": f"{row['note']} {n}"} for n, row in enumerate(rows)]
     moved = [{**row, "price": row["price"] + n} for n, row in enumerate(unlike)]
     told = words(data.section(context(model, moved[1:], train=open_table(unlike))))
-    assert "note: cells that are in the training rows too: 59" in told
+    assert "note: cells that also occur in the training rows: 59" in told
     assert "and 9 more" in told
 
 
@@ -284,7 +283,7 @@ def test_near_copies_are_listed(kinds, monkeypatch):
     model, rows = kinds
     unlike = [{**row, "price": row["price"] + 1e-7} for row in rows[:3]]
     told = words(data.section(context(model, [*unlike, *rows[30:32]], train=open_table(rows[:30]))))
-    assert "training rows, as the model's encoders see them: 3" in told
+    assert "training rows, as the model encodes them: 3" in told
     assert "row 0 = training row 0" in told
 
 
@@ -314,7 +313,7 @@ def test_what_fitting_could_not_read_is_listed(kinds, monkeypatch):
     model, rows = kinds
     monkeypatch.setattr(model, "quarantine", Quarantine([Entry(3, "price", "is <odd>")]))
     told = words(data.section(context(model, rows)))
-    assert "Met while fitting: 1" in told and "is <odd>" in told
+    assert "During fitting: 1" in told and "is <odd>" in told
 
 
 def test_an_absent_column_and_empty_ones(kinds):
@@ -347,7 +346,9 @@ def test_streams_are_compared_with_held_out_rows(kinds, monkeypatch):
     monkeypatch.setattr(data, "recall", lambda run, train: origin)
     fresh = [{**row, "price": row["price"] + 30, "note": "quite another text"} for row in rows]
     told = words(data.section(context(model, fresh)))
-    assert "note: the model's encoder sees other content than it learnt from (AUC" in told
+    assert (
+        "note: its content differs from the training content, as the model encodes it (AUC" in told
+    )
     assert "tabular, its columns together: AUC" in told
     held = words(data.section(context(model, rows[:25])))
     assert "These rows are the held-out rows of the training table themselves." in held

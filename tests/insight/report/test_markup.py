@@ -64,6 +64,7 @@ def test_figures_in_words():
     assert [number(one) for one in (0.12345, None, float("nan"), 1234.5, 2.5e7)] == [
         "0.123", "–", "–", "1,234.500", "2.5e+07",
     ]  # fmt: skip
+    assert [number(one) for one in (-1.5, -0.0001)] == ["−1.500", "0.000"]  # one minus sign
     assert [signed(one) for one in (0.5, -0.5, 0.0001, -0.0001, None)] == [
         "+0.500", "−0.500", "0.000", "0.000", "–",
     ]  # fmt: skip

@@ -41,10 +41,10 @@ def test_temperatures_are_undone(rng):
 @pytest.mark.parametrize(
     ("kept", "temperature", "told"),
     [
-        (False, 1.0, "keeps no calibration"),
-        (True, 1.0, "would not have helped"),
-        (True, 0.5, "0.500, fitted to the validation rows: the model was too cautious before"),
-        (True, 2.0, "2.000, fitted to the validation rows: the model was too sure before"),
+        (False, 1.0, "has no calibration"),
+        (True, 1.0, "scaling did not help"),
+        (True, 0.5, "0.500, fitted to the validation rows: the model was underconfident before"),
+        (True, 2.0, "2.000, fitted to the validation rows: the model was overconfident before"),
     ],
 )
 def test_temperatures_in_words(context, kept, temperature, told):
@@ -56,9 +56,9 @@ def test_a_broken_promise_is_a_warning(context):
     kept = {"lac": np.linspace(0, 0.5, 200), "aps": np.linspace(0.5, 1, 200)}
     context.model.held = replace(context.model.held, conformal={target.name: kept})
     truth, right = np.zeros(60, np.int64), np.tile([0.9, 0.1], (60, 1))
-    assert "below the promise" not in promises.promises(context, target, truth, right)
+    assert "significantly below" not in promises.promises(context, target, truth, right)
     told = promises.promises(context, target, truth, right[:, ::-1])
-    assert "Measured coverage is below the promise by more than chance" in told
+    assert "The measured coverage is significantly below the requested one" in told
     assert 'class="bad"' in told
 
 
@@ -77,7 +77,7 @@ def test_pairs_that_cannot_be_told_say_so(context):
     }
     context.contributions = replace(found, targets={"label": replace(shares, metrics=metrics)})
     told = contributions.section(context)
-    assert told is not None and "too few orders were drawn" in told.body
+    assert told is not None and "too few orders were sampled" in told.body
 
 
 def test_long_trainings_are_listed_in_part(context):
@@ -99,7 +99,7 @@ def test_long_trainings_are_listed_in_part(context):
         and '<tr class="strong"><th scope="row" class="text">41<' in found.body
     )
     assert "odd stage" in found.body and "rows a second" not in found.body
-    assert "Which stream is learning" not in found.body and "Decisions" not in found.body
+    assert "Gradient per stream" not in found.body and "Decisions" not in found.body
 
 
 def test_tokens_without_words_are_told_by_number(context):

@@ -19,7 +19,7 @@ def test_no_file_of_the_user_is_replaced(run, plain_run, maker, tmp_path, comman
     folder, table = plain_run[1], maker.csv(tmp_path, "t.csv", maker.plain(4))
     kept = {one: one.read_bytes() for one in (table, *folder.glob("*.*"))}
     for out, told in (
-        (table, "is the table that is being read; writing there would replace it."),
+        (table, "is the table being read; writing there would replace it."),
         (folder / "bundle.json", "does not end in .html; name it bundle.html."),
         (folder / "model.safetensors", "does not end in .html; name it model.html."),
     ):
@@ -27,7 +27,7 @@ def test_no_file_of_the_user_is_replaced(run, plain_run, maker, tmp_path, comman
         assert code == 2 and told in " ".join(err.split())
     link = tmp_path / "link.html"
     link.symlink_to(table)
-    with pytest.raises(ConfigError, match="is the table that is being read"):
+    with pytest.raises(ConfigError, match="is the table being read"):
         plain_run[0].report(maker.plain(4), link, train=table)
     assert {one: one.read_bytes() for one in kept} == kept
 
@@ -39,10 +39,10 @@ def test_media_of_the_training_table_are_under_the_root_too(fitted, braid, maker
     table, out = maker.csv(tmp_path, "t.csv", rows), tmp_path / "r.html"
     given = {"train": table, "limits": replace(QUICK, rows=3, checked=0)}
     found = page(fitted[0].report(table, out, root=braid, **given)).text
-    assert "Rows that are among the 3 the model learnt from: 3." in found
+    assert "Rows that are among the 3 training rows: 3." in found
     found = page(fitted[0].report(braid / "test.csv", out, **given)).text
     assert "could not be read ( photo: 3 )" in found.replace("(photo: 3)", "( photo: 3 )")
-    assert "leaks cannot be told by them" in found and "No row is among" not in found
+    assert "they cannot be checked for leakage" in found and "No row is among" not in found
 
 
 def test_a_training_table_of_something_else_is_refused(run, plain_run, maker, tmp_path):
@@ -88,16 +88,18 @@ def context(model, rows, language="en"):
 
 def test_one_row_measures_nothing(plain_run, maker, page, tmp_path):
     found = page(plain_run[0].report(maker.plain(1), tmp_path / "r.html", limits=QUICK)).text
-    assert "Measured on 1 row with a known answer." in found and "1 row of " in found
+    assert "Measured on 1 row with a label." in found and "1 row of " in found
     assert "on 1 rows" not in found and "the 1 rows" not in found
-    assert "1 row cannot measure a model: every figure on this page is of chance" in found
+    assert (
+        "Too few rows to measure a model (1): the metrics on this page are mostly chance" in found
+    )
     assert "too few rows or errors for an interval" in found and "95 % interval" not in found
-    assert "Deletion: too few rows to say; it takes 5." in found
+    assert "Deletion: too few rows; it needs 5." in found
 
 
 def test_enough_rows_have_intervals(plain_run, maker):
     told = summary.section(context(plain_run[0], maker.plain(40, seed=3))).body
-    assert "cannot measure a model" not in told and "Measured on 40 rows" in told
+    assert "Too few rows to measure a model" not in told and "Measured on 40 rows" in told
 
 
 def test_deletion_is_judged_by_enough_rows(plain_run, maker):
@@ -113,7 +115,7 @@ def test_deletion_is_judged_by_enough_rows(plain_run, maker):
 def test_a_column_that_is_missing_everywhere_is_not_called_robust(plain_run, maker):
     rows = [{**row, "note": None} for row in maker.plain(6)]
     told = robustness.section(context(plain_run[0], rows)).body
-    assert "Missing in every row, so that nothing can be said of how they get worse" in told
+    assert "Missing in every row, so not tested" in told
     curves = told[told.index("Relative and effective robustness") :]
     assert "price" in curves and "note<" not in curves
     bare = [{"price": None, "shop": None, "note": None, "label": "no"}] * 2

@@ -34,12 +34,12 @@ def test_every_part_is_there(whole, fitted):
     assert [one["href"] for one in found.all("a")][:2] == ["#parts", "#summary"]
     assert found.all("html") == [{"lang": "en"}]
     for told in (
-        "Report on label", "24 rows of test.csv", "Measured on 24 rows with a known answer.",
+        "Report on label", "24 rows of test.csv", "Measured on 24 rows with a label.",
         "only photo", "without voice", "Pairs of streams", "photo and note", "most divided",
-        "Rows as examples", "Can these maps be believed?", "Deletion:", "tabular fields",
-        "Streams that are missing", "relative robustness", "cutting short", "swapped between rows",
-        "Do probabilities mean what they say?", "Sets that hold the truth", "Answering less",
-        "Unusual rows", "Which stream is learning", "Where the time went", "rows a second",
+        "Example rows", "Are these maps reliable?", "Deletion:", "tabular fields",
+        "Missing streams", "relative robustness", "truncation", "swapped between rows",
+        "Are the probabilities calibrated?", "Prediction sets", "Accuracy when abstaining",
+        "Unusual rows", "Gradient per stream", "Time spent", "rows a second",
         "Decisions, with their reasons", "target label: multiclass",
     ):  # fmt: skip
         assert told in found.text, told
@@ -95,7 +95,7 @@ def test_in_chinese(fitted, braid, page, tmp_path):
     for english in (
         "Summary",
         "Measured on",
-        "Rows as examples",
+        "Example rows",
         "Training",
         "Deletion",
         "Unusual",
@@ -117,7 +117,7 @@ def test_without_true_answers(several, braid, page, tmp_path):
     assert [key for key in found.keys if key in ALL] == [
         "summary", "contributions", "within", "trust", "training",
     ]  # fmt: skip
-    assert "nothing here is measured" in found.text and "Unusual rows" in found.text
+    assert "nothing is measured" in found.text and "Unusual rows" in found.text
     assert "Pairs of streams" not in found.text
 
 
@@ -143,8 +143,8 @@ def test_a_single_stream_and_a_number(maker, page, tmp_path):
     model = maker.fit(rows, "y")
     found = page(model.report(rows, tmp_path / "r.html", limits=QUICK))
     assert own(found) == ["summary", "within", "robustness", "trust", "training"]
-    assert "Streams that are missing" not in found.text and "noise" in found.text
-    assert "Which stream is learning" not in found.text
+    assert "Missing streams" not in found.text and "noise" in found.text
+    assert "Gradient per stream" not in found.text
 
 
 def test_unreadable_cells_are_told(fitted, braid, page, tmp_path):
@@ -163,8 +163,8 @@ def test_a_model_that_kept_little(maker, page, tmp_path):
     model.held, model.history, model.record = HeldOut(), [], {}
     found = page(model.report(maker.plain(8, seed=3), tmp_path / "r.html", limits=QUICK))
     assert own(found) == ["summary", "contributions", "within", "robustness", "trust"]
-    assert "This model keeps no calibration" in found.text
-    assert "Sets that hold" not in found.text and "Unusual rows" not in found.text
+    assert "This model has no calibration" in found.text
+    assert "Prediction sets" not in found.text and "Unusual rows" not in found.text
 
 
 # Escaping.
@@ -203,8 +203,8 @@ def test_the_page_stays_small_by_leaving_media_out(fitted, braid, page, tmp_path
     found = page(path)
     media = [str(one["src"]) for name in ("img", "audio") for one in found.all(name)]
     assert sum(map(len, media)) <= 9000
-    assert "pictures or sounds were left out to keep it small." in found.text
-    assert "not shown, for the page's size" in found.text
+    assert "images or sounds were left out to keep it small." in found.text
+    assert "not shown, to limit the size of the page" in found.text
 
 
 def test_rows_are_capped_and_said(plain_run, maker, page, tmp_path):

@@ -111,7 +111,7 @@ def _cost(rows: Sequence[Row], metric: str, field: str, title: str, label: str) 
         title=title,
         x_label=f"{label} (log scale)",
         y_label=metric,
-        groups=("fusion", "differs from the reference, p < .05"),
+        groups=("fusion", "differs from the reference, p < 0.05"),
         log_x=True,
         size=(1040, 480),
     )

@@ -26,7 +26,7 @@ def number(value: float, digits: int = 3) -> str:
 
 def signed(value: float) -> str:
     """With its sign, so that better and worse can be told at a glance."""
-    return "" if math.isnan(value) else f"{value:+.3f}"
+    return "" if math.isnan(value) else f"{value:+z.3f}"
 
 
 def short(value: float) -> str:
@@ -38,7 +38,7 @@ def chance(value: float) -> str:
     """A p value."""
     if math.isnan(value):
         return ""
-    return "<.001" if value < 0.001 else f"{value:.3f}"
+    return "<0.001" if value < 0.001 else f"{value:z.3f}"
 
 
 def worst(row: Row) -> float:
@@ -56,7 +56,7 @@ def scored(row: Row) -> str:
 
 def spanned(low: float, high: float) -> str:
     """An interval."""
-    return "" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+    return "" if math.isnan(low) else f"{low:z.3f} to {high:z.3f}"
 
 
 COSTS: list[tuple[str, Cell]] = [

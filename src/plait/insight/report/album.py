@@ -208,7 +208,9 @@ class Album:
         return text
 
     def _named_only(self, name: str) -> Html:
-        told = spoken(self.language, "not shown, for the page's size", "因页面大小限制未显示")
+        told = spoken(
+            self.language, "not shown, to limit the size of the page", "因页面大小限制未显示"
+        )
         return join([tag("span", told, class_="chip"), " ", named(_short(name))])
 
 

@@ -42,9 +42,10 @@ def section(context: Context) -> Section | None:
         return None
     parts = [_target(context, target) for target in context.model.targets]
     lead = say(
-        "How much each stream (a modality, or all tabular columns together) adds to the answer. "
-        "Every subset of streams is tried, and what a stream adds is shared out fairly (Shapley "
-        "values): the parts sum exactly to the difference between seeing everything and nothing.",
+        "The contribution of each stream (one media column, or all tabular columns together) to the "
+        "answer. Every subset of streams is evaluated, and the metric is divided fairly among them "
+        "(Shapley values): the contributions sum exactly to the difference between all streams and "
+        "none.",
         "每个模态（全部表格列合为一个）对答案的贡献。尝试所有模态子集，并公平分摊（Shapley 值）："
         "各部分之和恰好等于“全部可见”与“全部不可见”之差。",
     )
@@ -56,7 +57,7 @@ def section(context: Context) -> Section | None:
         )
         told.append(note(sampled))
     return Section(
-        "contributions", say("What each modality adds", "各模态的贡献"), join(told + parts)
+        "contributions", say("Contribution of each stream", "各模态的贡献"), join(told + parts)
     )
 
 
@@ -83,9 +84,9 @@ def _metric(context: Context, target: Target, shares: MetricShares) -> Html:
         Bar(shortened(stream, 24), float(value))
         for stream, value in zip(context.contributions.streams, shares.values, strict=True)
     ]
-    title = context.say(f"What each adds to {name}", f"对{name}的贡献")
+    title = context.say(f"Contribution of each stream to {name}", f"对{name}的贡献")
     caption = context.say(
-        f"From {number(shares.empty)} with nothing seen to {number(shares.fused)} with everything.",
+        f"From {number(shares.empty)} with no stream to {number(shares.fused)} with all of them.",
         f"从全部不可见时的 {number(shares.empty)} 到全部可见时的 {number(shares.fused)}。",
     )
     return figure(bars(shown, title=title, x_label=name, width=WIDTH), caption)
@@ -99,7 +100,7 @@ def _mean(context: Context, target: Target) -> Html:
         for stream, value in context.contributions.importance(target.name).items()
     ]
     unit = target.score_unit or say("probability", "概率")
-    title = say("How far each moves a single answer", "对单个答案的平均影响")
+    title = say("Size of the contribution to a single answer", "对单个答案的平均影响")
     caption = say(
         "Mean absolute contribution to the score of a row's answer, in either direction.",
         "对每行答案得分贡献的绝对值的平均，不分方向。",
@@ -114,10 +115,10 @@ def _pairs(context: Context, target: Target) -> Html:
     shares = found.targets[target.name].metrics[metric]
     readings = found.metric_readings(target.name, metric)
     told = {
-        SYNERGY: say("more together than one by one (synergy)", "合在一起大于各自之和（协同）"),
-        REDUNDANCY: say("in part tell the same (redundancy)", "部分信息重复（冗余）"),
-        INDEPENDENT: say("add up, each on its own (independent)", "各自独立贡献（独立）"),
-        UNKNOWN: say("too few orders were drawn to tell", "抽样不足，无法判断"),
+        SYNERGY: say("more together than separately (synergy)", "合在一起大于各自之和（协同）"),
+        REDUNDANCY: say("partly the same information (redundancy)", "部分信息重复（冗余）"),
+        INDEPENDENT: say("contributions add up (independent)", "各自独立贡献（独立）"),
+        UNKNOWN: say("too few orders were sampled to decide", "抽样不足，无法判断"),
     }
     lines = [
         join(
@@ -136,8 +137,8 @@ def _pairs(context: Context, target: Target) -> Html:
     order = np.argsort(-np.nan_to_num(np.abs(shares.interactions)), kind="stable")
     title = say("Pairs of streams", "成对的模态")
     caption = say(
-        f"Interaction index on {context.metric(metric)}. A metric that cannot rise above its best "
-        "value makes two streams that each suffice look redundant.",
+        f"Interaction index on {context.metric(metric)}. Two streams that each suffice look redundant, "
+        "because a metric cannot rise above its best value.",
         f"对{context.metric(metric)}的交互指数。指标有上限时，两个各自足够的模态会显得冗余。",
     )
     return join(
@@ -160,22 +161,20 @@ def _every(context: Context, target: Target, shares: TargetShares) -> Html:
         ]
         for name, one in shares.metrics.items()
     ]
-    caption = say(
-        "From nothing to everything, by what each stream adds.", "从全部不可见到全部可见。"
-    )
+    caption = say("From no stream to all of them, by contribution.", "从全部不可见到全部可见。")
     return details(
-        say("Every metric, shared out", "全部指标的分摊"), table(heads, rows, caption=caption)
+        say("Contributions to every metric", "全部指标的分摊"), table(heads, rows, caption=caption)
     )
 
 
 def _examples(context: Context, target: Target, shares: TargetShares) -> Html:
-    """A few rows: the surest, the most divided, the least sure."""
+    """A few rows: the surest, the most divided, the least confident."""
     say = context.say
     chosen = _chosen(context, target, shares)
     if not chosen:
         return Html("")
-    title = say("Rows as examples", "示例行")
-    lead = say("Orange speaks for the answer, blue against it.", "橙色支持该答案，蓝色反对。")
+    title = say("Example rows", "示例行")
+    lead = say("Orange counts for the answer, blue against it.", "橙色支持该答案，蓝色反对。")
     shown = cards(_card(context, target, shares, why, row) for why, row in chosen)
     return join([tag("h3", title), tag("p", lead, class_="faint"), shown])
 
@@ -185,11 +184,11 @@ def _chosen(context: Context, target: Target, shares: TargetShares) -> list[tupl
     say = context.say
     against = np.minimum(shares.values, 0).sum(axis=1)
     places = {
-        int(np.argmax(shares.fused - shares.empty)): say("most is added", "贡献最大"),
+        int(np.argmax(shares.fused - shares.empty)): say("largest contributions", "贡献最大"),
         int(np.argmin(against)): say("most divided", "分歧最大"),
     }
     if target.classes:
-        places.setdefault(int(np.argmin(shares.fused)), say("least sure", "最不确定"))
+        places.setdefault(int(np.argmin(shares.fused)), say("least confident", "最不确定"))
     return [(why, place) for place, why in places.items()]
 
 

@@ -67,8 +67,8 @@ def _missing_table(context: Context, gone: Gone | None) -> Html | None:
         return None
     say = context.say
     told = say(
-        f"Nothing here is compared with the training rows: {gone.why}. Name it with --train "
-        "(train=... in Python) to see leaks and drift.",
+        f"No comparison with the training rows: {gone.why}. Name the table with --train (train=... in "
+        "Python) to see leakage and drift.",
         f"此处没有与训练数据比较：{gone.why_zh}。用 --train（Python 中为 train=...）指明训练表"
         "即可查看泄漏与漂移。",
     )
@@ -105,11 +105,11 @@ def _columns(context: Context, found: TableCheck) -> Html:
         name for name in context.model.features.modalities if name in context.prepared.absent
     ]
     told = say(
-        f"Columns of what was looked at: {counted(found.looked_at)}.",
+        f"Columns on {counted(found.looked_at)}.",
         f"所查看的 {found.looked_at:,} 行的各列。",
     )
     why = [join([named(one.name), ": ", one.reason]) for one in found.columns if one.reason]
-    head = say("Why each column is read so", "各列判定的理由（英文）")
+    head = say("Why each column has this modality", "各列判定的理由（英文）")
     reasons = details(head, bullets(why)) if why else None
     absent = None
     if lacking:
@@ -134,7 +134,7 @@ def _quarantine(context: Context) -> Html:
         head = say(f"In this table: {len(here)}", f"本表：{len(here)} 个")
         parts.append(_entries(context, head, renamed))
     if kept:
-        head = say(f"Met while fitting: {len(kept)}", f"训练时遇到：{len(kept)} 个")
+        head = say(f"During fitting: {len(kept)}", f"训练时遇到：{len(kept)} 个")
         parts.append(_entries(context, head, kept))
     return join(parts)
 
@@ -195,7 +195,7 @@ def _plot(context: Context, one: Column) -> str:
     drawn = [Series(here, middles, found.here)]
     if found.before is not None:
         drawn.append(Series(there, middles, found.before))
-    share = context.say("share of cells", "占比")
+    share = context.say("fraction of cells", "占比")
     return lines(drawn, title=title, x_label="", y_label=share, size=(420, 230))
 
 
@@ -213,8 +213,8 @@ def _category_bars(context: Context, found: Distribution, title: str, here: str,
 def _what(context: Context, found: Distribution) -> str:
     say = context.say
     return {
-        None: say("Shares of categories", "各类别占比"),
-        LENGTH: say("Characters in a cell", "每格字符数"),
+        None: say("Frequencies of categories", "各类别占比"),
+        LENGTH: say("Characters per cell", "每格字符数"),
         SIZE: say("Size of the files, kB", "文件大小（kB）"),
         TIME: say("Days", "天数"),
     }.get(found.what, say("Values", "数值"))

@@ -27,25 +27,25 @@ def drifted(context: Context, found: TableCheck) -> Html | None:
     ]
     told = (
         say(
-            "These have moved by more than a little and beyond chance (false discovery rate 5 %):",
+            "These have drifted, by a large and significant amount (false discovery rate 5 %):",
             "下列各列的变化不小且超出偶然（错误发现率 5 %）：",
         )
         if words
         else say(
-            f"None of {len(tested)} comparisons shows a change that is large and beyond chance.",
+            f"None of {len(tested)} comparisons shows a change that is large and significant.",
             f"{len(tested)} 项比较中没有既大又超出偶然的变化。",
         )
     )
     rows = [[named(column.name), *_drift_row(context, one)] for column, one in tested]
     heads = [
         say("column", "列"), say("measure", "度量"), say("value", "数值"),
-        say("large above", "较大阈值"), say("chance (adjusted)", "偶然概率（校正后）"),
+        say("large above", "较大阈值"), say("p (adjusted)", "偶然概率（校正后）"),
     ]  # fmt: skip
     caption = say(
         "PSI: population stability index of categories (JS: Jensen-Shannon divergence, bits). KS: the "
-        "largest gap between two distributions of numbers, lengths of texts or sizes of files. AUC: how "
-        "well a classifier on the encoded cells tells these rows from held-out training rows; 0.5 means "
-        "not at all.",
+        "largest gap between two distributions of numbers, lengths of texts or sizes of files. AUC: "
+        "how well a classifier on the encoded cells separates these rows from held-out training rows; "
+        "0.5 means not at all.",
         "PSI：类别分布的群体稳定性指数（JS：Jensen-Shannon 散度，比特）。"
         "KS：数值、文本长度或文件大小两个分布之间的最大差距。"
         "AUC：分类器依据编码后的单元格区分这些行与训练时留出行的能力；0.5 表示完全无法区分。",
@@ -72,16 +72,16 @@ def _words(context: Context, column: Column, one: Drift) -> str:
     value = number(one.value)
     return {
         "psi": say(
-            f"its categories come in other shares (PSI {value}, JS {number(one.further)} bit)",
+            f"the frequencies of its categories differ (PSI {value}, JS {number(one.further)} bit)",
             f"各类别的占比不同（PSI {value}，JS {number(one.further)} 比特）",
         ),
         "ks": f"{_elsewhere(context, column)} (KS {value})",
         "auc": say(
-            f"the model's encoder sees other content than it learnt from (AUC {value})",
+            f"its content differs from the training content, as the model encodes it (AUC {value})",
             f"编码器看到的内容与训练时不同（AUC {value}）",
         ),
         "missing": say(
-            f"{percent(one.further)} of its cells are missing, which is {percent(one.value)} off "
+            f"{percent(one.further)} of its cells are missing, {percent(one.value)} different from "
             "training",
             f"{percent(one.further)} 的单元格缺失，与训练时相差 {percent(one.value)}",
         ),
@@ -92,15 +92,15 @@ def _elsewhere(context: Context, column: Column) -> str:
     """That a column's numbers, or those that stand for its cells, are distributed otherwise."""
     say, what = context.say, column.distribution.what if column.distribution else None
     if what == LENGTH:
-        return say("its texts are of other lengths", "文本长度分布不同")
+        return say("the lengths of its texts differ", "文本长度分布不同")
     if what == SIZE:
-        return say("its files are of other sizes", "文件大小分布不同")
-    return say("its values lie elsewhere", "数值分布不同")
+        return say("the sizes of its files differ", "文件大小分布不同")
+    return say("its values are distributed differently", "数值分布不同")
 
 
 def _drift_row(context: Context, one: Drift) -> list[str]:
     name = {"psi": "PSI", "ks": "KS", "auc": "AUC"}.get(one.measure) or context.say(
-        "missing share", "缺失占比"
+        "fraction missing", "缺失占比"
     )
     value = number(one.value)
     if one.measure == "psi":

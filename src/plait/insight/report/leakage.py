@@ -17,7 +17,7 @@ LISTED = 50
 def copies(context: Context, found: TableCheck) -> Html:
     """Rows that repeat others of this table, and rows of the training table."""
     say = context.say
-    parts = [tag("h3", say("Copies and leaks", "重复与泄漏"))]
+    parts = [tag("h3", say("Duplicates and leakage", "重复与泄漏"))]
     if len(found.repeats):
         told = say(
             f"Rows that repeat an earlier row of this table in every input column: {len(found.repeats)}",
@@ -28,7 +28,7 @@ def copies(context: Context, found: TableCheck) -> Html:
         parts.append(
             tag(
                 "p",
-                say("No row repeats another one in every input.", "没有任何两行的全部输入相同。"),
+                say("No row repeats another in every input.", "没有任何两行的全部输入相同。"),
             )
         )
     if found.held_out:
@@ -47,8 +47,8 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     parts = []
     if len(leaks.rows):
         told = say(
-            f"Rows that are among the {leaks.learnt:,} the model learnt from: {len(leaks.rows)}. "
-            "Figures on them say nothing of new rows.",
+            f"Rows that are among the {leaks.learnt:,} training rows: {len(leaks.rows)}. Metrics on "
+            "them say nothing about new rows.",
             f"出现在模型学习过的 {leaks.learnt:,} 行之中的行：{len(leaks.rows)}。"
             "在它们上的指标不能说明新数据的表现。",
         )
@@ -56,7 +56,7 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
         parts.append(_pairs(context, say("Which", "列表"), leaks.rows, leaks.disagree, None))
     elif not leaks.unread:
         told = say(
-            f"No row is among the {counted(leaks.learnt)} the model learnt from (all input cells "
+            f"No row is among the {counted(leaks.learnt)} the model was trained on (all input cells "
             "compared by content).",
             f"没有任何一行出现在模型学习过的 {leaks.learnt:,} 行中（按内容比较全部输入单元格）。",
         )
@@ -64,8 +64,8 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     if leaks.unread:
         counts = ", ".join(f"{tidy(name)}: {count:,}" for name, count in leaks.unread.items())
         told = say(
-            f"Cells of the training table that could not be read ({counts}): leaks cannot be told by "
-            "them. Where its media lie elsewhere, name their folder with --root (root=...).",
+            f"Cells of the training table that could not be read ({counts}): they cannot be checked "
+            "for leakage. If its media are elsewhere, name their folder with --root (root=...).",
             f"训练表中无法读取的单元格（{counts}）：无法据此判断泄漏。"
             "若媒体文件在别处，请用 --root（root=...）指明文件夹。",
         )
@@ -73,23 +73,23 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     for name, one in leaks.cells.items():
         if len(one) > len(leaks.rows):
             told = say(
-                f": cells that are in the training rows too: {len(one)}",
+                f": cells that also occur in the training rows: {len(one)}",
                 f"：也出现在训练数据中的单元格：{len(one)}",
             )
             parts.append(_pairs(context, join([named(name), told]), one, [], None))
     if leaks.near is not None:
         few = leaks.near.rows
         told = say(
-            f"Nearly the same as one of {leaks.compared:,} training rows, as the model's encoders see "
-            f"them: {len(few)}",
+            f"Nearly identical to one of {leaks.compared:,} training rows, as the model encodes them: "
+            f"{len(few)}",
             f"在编码器看来与 {leaks.compared:,} 行训练数据中的某行几乎相同：{len(few)} 行",
         )
         if len(few):
             parts.append(_pairs(context, told, Copies(few, leaks.near.twins), [], None))
         else:
             told = say(
-                f"None is nearly the same as one of {leaks.compared:,} training rows either, as the "
-                "model's encoders see them.",
+                f"None is nearly identical to one of {leaks.compared:,} training rows either, as the "
+                "model encodes them.",
                 f"在编码器看来，也没有任何一行与 {leaks.compared:,} 行训练数据中的某行几乎相同。",
             )
             parts.append(tag("p", told, class_="faint"))
@@ -116,10 +116,12 @@ def _pairs(
         place = say(f"training row {twin}", f"训练表第 {twin} 行")
         line = f"{context.named_row(int(found.rows[at]))} = "
         line += place if twins is None else say(f"row {twin}", f"第 {twin} 行")
-        told.append(line + (say(", with another answer", "，但答案不同") if at in unlike else ""))
+        told.append(
+            line + (say(", with a different answer", "，但答案不同") if at in unlike else "")
+        )
     if len(found) > LISTED:
         told.append(say(f"and {len(found) - LISTED} more", f"以及另外 {len(found) - LISTED} 个"))
     if unlike:
-        more = say(f"; {len(unlike)} with another answer", f"；其中 {len(unlike)} 个答案不同")
+        more = say(f"; {len(unlike)} with a different answer", f"；其中 {len(unlike)} 个答案不同")
         head = join([head, more])
     return details(head, bullets(told))

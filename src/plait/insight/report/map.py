@@ -30,7 +30,7 @@ SHADES = 5
 """Groups that a number's answers are cut into."""
 
 FAR = 0.1
-"""The share of a number's answers that counts as far off."""
+"The share of a number's answers that counts as large error."
 
 
 def section(context: Context) -> Section | None:
@@ -44,7 +44,7 @@ def section(context: Context) -> Section | None:
     parts = [tag("p", _lead(context, plane, len(places)))]
     if plane.kept != plane.kept:
         told = say(
-            "All rows have the same fused vector: the model tells none of them from another.",
+            "All rows have the same fused vector: the model does not distinguish them.",
             "所有行的融合向量都相同：模型无法区分任何两行。",
         )
         parts.append(note(told, bad=True))
@@ -57,15 +57,15 @@ def _lead(context: Context, plane: Plane, rows: int) -> str:
     say = context.say
     if plane.method == TSNE:
         return say(
-            f"{counted(rows)}, laid out by t-SNE of their fused vectors: rows that the model takes for "
-            "alike are neighbours. Distances between groups far apart, and the size of groups, mean "
+            f"{counted(rows)}, laid out by t-SNE of their fused vectors: rows that are similar to the "
+            "model are neighbours. Distances between groups far apart, and the sizes of groups, mean "
             "nothing. Point at a mark to see its row.",
             f"{rows:,} 行的融合向量经 t-SNE 降到二维：模型认为相似的行彼此相邻。"
             "相距较远的组之间的距离以及组的大小没有意义。将指针移到标记上可查看该行。",
         )
     return say(
-        f"{counted(rows)} on the first two principal components of their fused vectors, which hold "
-        f"{number(100 * plane.kept, 0)} % of what varies. Point at a mark to see its row.",
+        f"{counted(rows)} on the first two principal components of their fused vectors, which explain "
+        f"{number(100 * plane.kept, 0)} % of the variance. Point at a mark to see its row.",
         f"{rows:,} 行的融合向量在前两个主成分上的位置，这两个主成分占全部方差的 "
         f"{number(100 * plane.kept, 0)} %。将指针移到标记上可查看该行。",
     )
@@ -79,7 +79,7 @@ def _target(
     groups, names = _groups(context, target, places)
     wrong = _wrong(context, target)[places] if known else np.zeros(len(places))
     hints = _hints(context, target, places)
-    ring = say("far off", "偏差大") if target.numeric else say("wrong", "答错")
+    ring = say("large error", "偏差大") if target.numeric else say("wrong", "答错")
     by_class = grouped_scatter(
         [
             Spot(float(x), float(y), int(group), hint, bool(bad == 1))
@@ -103,23 +103,23 @@ def _by_right(
     numbers = target.numeric
     names = [
         say("near", "接近") if numbers else say("right", "答对"),
-        say(f"the {FAR:.0%} furthest off", f"偏差最大的 {FAR:.0%}")
+        say(f"the {FAR:.0%} with the largest errors", f"偏差最大的 {FAR:.0%}")
         if numbers
         else say("wrong", "答错"),
     ]
     # Rows without a known answer are the grey group.
     groups = np.where(np.isnan(wrong), OTHERS, wrong)
-    names += [""] * (OTHERS - 2) + [say("not known", "未知")]
+    names += [""] * (OTHERS - 2) + [say("unknown", "未知")]
     spots = [
         Spot(float(x), float(y), int(group), hint)
         for (x, y), group, hint in zip(plane.places, groups, hints, strict=True)
     ]
-    title = say("By right and wrong", "按对错") if not numbers else say("By error", "按误差")
+    title = say("By correctness", "按对错") if not numbers else say("By error", "按误差")
     return grouped_scatter(spots, names, title=title)
 
 
 def _wrong(context: Context, target: Target) -> np.ndarray:
-    """1 for a wrong answer, 0 for a right one, NaN where the truth is not known."""
+    """1 for a wrong answer, 0 for a right one, NaN where the truth is unknown."""
     values, known = context.truths[target.name]
     scores = context.scores[target.name]
     right = target.right(values, scores)
@@ -146,7 +146,7 @@ def _groups(
         ends = edges if len(edges) > 1 else np.repeat(edges, 2)
         names = [f"{low:.3g} – {high:.3g}" for low, high in pairwise(ends)]
         groups = np.where(there, cut, OTHERS)
-        names += [""] * (OTHERS - len(names)) + [say("not known", "未知")]
+        names += [""] * (OTHERS - len(names)) + [say("unknown", "未知")]
         return groups[places], names
     told = [_answer(context, target, place, known) for place in places.tolist()]
     counts: dict[str, int] = {}
@@ -168,7 +168,7 @@ def _answer(context: Context, target: Target, place: int, true: bool) -> str:
     if true:
         values, known = context.truths[target.name]
         if not known[place]:
-            return context.say("not known", "未知")
+            return context.say("unknown", "未知")
         answer = target.decode(values[place : place + 1])[0]
     return target.text(answer, context.say("no label", "无标签"))
 

@@ -118,7 +118,7 @@ def _matrix(
         title=say("Confusion matrix", "混淆矩阵"),
     )
     told = say(
-        "Down: the true class and its rows. Across: the answer. Each line sums to 1.",
+        "Rows: the true class and its count. Columns: the answer. Each row sums to 1.",
         "纵向：真实类别及其行数。横向：模型答案。每一行之和为 1。",
     )
     return figure(drawn, told, wide=True)
@@ -135,7 +135,7 @@ def _confused(
     lines = []
     for true, answer, count in found:
         times = say(f": {count} of {matrix[true].sum()}", f"：{matrix[true].sum()} 次中 {count} 次")
-        taken = say(" taken for ", " 被认作 ")
+        taken = say(" predicted as ", " 被认作 ")
         lines.append(join([named(names[true]), taken, named(names[answer]), times]))
     return join([tag("h4", say("Most often confused", "最常见的混淆")), bullets(lines)])
 
@@ -166,8 +166,8 @@ def _table(context: Context, target: Target, found: PerClass) -> Html:
         for place in order
     ]
     told = say(
-        "Precision: how often the answer is right when given. Recall: how much of the class is found. "
-        "A dash: nothing to divide by.",
+        "Precision: the fraction of answers of this class that are right. Recall: the fraction of the "
+        "class that is found. A dash: undefined.",
         "精确率：给出该答案时正确的比例。召回率：该类中被找出的比例。短横：分母为零。",
     )
     if len(order) < len(target.classes):
@@ -196,7 +196,7 @@ def _surest(
         told = [
             named(answer),
             f" ({scores[place].max():.0%})",
-            say(", truly ", "，实为 "),
+            say(", true: ", "，实为 "),
             named(true),
         ]
         shown.append(card(context, place, join(told)))
@@ -204,7 +204,7 @@ def _surest(
     more = say("Next: ", "其次：") + ", ".join(rest) if rest else None
     return join(
         [
-            tag("h4", say("Surest mistakes", "最自信的错误")),
+            tag("h4", say("Most confident mistakes", "最自信的错误")),
             cards(shown),
             tag("p", more, class_="faint") if more else None,
         ]
@@ -236,8 +236,8 @@ def _suspects(
         shown.append(card(context, place, told))
     count = len(found.rows)
     why = say(
-        "Rows whose given class the model confidently doubts (confident learning, Northcutt et al. "
-        "2021). Each is either a wrong label or a mistake of the model: look before you change one.",
+        "Rows whose label the model confidently contradicts (confident learning, Northcutt et al. "
+        "2021). Each is either a wrong label or a mistake of the model: check before you change one.",
         "模型有把握地怀疑其标注的行（置信学习，Northcutt 等 2021）。"
         "每一行要么标注有误，要么模型出错：请先查看再修改。",
     )
@@ -268,7 +268,7 @@ def _labels(context: Context, target: Target) -> Html:
         )
         told = [named(target.classes[label]), f" ({scores[row, label]:.0%}), ", has]
         shown.append(card(context, place, join(told)))
-    head = tag("h4", say("Surest mistakes", "最自信的错误"))
+    head = tag("h4", say("Most confident mistakes", "最自信的错误"))
     worst = (
         join([head, cards(shown)]) if shown else note(say("No label is wrong.", "没有错误的标签。"))
     )
@@ -308,7 +308,8 @@ def _label_suspects(
         return Html("")
     head = say(f"Labels that may be wrong: {total}", f"可能有误的标签：{total}")
     why = say(
-        "Where the model is confident of the opposite (confident learning, each label by itself).",
+        "Labels of which the model is confident of the opposite (confident learning, each label "
+        "separately).",
         "模型有把握认为相反的情况（置信学习，逐个标签）。",
     )
     return details(head, tag("p", why), bullets(lines))

@@ -39,7 +39,7 @@ def promises(
     """Conformal sets or intervals: the promise, and the coverage that was measured on these rows."""
     say = context.say
     kept = context.model.held.conformal.get(target.name, {})
-    title = tag("h3", say("Sets that hold the truth", "包含真值的预测集"))
+    title = tag("h3", say("Prediction sets", "预测集"))
     methods = [name for name in target.conformal if name in kept]
     if not methods:
         return Html("")
@@ -52,17 +52,16 @@ def promises(
             short = short or below
     heads = [
         say("method", "方法"),
-        say("promised", "承诺"),
+        say("requested", "承诺"),
         say("measured (95 %)", "实测（95 %）"),
-        say("mean width", "平均宽度") if interval else say("classes in a set", "集合平均大小"),
+        say("mean width", "平均宽度") if interval else say("classes per set", "集合平均大小"),
     ]
     held = len(next(iter(kept.values())))
     lead = say(
-        "predict_set gives each row "
-        f"{'an interval' if interval else 'a set of classes'} that holds the truth "
-        f"as often as asked, from {held:,} validation rows (split conformal prediction). It is a "
-        "promise over rows of the same source, not for one row or class, and none for rows of another "
-        "source.",
+        f"predict_set gives each row {'an interval' if interval else 'a set of classes'} that contains "
+        f"the truth at the requested rate, from {held:,} validation rows (split conformal prediction). "
+        "The guarantee is on average over rows of the same distribution, not for a single row or "
+        "class, and not for rows of another source.",
         f"predict_set 为每行给出一个{'区间' if interval else '类别集合'}，"
         f"以所要求的频率包含真值，依据 {held:,} 行验证数据（分裂保形预测）。"
         "这是对同源数据整体的承诺，不针对单行或单个类别，也不适用于其他来源的数据。",
@@ -71,14 +70,14 @@ def promises(
     if short:
         warning = note(
             say(
-                "Measured coverage is below the promise by more than chance: these rows are probably "
-                "of another source than the validation rows (new people, devices, places).",
+                "The measured coverage is significantly below the requested one: these rows probably "
+                "come from another source than the validation rows (new people, devices, places).",
                 "实测覆盖率显著低于承诺：这些行很可能与验证数据来源不同（新的人、设备或地点）。",
             ),
             bad=True,
         )
     caption = say(
-        f"Coverage promised and measured on {counted(len(truth))}.",
+        f"Requested and measured coverage on {counted(len(truth))}.",
         f"承诺与实测的覆盖率，{len(truth):,} 行。",
     )
     return join([title, tag("p", lead), warning, table(heads, rows, caption=caption)])
@@ -125,25 +124,28 @@ def risks(
     say = context.say
     found = risk_coverage(right, confidence)
     lead = say(
-        "Answering only where the model is sure leaves fewer errors; the rest is withheld by ",
+        "Answering only when the model is confident leaves fewer errors; the other answers are "
+        "withheld by ",
         "只在有把握时回答可以减少错误；其余不答：",
     )
     area = say(
         f"Area under the curve {number(found.area)}; {number(found.best_area)} if every right answer "
-        "were surer than every wrong one.",
+        "were more confident than every wrong one.",
         f"曲线下面积 {number(found.area)}；"
         f"若每个正确答案都比错误答案更有把握则为 {number(found.best_area)}。",
     )
     drawn = lines(
         [_thinned(found, say("errors", "错误率"))],
-        title=say("Errors against answers given", "错误率与回答率"),
-        x_label=say("share of rows answered, the surest first", "回答的行占比（最有把握者优先）"),
-        y_label=say("share of answers that are wrong", "错误比例"),
+        title=say("Error rate against coverage", "错误率与回答率"),
+        x_label=say(
+            "fraction of rows answered, most confident first", "回答的行占比（最有把握者优先）"
+        ),
+        y_label=say("fraction of answers that are wrong", "错误比例"),
         size=(WIDTH, 280),
     )
     return join(
         [
-            tag("h3", say("Answering less, erring less", "少答少错")),
+            tag("h3", say("Accuracy when abstaining", "拒答时的准确率")),
             tag("p", lead, tag("code", "plait predict --abstain-below")),
             plots(figure(drawn, area), tag("div", _thresholds(context, right, confidence))),
         ]
@@ -168,5 +170,7 @@ def _thresholds(
         name = say("all answered", "全部回答") if not least else f"{least:g}"
         rows.append([name, percent(float(answered.mean())), percent(wrong)])
     heads = [say("abstain below", "低于则不答"), say("answered", "回答"), say("wrong", "错误")]
-    caption = say("What a threshold on confidence does here.", "置信度阈值在本表上的效果。")
+    caption = say(
+        "The effect of a confidence threshold on these rows.", "置信度阈值在本表上的效果。"
+    )
     return table(heads, rows, caption=caption)

@@ -230,7 +230,7 @@ def _footer(context: Context) -> Html:
             made,
             " ",
             context.say(
-                f"{context.album.left_out} pictures or sounds were left out to keep it small.",
+                f"{context.album.left_out} images or sounds were left out to keep it small.",
                 f"为控制大小，省略了 {context.album.left_out} 个图片或声音。",
             ),
         ]
@@ -272,14 +272,14 @@ def check_path(path: Path | str, *sources: Any, name: str = "output") -> Path:
         if given and place.samefile(source):
             raise ConfigError(
                 [
-                    f"{name}: '{place}' is the table that is being read; writing there would "
-                    "replace it. Name another file."
+                    f"{name}: '{place}' is the table being read; writing there would replace it. Name "
+                    "another file."
                 ]
             )
     if place.suffix.lower() != ".html":
         raise ConfigError(
             [
-                f"{name}: a report is a page, and '{place}' does not end in .html; name it "
+                f"{name}: a report is an HTML page, and '{place}' does not end in .html; name it "
                 f"{place.with_suffix('.html').name}."
             ]
         )

@@ -38,7 +38,7 @@ def numbers(context: Context, target: Target) -> Html:
         ]
 
     true = say("true", "真实值")
-    ring = say(f"the {len(worst)} worst", f"误差最大的 {len(worst)} 行")
+    ring = say(f"the {len(worst)} largest errors", f"误差最大的 {len(worst)} 行")
     answers = grouped_scatter(
         spots(found.answer), [say("rows", "行")], title=say("Answers and truth", "答案与真实值"),
         axes=(true, say("answer", "答案")), ring=ring, guides=["diagonal"], size=(640, 400),
@@ -66,10 +66,10 @@ def _worst(
     say = context.say
     shown = []
     for place, at in zip(places[:SHOWN].tolist(), order[:SHOWN].tolist(), strict=True):
-        told = f"{answer[at]:.4g}" + say(", truly ", "，实为 ") + f"{truth[at]:.4g} "
+        told = f"{answer[at]:.4g}" + say(", true: ", "，实为 ") + f"{truth[at]:.4g} "
         gap = f"({signed(float(answer[at] - truth[at]))})"
         shown.append(card(context, place, join([told, gap])))
-    return join([tag("h4", say("Furthest off", "偏差最大的行")), cards(shown)])
+    return join([tag("h4", say("Largest errors", "偏差最大的行")), cards(shown)])
 
 
 def card(context: Context, place: int, told: Html) -> Html:

@@ -35,8 +35,8 @@ HOW = {
     "noise": ("noise", "噪声"),
     "blur": ("blur", "模糊"),
     "crop": ("cropping", "裁剪"),
-    "cut": ("cutting short", "截短"),
-    "drop": ("words or tokens dropped", "丢词"),
+    "cut": ("truncation", "截短"),
+    "drop": ("dropped words or tokens", "丢词"),
     "swap": ("swapped between rows", "行间互换"),
     "missing": ("missing", "缺失"),
 }
@@ -59,7 +59,9 @@ def section(context: Context) -> Section | None:
         if len(context.model.model.streams) > 1:
             parts.append(_subsets(context, target, present[target.name]))
         parts.append(_degraded(context, target, curves, places))
-    return Section("robustness", say("Missing and broken inputs", "缺失与损坏的输入"), join(parts))
+    return Section(
+        "robustness", say("Missing and corrupted inputs", "缺失与损坏的输入"), join(parts)
+    )
 
 
 def degraded_rows(context: Context) -> np.ndarray:
@@ -113,7 +115,7 @@ def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], M
         f"{len(found)} 种模态组合下的指标（隐藏其余模态），{len(context):,} 行。",
     )
     told = table(heads, rows, caption=caption, strong=[0])
-    title = tag("h3", say("Streams that are missing", "缺少某些模态"))
+    title = tag("h3", say("Missing streams", "缺少某些模态"))
     if len(found) > MOST:
         told = details(say(f"All {len(found)} sets", f"全部 {len(found)} 种组合"), told)
     return join([title, told])
@@ -132,19 +134,19 @@ def _degraded(
     own = [one for one in curves if one.target == target.name]
     rows, names = len(places), context.prepared.columns
     gone = [named(name) for name in names if _gone(context, name, places)]
-    title = tag("h3", say("Columns that get worse", "逐渐变差的列"))
+    title = tag("h3", say("Corrupted columns", "逐渐变差的列"))
     lacking = None
     if gone:
         told = say(
-            "Missing in every row, so that nothing can be said of how they get worse: ",
+            "Missing in every row, so not tested: ",
             "每一行都缺失，无法判断其变差的影响：",
         )
         lacking = note(join([told, join(gone, ", ")]))
     if not own:
         return Html("") if lacking is None else join([title, lacking])
     lead = say(
-        f"Each column is made worse by degrees, from untouched (0 %) to gone (100 %), the others as "
-        f"they are, on {counted(rows)}.",
+        "Each column is corrupted by degrees, from intact (0 %) to missing (100 %), with the others "
+        f"unchanged, on {counted(rows)}.",
         f"逐列按程度劣化，从完好（0 %）到全失（100 %），其他列保持不变，共 {rows:,} 行。",
     )
     shown, reach = [], [value for one in own for value in one.values if np.isfinite(value)]
@@ -157,7 +159,7 @@ def _degraded(
                 lines(
                     series,
                     title=shortened(name, 40),
-                    x_label=say("how much worse", "劣化程度"),
+                    x_label=say("corruption", "劣化程度"),
                     y_label=context.metric(own[0].metric),
                     ticks="percent",
                     reach=reach,
@@ -183,16 +185,16 @@ def _figures(context: Context, curves: Sequence[Curve]) -> Html:
     ]
     heads = [
         say("column", "列"),
-        say("made worse by", "劣化方式"),
+        say("corruption", "劣化方式"),
         say("untouched", "完好"),
-        say("at worst", "最差"),
+        say("at 100 %", "最差"),
         say("relative robustness", "相对鲁棒性"),
         say("effective robustness", "有效鲁棒性"),
     ]
     caption = say(
-        "Relative robustness is the mean of the metric over all degrees. Effective robustness is how "
-        "much better it keeps up than a late fusion (the mean of what each stream answers by itself) "
-        "that starts as well: 0 is as fast a decline (MultiBench, Liang et al. 2021).",
+        "Relative robustness is the mean of the metric over all degrees. Effective robustness is the "
+        "gain over a late fusion (the mean of the streams' own answers) shifted to the same start: 0 "
+        "means an equally fast decline (MultiBench, Liang et al. 2021).",
         "相对鲁棒性是指标在各程度上的均值。有效鲁棒性是相对于同一起点的后期融合（各模态单独回答的均值）"
         "多保持的部分：0 表示下降一样快（MultiBench, Liang et al. 2021）。",
     )

@@ -34,7 +34,9 @@ def row_sections(context: Context) -> list[Section]:
     say = context.say
     return [
         Section("answer", say("The answer", "答案"), _answers(context)),
-        Section("contributions", say("What each modality adds", "各模态的贡献"), _streams(context)),
+        Section(
+            "contributions", say("Contribution of each stream", "各模态的贡献"), _streams(context)
+        ),
         Section("within", say("Inside each modality", "模态内部"), _maps(context)),
     ]
 
@@ -48,7 +50,7 @@ def _answers(context: Context) -> Html:
     if where is not None:
         share = float(where.percentile(context.vectors)[0])
         told = say(
-            f"This row lies further from the known rows than {share:.0f} % of the validation rows do.",
+            f"This row is farther from the training data than {share:.0f} % of the validation rows.",
             f"该行比 {share:.0f} % 的验证数据离已知数据更远。",
         )
         parts.append(note(told, bad=share >= UNUSUAL))
@@ -86,9 +88,9 @@ def _streams(context: Context) -> Html:
     for target in context.model.targets:
         shares = found.targets[target.name]
         lead = say(
-            f"From {number(float(shares.empty[0]))} with nothing seen to "
-            f"{number(float(shares.fused[0]))} with everything, shared out over the streams (Shapley "
-            "values). Orange speaks for the answer, blue against it.",
+            f"From {number(float(shares.empty[0]))} with no stream to {number(float(shares.fused[0]))} "
+            "with all of them, divided among the streams (Shapley values). Orange counts for the "
+            "answer, blue against it.",
             f"从全部不可见时的 {number(float(shares.empty[0]))} 到全部可见时的 "
             f"{number(float(shares.fused[0]))}，按 Shapley 值分摊到各模态。橙色支持，蓝色反对。",
         )
@@ -102,8 +104,8 @@ def _pairs(context: Context, target: Target) -> Html:
     """Pairs of streams that are more, or less, together than one by one."""
     say, found = context.say, context.contributions
     words = {
-        SYNERGY: say("more together than one by one", "合在一起大于各自之和"),
-        REDUNDANCY: say("in part tell the same", "部分信息重复"),
+        SYNERGY: say("more together than separately", "合在一起大于各自之和"),
+        REDUNDANCY: say("partly the same information", "部分信息重复"),
     }
     shares = found.targets[target.name].interactions[0]
     lines = [
@@ -125,7 +127,7 @@ def _pairs(context: Context, target: Target) -> Html:
 
 def _maps(context: Context) -> Html:
     lead = context.say(
-        "Which pixels, words, moments and fields the answer rests on (integrated gradients).",
+        "Which pixels, words, moments and fields the answer is based on (integrated gradients).",
         "答案依据了哪些像素、词语、时刻和字段（积分梯度）。",
     )
     parts: list[Child] = [tag("p", lead)]

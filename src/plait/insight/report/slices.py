@@ -17,23 +17,23 @@ def worst_slices(context: Context, target: Target) -> Html:
         kinds = {**kinds, context.model.schema.group: "categorical"}
     found = slices(context.table, error, known, leave_out=goals, kinds=kinds)
     say = context.say
-    head = tag("h4", say("Slices that do worse", "表现较差的子集"))
+    head = tag("h4", say("Slices with more errors", "表现较差的子集"))
     if not found.looked_at:
         why = say(
-            f"None could be tested: that takes mistakes, and slices of {SMALLEST} rows or more.",
+            f"None could be tested: testing needs mistakes, and slices of {SMALLEST} rows or more.",
             f"无法检验：需要存在错误，且子集至少 {SMALLEST} 行。",
         )
         return join([head, tag("p", why)])
     told = say(
-        f"Slices by single columns, of {found.looked_at} tested, that do worse than the rest of the "
-        "rows beyond chance (false discovery rate 5 %).",
+        f"Slices by single columns, of {found.looked_at} tested, that do significantly worse than the "
+        "other rows (false discovery rate 5 %).",
         f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
         "下列子集的表现差于其余行，超出偶然（错误发现率 5 %）。",
     )
     if not found.found:
         told = say(
-            f"Of {found.looked_at} slices by single columns, tested against the rest of the rows, none "
-            "does worse beyond chance (false discovery rate 5 %).",
+            f"Of {found.looked_at} slices by single columns, tested against the other rows, none does "
+            "significantly worse (false discovery rate 5 %).",
             f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
             "没有任何子集的表现超出偶然地更差（错误发现率 5 %）。",
         )
@@ -46,7 +46,7 @@ def _slice_table(context: Context, target: Target, found: Slices, told: str) -> 
     share = number if target.numeric else percent
     heads = [
         say("column", "列"), say("slice", "子集"), say("rows", "行数"), say(*target.error),
-        say("elsewhere", "其余行"), say("chance (adjusted)", "偶然概率（校正后）"),
+        say("elsewhere", "其余行"), say("p (adjusted)", "偶然概率（校正后）"),
     ]  # fmt: skip
     lines = [
         [

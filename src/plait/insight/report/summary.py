@@ -41,7 +41,7 @@ def section(context: Context) -> Section | None:
     parts = [_target(context, target, context.results[target.name]) for target in context.judged]
     if not parts:
         told = say(
-            "No row of this table has a known true answer, so nothing here is measured.",
+            "No row of this table is labelled, so nothing is measured.",
             "此表没有任何一行带有已知的真实答案，因此没有可度量的指标。",
         )
         parts = [note(told)]
@@ -87,7 +87,7 @@ def _target(context: Context, target: Target, result: Result) -> Html:
     chip = tag("span", say(target.kind, target.chinese), class_="chip")
     heading = tag("h3", named(target.name), " ", chip)
     rows_told = say(
-        f"Measured on {counted(result.rows)} with a known answer.",
+        f"Measured on {counted(result.rows)} with a label.",
         f"在 {result.rows:,} 行已知答案的数据上度量。",
     )
     return join(
@@ -106,8 +106,8 @@ def _few(context: Context, rows: int) -> Html | None:
     if rows >= FEW:
         return None
     told = context.say(
-        f"{counted(rows)} cannot measure a model: every figure on this page is of chance, and says "
-        f"next to nothing of other rows. Take {FEW} at the very least, better some hundreds.",
+        f"Too few rows to measure a model ({rows:,}): the metrics on this page are mostly chance, and "
+        f"say next to nothing about other rows. Use at least {FEW}, better several hundred.",
         f"{rows:,} 行不足以度量模型：本页各项数字多属偶然，几乎不能说明其他数据上的表现。"
         f"至少需要 {FEW} 行，最好数百行。",
     )
@@ -122,13 +122,13 @@ def _streams(context: Context, target: Target, result: Result) -> Html:
     lines = [(say("all streams", "全部模态"), result.metrics)]
     lines += [(f"{only} {name}", told) for name, told in result.alone.items()]
     lines += [(f"{without} {name}", told) for name, told in result.without.items()]
-    heads = [say("what the model sees", "模型所见")]
+    heads = [say("streams used", "模型所见")]
     heads += [
         f"{context.metric(key)} {'↑' if target.higher_is_better[key] else '↓'}" for key in keys
     ]
     rows = [[named(label), *(number(told[key]) for key in keys)] for label, told in lines]
     caption = say(
-        "The same rows with streams hidden from the model. ↑ higher is better, ↓ lower is better.",
+        "The same rows, with streams hidden from the model. ↑ higher is better, ↓ lower is better.",
         "在同一批数据上向模型隐藏部分模态的结果。↑ 越高越好，↓ 越低越好。",
     )
     return table(heads, rows, caption=caption, strong=[0])
@@ -187,9 +187,9 @@ def _notes(context: Context) -> Html:
     if context.held:
         lines.append(
             say(
-                "These are validation rows of the fit. They chose the best epoch, and temperatures and "
-                "prediction sets were fitted to them, so every figure here is a little kind. Rows the "
-                "model has never seen: plait report FOLDER test.csv",
+                "These are validation rows of the fit. They were used to choose the best epoch and to "
+                "fit temperatures and prediction sets, so the metrics here are slightly optimistic. "
+                "For unseen rows: plait report FOLDER test.csv",
                 "这些是训练时的验证数据：最佳轮由它们选出，温度与预测集也由它们拟合，因此各项数字略偏乐观。"
                 "请用模型从未见过的数据：plait report 文件夹 test.csv",
             )

@@ -64,7 +64,7 @@ def _facts(context: Context) -> Html:
     say, history = context.say, context.model.history
     best, rows = _best(context), context.model.record.get("rows", {})
     found = [
-        (say("epochs", "轮数"), f"{len(history)}", say("passes over the rows", "遍历数据的次数")),
+        (say("epochs", "轮数"), f"{len(history)}", say("epochs", "遍历数据的次数")),
         (
             say("best epoch", "最佳轮"),
             f"{history[best].get('epoch', best + 1):.0f}",
@@ -108,15 +108,15 @@ def _curves(context: Context) -> list[Html]:
             say("Losses", "损失"),
             {"train_loss": say("training", "训练"), "loss": say("validation", "验证")},
             say(
-                "The training loss has parts that the validation loss has not (label smoothing, each "
-                "stream's own answer, augmentation): compare their course, not their height.",
+                "The training loss has terms that the validation loss does not have (label smoothing, "
+                "each stream's own answer, augmentation): compare their shapes, not their levels.",
                 "训练损失含有验证损失没有的部分（标签平滑、各模态单独回答、数据增强）：请比较走势而非高低。",
             ),
         ),
         (
             say("Validation score", "验证得分"),
             {"score": say("score", "得分")},
-            say("The mean primary metric of the targets.", "各目标主要指标的均值。"),
+            say("Mean of the targets' primary metrics.", "各目标主要指标的均值。"),
         ),
         (say("Learning rate", "学习率"), {"lr": say("at the epoch's end", "轮末")}, None),
     )
@@ -154,12 +154,13 @@ def _learning(context: Context) -> Html:
         size=(WIDTH, HEIGHT),
     )
     told = say(
-        "The norm of each encoder's gradient, as a share of the sum over encoders. A stream that stays "
-        "near 0 learns nothing; one that has nearly all of it may keep the others from learning.",
+        "The norm of each encoder's gradient, as a fraction of the sum over encoders. A stream that "
+        "stays near 0 learns nothing; one that has nearly all of it may prevent the others from "
+        "learning.",
         "各编码器梯度范数占总和的比例。长期接近 0 的模态没有学到东西；"
         "占据几乎全部的模态可能妨碍其他模态学习。",
     )
-    title = tag("h3", say("Which stream is learning", "哪个模态在学习"))
+    title = tag("h3", say("Gradient per stream", "哪个模态在学习"))
     return join([title, plots(figure(drawn, told))])
 
 
@@ -180,11 +181,11 @@ def _stages(context: Context) -> Html:
         width=WIDTH,
     )
     told = say(
-        f"{whole:,.1f} seconds in all, before this page was made. Cells that an earlier run had decoded "
-        "cost next to nothing.",
+        f"{whole:,.1f} seconds in total, before this page was made. Cells in the cache cost next to "
+        "nothing.",
         f"总计 {whole:,.1f} 秒（不含生成本页）。此前已解码的单元格几乎不耗时。",
     )
-    return join([tag("h3", say("Where the time went", "时间花在哪里")), plots(figure(drawn, told))])
+    return join([tag("h3", say("Time spent", "时间花在哪里")), plots(figure(drawn, told))])
 
 
 def _stage(context: Context, name: str) -> str:

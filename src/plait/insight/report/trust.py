@@ -110,7 +110,7 @@ def _calibration(context: Context, judged: Judged) -> Html:
     )
     return join(
         [
-            tag("h3", say("Do probabilities mean what they say?", "概率是否名副其实？")),
+            tag("h3", say("Are the probabilities calibrated?", "概率是否经过校准？")),
             tag("p", _temperature(context, kept is not None, temperature)),
             plots(_diagram(context, curves), _confidences(context, curves)),
             table(heads, rows, caption=caption),
@@ -122,19 +122,19 @@ def _temperature(context: Context, kept: bool, temperature: float) -> str:
     say = context.say
     if not kept:
         return say(
-            "This model keeps no calibration: its probabilities are the head's own.",
+            "This model has no calibration: its probabilities are those of the head.",
             "此模型未保存校准信息：概率为模型原始输出。",
         )
     if temperature == 1.0:
         return say(
-            "Temperature 1: a temperature would not have helped on the validation rows, or there were "
-            f"fewer than {FEWEST} of them.",
+            "Temperature 1: scaling did not help on the validation rows, or there were fewer than "
+            f"{FEWEST} of them.",
             f"温度为 1：在验证集上温度缩放没有帮助，或验证行少于 {FEWEST} 行。",
         )
     sharper = temperature < 1
     return say(
         f"Probabilities are calibrated by a temperature of {temperature:.3f}, fitted to the validation "
-        f"rows: the model was too {'cautious' if sharper else 'sure'} before.",
+        f"rows: the model was {'underconfident' if sharper else 'overconfident'} before.",
         f"概率已用温度 {temperature:.3f} 校准（在验证集上拟合）：此前模型过于"
         f"{'保守' if sharper else '自信'}。",
     )
@@ -142,7 +142,7 @@ def _temperature(context: Context, kept: bool, temperature: float) -> str:
 
 def _diagram(context: Context, curves: dict[str, Reliability]) -> Html:
     say = context.say
-    series = [Series(say("as promised", "理想"), [0.0, 1.0], [0.0, 1.0], strong=False)]
+    series = [Series(say("ideal", "理想"), [0.0, 1.0], [0.0, 1.0], strong=False)]
     for name, one in curves.items():
         filled = [place for place, count in enumerate(one.count) if count]
         series.append(
@@ -156,12 +156,12 @@ def _diagram(context: Context, curves: dict[str, Reliability]) -> Html:
         series,
         title=say("Reliability diagram", "可靠性图"),
         x_label=say("confidence", "置信度"),
-        y_label=say("share that was right", "正确比例"),
+        y_label=say("fraction correct", "正确比例"),
         size=(WIDTH, 320),
     )
     told = say(
         "On the grey diagonal, answers of 80 % confidence are right 80 % of the time. Below it the "
-        "model is too sure.",
+        "model is overconfident.",
         "灰色对角线上，置信度 80 % 的答案有 80 % 正确；低于对角线表示过于自信。",
     )
     return figure(drawn, told)
@@ -177,8 +177,8 @@ def _confidences(context: Context, curves: dict[str, Reliability]) -> Html:
         for low, high, count in zip(one.edges[:-1], one.edges[1:], one.count, strict=True)
         if count
     ]
-    title = say("How sure the answers are", "答案置信度分布")
-    x_label = say("share of answers", "答案占比")
+    title = say("Confidence of the answers", "答案置信度分布")
+    x_label = say("fraction of answers", "答案占比")
     return figure(bars(shown[::-1], title=title, x_label=x_label, width=WIDTH))
 
 
@@ -197,20 +197,20 @@ def _unusual(context: Context) -> Html:
     ]
     drawn = bars(
         shown,
-        title=say("How unlike the known rows", "与已知数据的差异"),
-        x_label=say("share of rows", "行占比"),
+        title=say("Distance from training data", "与已知数据的差异"),
+        x_label=say("fraction of rows", "行占比"),
         mark=1 / BINS,
         width=WIDTH,
     )
     caption = say(
-        "Percentile of a row's distance from the validation rows, against theirs from each other. Rows "
-        "of the same source spread evenly (dashed).",
+        "Percentile of a row's distance from the validation rows, relative to their distances from "
+        "each other. Rows of the same source are uniform (dashed).",
         "每行到验证数据的距离在验证数据内部距离中的百分位。同源数据应均匀分布（虚线）。",
     )
     share = float(over.mean())
     told = say(
-        f"{percent(share)} of the rows lie beyond the {UNUSUAL:.0f}th percentile; of rows from the same "
-        f"source about {100 - UNUSUAL:.0f} % do.",
+        f"{percent(share)} of the rows are beyond the {UNUSUAL:.0f}th percentile; about "
+        f"{100 - UNUSUAL:.0f} % are expected from the same source.",
         f"{percent(share)} 的行超过第 {UNUSUAL:.0f} 百分位；同源数据约为 {100 - UNUSUAL:.0f} %。",
     )
     lead = note(told, bad=share > 3 * (100 - UNUSUAL) / 100 and len(found) >= 20)

@@ -46,8 +46,8 @@ def section(context: Context) -> Section | None:
     say, target = context.say, context.model.targets[0]
     places = chosen(context, target)
     lead = say(
-        "Which pixels, words, moments and fields the answer rests on (integrated gradients). Orange "
-        "speaks for the answer, blue against it; the stronger the colour, the more.",
+        "Which pixels, words, moments and fields the answer is based on (integrated gradients). Orange "
+        "counts for the answer, blue against it; the stronger the colour, the more.",
         "答案依据了哪些像素、词语、时刻和字段（积分梯度）。橙色支持答案，蓝色反对；颜色越深影响越大。",
     )
     parts = [tag("p", lead), maps(context, target, places), _checks(context, target)]
@@ -165,7 +165,7 @@ def _drawn(
     if words is not None and len(words) == len(values):
         return over_words(*whole(words, values))
     own, mask = column.batch(np.array([place]))
-    alt = say(f"{name}: what speaks for and against", f"{name}：支持与反对之处")
+    alt = say(f"{name}: what counts for and against", f"{name}：支持与反对之处")
     if kind == "pixels":
         heat = album.picture(over_picture(own[0], values, album.side), alt)
         return tag("div", album.cell(name, place), heat, class_="pair")
@@ -201,10 +201,10 @@ def _checks(context: Context, target: Target) -> Html:
     with context.threads():
         deleted = deletion_check(model, columns, rows, target, draws=3, steps=steps, seed=seed)
         shuffled = randomisation_check(model, columns, rows, target, steps=steps, seed=seed)
-    title = tag("h3", say("Can these maps be believed?", "这些热图可信吗？"))
+    title = tag("h3", say("Are these maps reliable?", "这些热图可信吗？"))
     lead = say(
-        f"Two checks on {counted(len(rows))}. Deleting what is marked should lower the score more than "
-        "deleting as much at random; and a model with shuffled weights should give other maps.",
+        f"Two checks on {counted(len(rows))}. Deleting the marked part should lower the score more "
+        "than deleting as much at random; and a model with shuffled weights should give different maps.",
         f"在 {len(rows)} 行上做两项检查：删除被标记的部分应比随机删除同样多的部分更降低得分；"
         "权重打乱后的模型应给出不同的热图。",
     )
@@ -246,12 +246,12 @@ def _deletion(context: Context, found: list[Deletion]) -> Html:
     ]
     if judged:
         caption = say(
-            f"Deletion: {passed} of {len(judged)} pass, the interval of the difference lying above 0.",
+            f"Deletion: {passed} of {len(judged)} pass, with the interval of the difference above 0.",
             f"删除检查：{len(judged)} 项中 {passed} 项通过（差值区间在 0 之上）。",
         )
     else:
         caption = say(
-            f"Deletion: too few rows to say; it takes {JUDGED}.",
+            f"Deletion: too few rows; it needs {JUDGED}.",
             f"删除检查：行数太少，无法判断；至少需要 {JUDGED} 行。",
         )
     return table(heads, rows, caption=caption)
@@ -269,10 +269,10 @@ def _shuffled(context: Context, found: list[Randomised]) -> Html:
         ]
         for one in found
     ]
-    heads = [say("column", "列"), say("rows", "行数"), say("likeness (95 %)", "相似度（95 %）")]
+    heads = [say("column", "列"), say("rows", "行数"), say("similarity (95 %)", "相似度（95 %）")]
     caption = say(
-        "Likeness of maps before and after the weights are shuffled (absolute rank correlation): near "
-        "0, maps show what was learnt; near 1, they would show the input whatever was learnt.",
+        "Similarity of maps before and after the weights are shuffled (absolute rank correlation): "
+        "near 0, maps depend on what was learnt; near 1, they show only the input.",
         "权重打乱前后热图的相似度（秩相关绝对值）：接近 0 说明热图反映学到的内容；"
         "接近 1 则无论学到什么都只反映输入。",
     )

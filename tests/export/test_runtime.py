@@ -191,6 +191,16 @@ def test_streams_that_are_to_be_ignored(runtime, fitted, braid):
         runtime.answer(table, streams=["nota"])
 
 
+def test_vectors_of_some_streams_are_those_of_the_fitted_model(runtime, fitted, braid):
+    table, whole = braid / "test.csv", runtime.embed(braid / "test.csv")
+    for some in (["note"], ["photo", "voice"], [], None):
+        got, want = (one.embed(table, streams=some) for one in (runtime, fitted[0]))
+        np.testing.assert_allclose(got, want, atol=1e-4)
+        assert (some is None) == bool(np.allclose(got, whole, atol=1e-4))
+    with pytest.raises(ConfigError, match="streams: unknown stream 'nota'. Did you mean 'note'?"):
+        runtime.embed(table, streams=["nota"])
+
+
 def test_what_is_no_table_is_told_as_ever(runtime, fitted, tmp_path):
     for wrong in ([], [3], [{"other": 1}], {"note": "single"}, tmp_path / "none.csv"):
         with pytest.raises(TableError) as want:

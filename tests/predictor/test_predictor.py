@@ -1,5 +1,6 @@
 """As many answers as rows, in their order, whatever the rows hold; and what is said about them."""
 
+import inspect
 import warnings
 
 import numpy as np
@@ -200,6 +201,39 @@ def test_some_streams_only(known):
         ConfigError, match=r"streams: unknown stream 'phot'. Did you mean 'photo'\?"
     ):
         model.answer(frame, streams=["phot"])
+
+
+def test_vectors_from_some_streams_only(known):
+    model, frame, _ = known
+    alone = model.embed(frame, streams=["note"])
+    assert not np.allclose(alone, model.embed(frame), atol=1e-2)
+    hidden = frame.assign(photo=None, voice=None, pulse=None, price=None, shop=None, day=None)
+    np.testing.assert_allclose(alone, model.embed(hidden), atol=1e-5)
+    every = list(model.model.streams)
+    np.testing.assert_allclose(model.embed(frame, streams=every), model.embed(frame), atol=1e-5)
+    nothing = model.embed(frame, streams=[])
+    np.testing.assert_allclose(nothing, np.broadcast_to(nothing[0], nothing.shape), atol=1e-5)
+    with pytest.raises(
+        ConfigError, match=r"streams: unknown stream 'phot'. Did you mean 'photo'\?"
+    ):
+        model.embed(frame, streams=["phot"])
+
+
+def test_an_editor_shows_how_the_methods_are_called(known):
+    model, _, _ = known
+    for name in (
+        "embed",
+        "evaluate",
+        "predict_set",
+        "contributions",
+        "explain",
+        "impute",
+        "report",
+    ):
+        method = getattr(type(model), name)
+        assert method.__qualname__ == f"Predictor.{name}"
+        assert list(inspect.signature(method).parameters)[:2] == ["self", "source"]
+        assert "source: anything `plait.fit` takes" in (method.__doc__ or "")
 
 
 def test_numbers_have_no_probabilities(maker):

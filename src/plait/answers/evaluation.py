@@ -92,13 +92,13 @@ class Evaluation:
 
 def subsets(streams: Sequence[str]) -> dict[str, list[str] | None]:
     """Which streams to use: all, each alone, all but each."""
-    shown: dict[str, list[str] | None] = {ALL: None}
+    chosen: dict[str, list[str] | None] = {ALL: None}
     if len(streams) > 1:
-        shown |= {f"alone {name}": [name] for name in streams}
-        shown |= {
+        chosen |= {f"alone {name}": [name] for name in streams}
+        chosen |= {
             f"without {name}": [other for other in streams if other != name] for name in streams
         }
-    return shown
+    return chosen
 
 
 def measure(

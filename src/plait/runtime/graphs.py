@@ -119,21 +119,21 @@ class Graphs:
         self,
         columns: Mapping[str, PreparedColumn],
         rows: int,
-        shown: Sequence[str] | None = None,
+        streams: Sequence[str] | None = None,
     ) -> dict[str, Float[np.ndarray, "rows outputs"]]:
         """Every target's scores, rows in order.
 
         Args:
             columns: prepared columns; a stream without any of its columns is missing in every row.
-            shown: the only streams to look at; None: all.
+            streams: the only streams to look at; None: all.
         """
         every = np.arange(rows)
         if rows <= STEP:
-            return dict(zip(self.targets, self._step(columns, every, shown), strict=True))
+            return dict(zip(self.targets, self._step(columns, every, streams), strict=True))
         size = _steps(columns, rows)
         order = every if size is None else np.argsort(size, kind="stable")
         parts = [
-            self._step(columns, order[start : start + STEP], shown)
+            self._step(columns, order[start : start + STEP], streams)
             for start in range(0, rows, STEP)
         ]
         back = np.argsort(order)
@@ -143,11 +143,11 @@ class Graphs:
         }
 
     def vectors(
-        self, columns: Mapping[str, PreparedColumn], rows: int, shown: Sequence[str] | None = None
+        self, columns: Mapping[str, PreparedColumn], rows: int, streams: Sequence[str] | None = None
     ) -> Float[np.ndarray, "rows width"]:
         """The fused vector of every row, in order; `embeds` says whether the graph gives one."""
         parts = [
-            self.sessions[FUSION].run([VECTOR], self._encoded(columns, part, shown))[0]
+            self.sessions[FUSION].run([VECTOR], self._encoded(columns, part, streams))[0]
             for part in np.split(np.arange(rows), range(STEP, rows, STEP))
         ]
         return np.concatenate(parts)
@@ -156,7 +156,7 @@ class Graphs:
         self,
         columns: Mapping[str, PreparedColumn],
         rows: int,
-        shown: Sequence[Sequence[str]],
+        subsets: Sequence[Sequence[str]],
     ) -> list[dict[str, Float[np.ndarray, "rows outputs"]]]:
         """Every target's scores under each subset of streams; the encoders run once for all of them.
 
@@ -165,7 +165,7 @@ class Graphs:
         """
         feed = self._encoded(columns, np.arange(rows), None)
         found = []
-        for some in shown:
+        for some in subsets:
             seen = dict(feed)
             for index, stream in enumerate(self.streams):
                 if stream.name not in some:
@@ -180,7 +180,7 @@ class Graphs:
         columns: Mapping[str, PreparedColumn],
         name: str,
         cells: PreparedColumn,
-        shown: Sequence[str] | None = None,
+        streams: Sequence[str] | None = None,
     ) -> dict[str, Float[np.ndarray, "cells outputs"]]:
         """Every target's scores of one row, with each of some cells in one column's place.
 
@@ -194,9 +194,9 @@ class Graphs:
         reading = [
             stream.name
             for stream in self.streams
-            if name in stream.columns and (shown is None or stream.name in shown)
+            if name in stream.columns and (streams is None or stream.name in streams)
         ]
-        feed = self._encoded(columns, same[:1], shown)
+        feed = self._encoded(columns, same[:1], streams)
         for key, own in self._encoded(wide | {name: cells}, np.arange(len(cells)), reading).items():
             read = self.streams[int(key.rpartition("_")[2])].name in reading
             feed[key] = own if read else np.repeat(feed[key], len(cells), axis=0)
@@ -207,9 +207,9 @@ class Graphs:
         self,
         columns: Mapping[str, PreparedColumn],
         rows: Int64[np.ndarray, " batch"],
-        shown: Sequence[str] | None,
+        streams: Sequence[str] | None,
     ) -> list[Float[np.ndarray, "batch outputs"]]:
-        feed = self._encoded(columns, rows, shown)
+        feed = self._encoded(columns, rows, streams)
         scores: list[np.ndarray] = self.sessions[FUSION].run(self.outputs, feed)
         return scores
 
@@ -217,13 +217,13 @@ class Graphs:
         self,
         columns: Mapping[str, PreparedColumn],
         rows: Int64[np.ndarray, " batch"],
-        shown: Sequence[str] | None,
+        streams: Sequence[str] | None,
     ) -> dict[str, np.ndarray]:
         """What the fusion reads: tokens and mask of every stream."""
         feed = {}
         for index, stream in enumerate(self.streams):
             width = self.widths[index]
-            seen = (shown is None or stream.name in shown) and all(
+            seen = (streams is None or stream.name in streams) and all(
                 name in columns for name in stream.columns
             )
             cells = [columns[name].batch(rows) for name in stream.columns] if seen else []

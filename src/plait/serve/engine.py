@@ -63,7 +63,7 @@ class Job:
     kind: Kind
     cells: Cells
     rows: int
-    shown: tuple[str, ...] | None
+    streams: tuple[str, ...] | None
     future: "asyncio.Future[Result]"
     loop: asyncio.AbstractEventLoop
     light: bool = False
@@ -77,7 +77,7 @@ class Job:
         return (
             self.runtime is other.runtime
             and self.kind == other.kind
-            and self.shown == other.shown
+            and self.streams == other.streams
             and self.light == other.light
         )
 
@@ -135,12 +135,12 @@ class Engine:
         kind: Kind,
         cells: Cells,
         rows: int,
-        shown: tuple[str, ...] | None = None,
+        streams: tuple[str, ...] | None = None,
     ) -> Result:
         """Some rows' scores. Cancelling it drops them wherever they wait."""
         loop = asyncio.get_running_loop()
         light = rows <= FEW and is_light(runtime, cells)
-        job = Job(runtime, kind, cells, rows, shown, loop.create_future(), loop, light)
+        job = Job(runtime, kind, cells, rows, streams, loop.create_future(), loop, light)
         try:
             if not light:
                 await self._decoded(job)
@@ -232,22 +232,22 @@ def run_jobs(batch: Sequence[Job]) -> list[Result]:
     scores: dict[str, np.ndarray] = {}
     vectors, streams, axis = None, tuple[str, ...](), 0
     if first.kind == "embed":
-        vectors = graphs.vectors(columns, rows, first.shown)
+        vectors = graphs.vectors(columns, rows, first.streams)
     elif first.kind == "explain":
         streams = tuple(
             stream.name
             for stream in graphs.streams
-            if first.shown is None or stream.name in first.shown
+            if first.streams is None or stream.name in first.streams
         )
-        shown = [
+        subsets = [
             [name for name, seen in zip(streams, subset, strict=True) if seen]
             for subset in Game(len(streams)).subsets
         ]
-        found = graphs.subsets(columns, rows, shown)
+        found = graphs.subsets(columns, rows, subsets)
         scores = {name: np.stack([one[name] for one in found]) for name in graphs.targets}
         axis = 1
     else:
-        scores = graphs.run(columns, rows, first.shown)
+        scores = graphs.run(columns, rows, first.streams)
     ends = np.cumsum(counts)[:-1]
     split = {name: np.split(values, ends, axis=axis) for name, values in scores.items()}
     rows_of = None if vectors is None else np.split(vectors, ends)

@@ -188,10 +188,10 @@ async def _answer(
     model = service.models.get(name)
     if service.full or service.draining:
         raise busy(FULL)
-    shown = tuple(stream for stream in model.streams if stream in streams)
-    if not shown:
+    streams = tuple(stream for stream in model.streams if stream in streams)
+    if not streams:
         raise Problem(422, "wrong_value", "choose at least one stream.")
-    kind: Kind = "explain" if len(shown) <= EXACT else "predict"
+    kind: Kind = "explain" if len(streams) <= EXACT else "predict"
     cells: dict[str, object] = {}
     for (column, modality), value in zip(model.modalities.items(), values, strict=True):
         if value is not None and value != "":
@@ -201,8 +201,8 @@ async def _answer(
         try:
             async with asyncio.timeout(limit):
                 rows: Cells = {column: [cell] for column, cell in cells.items()}
-                result = await service.engine.answer(model.runtime, kind, rows, 1, shown)
-                found = await service.engine.aside(occluded, model.runtime, cells, shown)
+                result = await service.engine.answer(model.runtime, kind, rows, 1, streams)
+                found = await service.engine.aside(occluded, model.runtime, cells, streams)
         except TimeoutError:
             raise Problem(504, "too_slow", f"the answer took longer than {limit:g} s.") from None
     service.metrics.rows.labels(model.name).inc()

@@ -66,13 +66,13 @@ class Service:
         name: str | None,
         headers: dict[bytes, bytes],
         receive: Receive,
-        shown: str | None,
+        streams: str | None,
         request: str = "",
     ) -> tuple[bytes, bytes]:
         """Answer one request.
 
         Args:
-            shown: the streams to look at, with commas between; None: all.
+            streams: the streams to look at, with commas between; None: all.
             request: the request's number, for the errors of single lines.
 
         Returns:
@@ -91,7 +91,7 @@ class Service:
             try:
                 async with asyncio.timeout(options.timeout):
                     return await _unless_gone(
-                        receive, self._answer(kind, model, headers, body, shown, request)
+                        receive, self._answer(kind, model, headers, body, streams, request)
                     )
             except TimeoutError:
                 raise Problem(
@@ -104,7 +104,7 @@ class Service:
         model: Model,
         headers: Mapping[bytes, bytes],
         body: bytes,
-        shown: str | None,
+        streams: str | None,
         request: str,
     ) -> tuple[bytes, bytes]:
         told = headers.get(b"content-type", b"")
@@ -123,14 +123,14 @@ class Service:
         else:
             rows, asked = await self.engine.aside(reader, *arguments)
         del body, arguments
-        if asked is not None and shown is not None:
+        if asked is not None and streams is not None:
             raise wrong("'streams' is in the body and in the query; send it in one of them.")
-        streams = _streams(asked if shown is None else shown.split(","), model)
-        _check_kind(kind, model, streams)
+        chosen = _streams(asked if streams is None else streams.split(","), model)
+        _check_kind(kind, model, chosen)
         if content_type == LINES:
-            return await self._lines(kind, model, rows, streams, request), LINES
+            return await self._lines(kind, model, rows, chosen, request), LINES
         good = [row for row in rows if not isinstance(row, Problem)]
-        parts = await self._run(kind, model, good, streams)
+        parts = await self._run(kind, model, good, chosen)
         return replies.to_bytes(self._reply(kind, model, good, parts)), JSON
 
     async def _run(

@@ -108,7 +108,7 @@ def test_several_labels():
 
 def test_log_lines_are_json():
     record = logging.LogRecord("plait.serve", logging.INFO, "", 1, "request", None, None)
-    record.told = {"status": 200, "path": "/\n\u2028"}
+    record.fields = {"status": 200, "path": "/\n\u2028"}
     line = Lines().format(record)
     assert "\n" not in line
     assert json.loads(line)["status"] == 200

@@ -48,14 +48,14 @@ def cap_bytes() -> int:
 def entries(folder: Path | None = None) -> list[Entry]:
     """Everything cached, least recently used first."""
     root = folder or cache_folder()
-    found = []
+    listed = []
     for kind in ("store", "tables"):
         for path in (root / kind).glob("*") if (root / kind).is_dir() else ():
             try:
-                found.append(_entry(path))
+                listed.append(_entry(path))
             except FileNotFoundError:  # another process removed it meanwhile
                 continue
-    return sorted(found, key=lambda entry: entry.used)
+    return sorted(listed, key=lambda entry: entry.used)
 
 
 def _entry(path: Path) -> Entry:
@@ -82,12 +82,12 @@ def remove(entry: Entry) -> None:
 
 def trim(folder: Path | None = None, cap: int | None = None) -> list[Entry]:
     """Delete the least recently used entries until the cache fits its cap; returns what went."""
-    found = entries(folder)
+    every = entries(folder)
     limit = cap_bytes() if cap is None else cap
-    total = sum(entry.size for entry in found)
+    total = sum(entry.size for entry in every)
     gone = []
     whole = [
-        entry for entry in found if not entry.path.name.startswith(".")
+        entry for entry in every if not entry.path.name.startswith(".")
     ]  # others are being written
     for entry in whole[:-1]:  # the newest stays even when it alone is over the cap
         if total <= limit:
@@ -100,7 +100,7 @@ def trim(folder: Path | None = None, cap: int | None = None) -> list[Entry]:
 
 def clear(folder: Path | None = None) -> list[Entry]:
     """Delete everything cached; returns what went."""
-    found = entries(folder)
-    for entry in found:
+    cleared = entries(folder)
+    for entry in cleared:
         remove(entry)
-    return found
+    return cleared

@@ -49,7 +49,7 @@ def remember(
         training: the run's folder for what is no part of the bundle.
         source: as `plait.fit` was given it; only a path can be found again.
     """
-    told: dict[str, Any] = {
+    record: dict[str, Any] = {
         "rows": table.rows,
         "columns": table.columns,
         "validation": validation.tolist(),
@@ -57,12 +57,12 @@ def remember(
     }
     if isinstance(source, str | Path):
         path = Path(source).absolute()
-        told |= {
+        record |= {
             "source": str(path),
             "root": None if root is None else str(Path(root).absolute()),
             "changed": _changed(path),
         }
-    write_whole(training / FILE, json.dumps(told))
+    write_whole(training / FILE, json.dumps(record))
 
 
 def recall(folder: Path | None, given: Any = None, root: Path | str | None = None) -> Origin | Gone:
@@ -76,17 +76,17 @@ def recall(folder: Path | None, given: Any = None, root: Path | str | None = Non
     Raises:
         TableError: ``given`` cannot be opened.
     """
-    told = _told(folder)
+    record = _read_record(folder)
     if given is not None:
         table = open_table(given, root=root)
-        same = told is not None and told.get("rows") == table.rows
-        return Origin(table, _rows(told) if same and told is not None else _rows({}))
-    if told is None:
+        same = record is not None and record.get("rows") == table.rows
+        return Origin(table, _rows(record) if same and record is not None else _rows({}))
+    if record is None:
         return Gone(
             "the run's folder does not say which table the model learnt from",
             "运行文件夹中没有记录训练表",
         )
-    source = told.get("source")
+    source = record.get("source")
     if not isinstance(source, str):
         return Gone(
             "the model learnt from a table in memory, which is gone",
@@ -102,30 +102,30 @@ def recall(folder: Path | None, given: Any = None, root: Path | str | None = Non
         f"the table the model learnt from, {path.name}, has been changed since",
         f"训练表 {path.name} 在训练后被改动过",
     )
-    if told.get("changed") != _changed(path):
+    if record.get("changed") != _changed(path):
         return changed
     try:
-        table = open_table(path, root=told.get("root"))
+        table = open_table(path, root=record.get("root"))
     except PlaitError:
         return changed
-    if [table.rows, table.columns] != [told.get("rows"), told.get("columns")]:
+    if [table.rows, table.columns] != [record.get("rows"), record.get("columns")]:
         return changed
-    return Origin(table, _rows(told))
+    return Origin(table, _rows(record))
 
 
-def _told(folder: Path | None) -> dict[str, Any] | None:
+def _read_record(folder: Path | None) -> dict[str, Any] | None:
     if folder is None:
         return None
     try:
-        told = json.loads((folder / TRAINING / FILE).read_text(encoding="utf-8"))
+        record = json.loads((folder / TRAINING / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return told if isinstance(told, dict) else None
+    return record if isinstance(record, dict) else None
 
 
-def _rows(told: dict[str, Any]) -> Int64[np.ndarray, " rows"]:
+def _rows(record: dict[str, Any]) -> Int64[np.ndarray, " rows"]:
     """The held-out rows, as far as they are rows of the table."""
-    rows, count = told.get("validation"), told.get("rows")
+    rows, count = record.get("validation"), record.get("rows")
     if not isinstance(rows, list) or not isinstance(count, int):
         return np.zeros(0, np.int64)
     good = [row for row in rows if isinstance(row, int) and 0 <= row < count]

@@ -86,18 +86,18 @@ def encoded_column(
             else:
                 advance(cells)
     except OSError as error:
-        told = cannot_write(store.folder, error)
-        raise StoreError(f"{told} What was encoded is kept and taken up next time.") from error
+        reason = cannot_write(store.folder, error)
+        raise StoreError(f"{reason} What was encoded is kept and taken up next time.") from error
     cache.trim(store.folder.parent)
-    found = read_entry(path, None)
-    if found is None:
+    stored = read_entry(path, None)
+    if stored is None:
         raise StoreError(f"the store at {store.folder} lost an entry while it was being read.")
-    return replace(found, index=raw.index, views=encoding.views)
+    return replace(stored, index=raw.index, views=encoding.views)
 
 
 def _key(entry: str, encoding: Encoding) -> str:
-    told = json.dumps([FORMAT, entry, dict(encoding.recipe), encoding.views], sort_keys=True)
-    return f"tokens-{hashlib.blake2b(told.encode(), digest_size=20).hexdigest()}"
+    described = json.dumps([FORMAT, entry, dict(encoding.recipe), encoding.views], sort_keys=True)
+    return f"tokens-{hashlib.blake2b(described.encode(), digest_size=20).hexdigest()}"
 
 
 def _in_memory(

@@ -64,8 +64,8 @@ def choose(
         if name is None and config.preset == "best" and modality in CHOICES:
             cells = (cell for chunk in table.chunks(column, rows) for cell in chunk)
             name, why = best_encoder(modality, cells, settings)
-            told = name or "plait's own encoder"
-            reporter.note(f"{column}: preset best takes {told}: {why}")
+            choice = name or "plait's own encoder"
+            reporter.note(f"{column}: preset best takes {choice}: {why}")
         if name is None or not is_reference(name):
             continue
         if name not in known:
@@ -101,7 +101,7 @@ def open_all(
             backbones[column] = backbones[twin]
         else:
             backbones[column] = open_backbone(modality, checkpoint, state)
-        told = Record(
+        record = Record(
             reference=checkpoint.reference,
             revision=checkpoint.revision,
             licence=checkpoint.licence,
@@ -117,9 +117,9 @@ def open_all(
             unfreeze=config.unfreeze == "gradual" and how != FROZEN,
             embedded=config.embed_weights or how == "full",
         )
-        records[column] = told
-        if not told.frozen:
-            problems += fit_problems(backbones[column], how, told.checkpointing)
+        records[column] = record
+        if not record.frozen:
+            problems += fit_problems(backbones[column], how, record.checkpointing)
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return records, backbones
@@ -129,15 +129,15 @@ def _twin(column: str, how: str, chosen: Chosen, records: Mapping[str, Record]) 
     """An earlier frozen column that has the same encoder and preprocessing."""
     if how != FROZEN:
         return None
-    for other, told in records.items():
+    for other, record in records.items():
         same = chosen.checkpoints[other] == chosen.checkpoints[column]
-        if same and told.frozen and chosen.states[other] == chosen.states[column]:
+        if same and record.frozen and chosen.states[other] == chosen.states[column]:
             return other
     return None
 
 
 def encoder_of(
-    told: Record,
+    record: Record,
     backbone: Backbone | None,
     state: State,
     *,
@@ -151,13 +151,13 @@ def encoder_of(
         backbone: with its weights, where it is at hand; a frozen one is not needed here.
         empty: fresh weights will do where the bundle holds all, since they are about to be filled in.
     """
-    if told.frozen:
-        return Adapter(hidden=told.hidden, width=width, dropout=dropout)
+    if record.frozen:
+        return Adapter(hidden=record.hidden, width=width, dropout=dropout)
     if backbone is None:
-        backbone = revive(told, state, empty=empty and told.embedded)
-    tune(backbone, told.how, rank=told.rank, checkpointing=told.checkpointing)
+        backbone = revive(record, state, empty=empty and record.embedded)
+    tune(backbone, record.how, rank=record.rank, checkpointing=record.checkpointing)
     return Tuned(
-        backbone, width=width, kind=kind(told.how), dropout=dropout, unfreeze=told.unfreeze
+        backbone, width=width, kind=kind(record.how), dropout=dropout, unfreeze=record.unfreeze
     )
 
 
@@ -172,19 +172,19 @@ def revive_frozen(
     Raises:
         CheckpointError: a checkpoint is not there, or is not the one it was.
     """
-    found: dict[str, Backbone] = {}
-    for column, told in records.items():
-        for other, backbone in found.items():
-            if records[other] == told and states[other] == states[column]:
-                found[column] = backbone
+    backbones: dict[str, Backbone] = {}
+    for column, record in records.items():
+        for other, backbone in backbones.items():
+            if records[other] == record and states[other] == states[column]:
+                backbones[column] = backbone
                 break
         else:
             prefix = frozen_prefix(column)
             own = {k.removeprefix(prefix): v for k, v in embedded.items() if k.startswith(prefix)}
-            found[column] = revive(told, states[column], empty=bool(own))
+            backbones[column] = revive(record, states[column], empty=bool(own))
             if own:
-                found[column].load_state_dict(own)
-    return found
+                backbones[column].load_state_dict(own)
+    return backbones
 
 
 def frozen_prefix(column: str) -> str:
@@ -233,14 +233,14 @@ def frozen_encoders(
         {
             column: FrozenEncoder(
                 backbone=backbones[column],
-                modality=told.modality,
+                modality=record.modality,
                 state=states[column],
-                embedded=told.embedded,
-                recipe={"digest": told.digest, "config": told.config, "most": told.most},
-                most=told.most,
-                views=told.views,
+                embedded=record.embedded,
+                recipe={"digest": record.digest, "config": record.config, "most": record.most},
+                most=record.most,
+                views=record.views,
             )
-            for column, told in records.items()
+            for column, record in records.items()
         },
         keep_cells=keep_cells,
     )

@@ -90,11 +90,11 @@ class Frozen:
         columns = dict(prepared.columns)
         for name, encoder in self.encoders.items():
             raw = columns[name]
-            found = _encode(name, encoder, raw, store, reporter or Silent(), torch.device(device))
-            columns[name] = found
+            encoded = _encode(name, encoder, raw, store, reporter or Silent(), torch.device(device))
+            columns[name] = encoded
             if self.keep_cells:
                 columns[name + CELLS] = raw
-            prepared.quarantine.add(name, _lost(raw, found))
+            prepared.quarantine.add(name, _lost(raw, encoded))
         return replace(prepared, columns=columns)
 
 
@@ -137,13 +137,13 @@ def _tokens(
     if cells.lengths is not None:  # those of like length together, to spare padding
         there = there[np.argsort(cells.lengths[there], kind="stable")]
     groups = [there[start : start + BATCH] for start in range(0, len(there), BATCH)]
-    batches = (_batch(encoder, cells, some, view) for some in groups)
+    batches = (_batch(encoder, cells, group, view) for group in groups)
     counts = np.zeros(len(numbers), np.int64)
     parts: dict[int, np.ndarray] = {}
-    for some, found in zip(groups, _run(backbone, batches, len(groups), device), strict=True):
-        values, mask = capped(found, encoder.most)
+    for group, tokens in zip(groups, _run(backbone, batches, len(groups), device), strict=True):
+        values, mask = capped(tokens, encoder.most)
         half = standardised(values.float()).to(torch.float16).cpu().numpy()
-        for row, (number, real) in enumerate(zip(some, mask.cpu().numpy(), strict=True)):
+        for row, (number, real) in enumerate(zip(group, mask.cpu().numpy(), strict=True)):
             own = half[row, real]
             if np.isfinite(own).all():
                 parts[int(number)] = own
@@ -170,8 +170,8 @@ def _run(
         yield from map(run, batches)
         return
     # A new thread would start with as many threads of its own as there are cores.
-    one = partial(torch.set_num_threads, 1)
-    with torch_threads(1), ThreadPoolExecutor(cores(), initializer=one) as pool:
+    single = partial(torch.set_num_threads, 1)
+    with torch_threads(1), ThreadPoolExecutor(cores(), initializer=single) as pool:
         yield from pool.map(run, batches)
 
 
@@ -191,13 +191,13 @@ def _in_halves(backbone: Backbone, batch: ColumnBatch) -> Tokens:
 
 
 def _batch(
-    encoder: FrozenEncoder, cells: PreparedColumn, some: np.ndarray, view: int
+    encoder: FrozenEncoder, cells: PreparedColumn, numbers: np.ndarray, view: int
 ) -> ColumnBatch:
     """Some cells; for a view other than the first, augmented by a seed of their own."""
-    batch = collate({"": cells}, some)
+    batch = collate({"": cells}, numbers)
     if view:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(1_000_003 * view + int(some[0]))
+            torch.manual_seed(1_000_003 * view + int(numbers[0]))
             batch = augment(batch, modalities={"": encoder.modality}, states={"": encoder.state})
     return batch[""]
 
@@ -215,7 +215,7 @@ def capped(tokens: Tokens, most: int) -> Tokens:
     return Tokens(values, mask)
 
 
-def _lost(raw: PreparedColumn, found: PreparedColumn) -> list[Problem]:
+def _lost(raw: PreparedColumn, encoded: PreparedColumn) -> list[Problem]:
     """Rows whose cell was readable and whose tokens were not finite."""
-    rows = np.flatnonzero(raw.rows_present & ~found.rows_present)
+    rows = np.flatnonzero(raw.rows_present & ~encoded.rows_present)
     return [Problem(row, _NOT_FINITE) for row in rows.tolist()]

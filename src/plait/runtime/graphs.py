@@ -164,16 +164,16 @@ class Graphs:
             rows: a few; they are taken in one step.
         """
         feed = self._encoded(columns, np.arange(rows), None)
-        found = []
-        for some in subsets:
+        answers = []
+        for subset in subsets:
             seen = dict(feed)
             for index, stream in enumerate(self.streams):
-                if stream.name not in some:
+                if stream.name not in subset:
                     tokens, mask = _nothing(rows, self.widths[index])
                     seen |= {f"tokens_{index}": tokens, f"mask_{index}": mask}
             scores = self.sessions[FUSION].run(self.outputs, seen)
-            found.append(dict(zip(self.targets, scores, strict=True)))
-        return found
+            answers.append(dict(zip(self.targets, scores, strict=True)))
+        return answers
 
     def instead(
         self,
@@ -242,26 +242,26 @@ class Graphs:
         present = np.zeros(rows, bool)
         for _, mask in cells:
             present |= mask if mask.ndim == 1 else mask.any(axis=1)
-        some = np.flatnonzero(present)
-        if not len(some):
+        filled = np.flatnonzero(present)
+        if not len(filled):
             return _nothing(rows, width)
-        whole = len(some) == rows
+        whole = len(filled) == rows
         feed = {}
         for index, (values, mask) in enumerate(cells):
-            feed[f"values_{index}"] = values if whole else values[some]
-            feed[f"mask_{index}"] = mask if whole else mask[some]
+            feed[f"values_{index}"] = values if whole else values[filled]
+            feed[f"mask_{index}"] = mask if whole else mask[filled]
         if self.memory is None:
-            found, real = self.sessions[encoder].run(ENCODER_OUTPUTS, feed)
+            encoded, real = self.sessions[encoder].run(ENCODER_OUTPUTS, feed)
         else:
-            found, real = self.memory.encode(encoder, self.sessions[encoder], feed)
+            encoded, real = self.memory.encode(encoder, self.sessions[encoder], feed)
         if not real[:, -1].any():  # padding of a graph whose tokens have a fixed number
             last = int(np.flatnonzero(real.any(axis=0)).max(initial=0)) + 1
-            found, real = found[:, :last], real[:, :last]
+            encoded, real = encoded[:, :last], real[:, :last]
         if whole:
-            return found, real
-        tokens = np.zeros((rows, *found.shape[1:]), np.float32)
-        mask = np.zeros((rows, found.shape[1]), bool)
-        tokens[some], mask[some] = found, real
+            return encoded, real
+        tokens = np.zeros((rows, *encoded.shape[1:]), np.float32)
+        mask = np.zeros((rows, encoded.shape[1]), bool)
+        tokens[filled], mask[filled] = encoded, real
         return tokens, mask
 
 
@@ -307,10 +307,10 @@ def _session(
             f"{folder}/{name} cannot be opened by onnxruntime {load_onnxruntime().__version__}: "
             f"{error}. Upgrade onnxruntime, or export the model again."
         ) from None
-    found = [part.name for part in session.get_inputs()]
+    names = [part.name for part in session.get_inputs()]
     given = [part.name for part in session.get_outputs()]
     borne = session.get_modelmeta().custom_metadata_map.get(STAMP, "none")
-    if borne != stamp or not set(found) <= set(inputs) or not set(outputs) <= set(given):
+    if borne != stamp or not set(names) <= set(inputs) or not set(outputs) <= set(given):
         raise BundleError(
             f"{folder}/{name} is a part of another model: its stamp is {borne[:12]}, that of app.json "
             f"{stamp[:12]}. Copy the whole folder from where it came from, and do not mix two."

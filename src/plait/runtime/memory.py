@@ -41,21 +41,21 @@ class Memory:
         """
         keys = _keys(encoder, feed)
         with self._lock:
-            found = {key: self._kept[key] for key in set(keys) & self._kept.keys()}
-            for key in found:
+            kept = {key: self._kept[key] for key in set(keys) & self._kept.keys()}
+            for key in kept:
                 self._kept.move_to_end(key)
-        fresh = {key: row for row, key in enumerate(keys) if key not in found}
+        fresh = {key: row for row, key in enumerate(keys) if key not in kept}
         self.hits += len(keys) - len(fresh)
         self.misses += len(fresh)
         if fresh:
             rows = list(fresh.values())
-            some = {name: part[rows] for name, part in feed.items()}
-            values, mask = session.run(["tokens", "mask"], some)
+            fed = {name: part[rows] for name, part in feed.items()}
+            values, mask = session.run(["tokens", "mask"], fed)
             for key, tokens, real in zip(fresh, values, mask, strict=True):
                 last = int(np.flatnonzero(real).max(initial=-1)) + 1
-                found[key] = tokens[:last].copy(), real[:last].copy()
-            self._keep({key: found[key] for key in fresh})
-        return _joined([found[key] for key in keys])
+                kept[key] = tokens[:last].copy(), real[:last].copy()
+            self._keep({key: kept[key] for key in fresh})
+        return _joined([kept[key] for key in keys])
 
     def _keep(self, cells: Mapping[bytes, tuple[np.ndarray, np.ndarray]]) -> None:
         with self._lock:

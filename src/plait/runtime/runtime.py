@@ -212,9 +212,9 @@ class Runtime(Answerer):
                 cells = [None] * rows
             if name in self._alone and all(cell is None for cell in cells):
                 continue
-            found = registry.get(kind).prepare(cells, self.features.states[name], settings)
-            prepared.columns[name] = PreparedColumn.from_prepared(found)
-            if found.problems:
-                prepared.quarantine.add(name, found.problems)
-            prepared.quarantine.shorten(name, found.shortened)
+            column = registry.get(kind).prepare(cells, self.features.states[name], settings)
+            prepared.columns[name] = PreparedColumn.from_prepared(column)
+            if column.problems:
+                prepared.quarantine.add(name, column.problems)
+            prepared.quarantine.shorten(name, column.shortened)
         return prepared

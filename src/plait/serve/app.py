@@ -11,7 +11,7 @@ from plait.errors import printable
 from plait.serve.docs_page import page
 from plait.serve.engine import Kind
 from plait.serve.logs import log
-from plait.serve.middleware import App, Gate, told
+from plait.serve.middleware import App, Gate, as_response
 from plait.serve.openapi import describe
 from plait.serve.problem import Problem, wrong
 from plait.serve.service import Service
@@ -50,20 +50,22 @@ def build(service: Service) -> App:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return told(error, request.scope)
+    return as_response(error, request.scope)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     words = {404: "there is no such route.", 405: "this route does not accept that method."}
     text = words.get(error.status_code, "the request cannot be read.")
-    return told(Problem(error.status_code, "no_such_route", text, error.headers), request.scope)
+    return as_response(
+        Problem(error.status_code, "no_such_route", text, error.headers), request.scope
+    )
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     name = request.scope.get("plait.request", "")
     text = f"the server failed to answer; see its log under {name}."
-    return told(Problem(500, "failed", text), request.scope)
+    return as_response(Problem(500, "failed", text), request.scope)
 
 
 def _shown(request: Request) -> str | None:
@@ -135,10 +137,10 @@ async def reload(service: Service, name: str) -> Any:
         model = await service.engine.aside(service.models.reload, name)
     except Problem as problem:
         counter.labels(name, "failed").inc()
-        log.error("reload", extra={"told": {"model": name, "reason": problem.message}})
+        log.error("reload", extra={"fields": {"model": name, "reason": problem.message}})
         raise
     counter.labels(name, "done").inc()
-    log.info("reload", extra={"told": {"model": name, "stamp": model.runtime.stamp[:16]}})
+    log.info("reload", extra={"fields": {"model": name, "stamp": model.runtime.stamp[:16]}})
     return model
 
 

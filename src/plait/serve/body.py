@@ -131,20 +131,20 @@ def parse_json(data: bytes, most_values: int, where: str = "the body") -> Any:
     except UnicodeDecodeError:
         raise Problem(400, "bad_json", f"{where} is not UTF-8 text.") from None
     except json.JSONDecodeError as error:
-        told = f"{where} is not valid JSON: {error.msg.lower()} at character {error.pos}."
-        raise Problem(400, "bad_json", told) from None
+        reason = f"{where} is not valid JSON: {error.msg.lower()} at character {error.pos}."
+        raise Problem(400, "bad_json", reason) from None
     except ValueError:  # more digits than Python makes a number of
         raise Problem(400, "bad_json", f"{where} holds a number with too many digits.") from None
 
 
 def _once(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    value = dict(pairs)
+    if len(value) != len(pairs):
         counts = Counter(name for name, _ in pairs)  # one pass, however many names were sent
         twice = next(name for name, count in counts.items() if count > 1)
-        told = f"{where} has '{printable(twice)}' twice in one object; send it once."
-        raise Problem(400, "bad_json", told)
-    return found
+        reason = f"{where} has '{printable(twice)}' twice in one object; send it once."
+        raise Problem(400, "bad_json", reason)
+    return value
 
 
 def _refuse(where: str, word: str) -> NoReturn:
@@ -243,8 +243,8 @@ def parse_form(data: bytes, content_type: bytes) -> list[Part]:
         parser.write(data)
         parser.finalize()
     except FormParserError as error:
-        told = printable(str(error).rstrip("."), 120)
-        raise Problem(400, "bad_form", f"the form cannot be read: {told}.") from None
+        reason = printable(str(error).rstrip("."), 120)
+        raise Problem(400, "bad_form", f"the form cannot be read: {reason}.") from None
     if not form.ended:
         raise Problem(400, "bad_form", "the form ends before its last boundary.")
     return form.parts

@@ -120,8 +120,8 @@ _NO_PATHS = "Paths and URLs are not followed."
 def _encoded(value: Any, modality: str, where: str) -> object:
     """Bytes in base64, with the file's name where one is given."""
     if not isinstance(value, dict):
-        told = f"{where} is {_kind(value)}, expected {_SHAPE} for a column of kind {modality}."
-        raise wrong(f"{told} {_NO_PATHS}")
+        expected = f"{where} is {_kind(value)}, expected {_SHAPE} for a column of kind {modality}."
+        raise wrong(f"{expected} {_NO_PATHS}")
     if "url" in value or "path" in value or "uri" in value:
         raise Problem(
             422, "refused", f"{where} names a file or an address. {_NO_PATHS} Send {_SHAPE}."

@@ -50,7 +50,7 @@ def _section(path: str, method: str, about: Mapping[str, Any]) -> str:
         cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
         parts.append(f"<h3>{escape(kind)}</h3><pre>{escape(cut)}</pre>")
     rows = "".join(
-        f"<tr><td>{escape(status)}</td><td>{escape(told['description'])}</td></tr>"
-        for status, told in about["responses"].items()
+        f"<tr><td>{escape(status)}</td><td>{escape(response['description'])}</td></tr>"
+        for status, response in about["responses"].items()
     )
     return "".join([*parts, f"<h3>Answers</h3><table>{rows}</table></section>"])

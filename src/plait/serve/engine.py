@@ -201,20 +201,20 @@ class Engine:
 
     def _answer(self, batch: Sequence[Job]) -> None:
         self.metrics.batch_rows.observe(sum(job.rows for job in batch))
-        told: list[tuple[Job, Result | Exception]] = []
+        outcomes: list[tuple[Job, Result | Exception]] = []
         try:
-            told = list(zip(batch, run_jobs(batch), strict=True))
+            outcomes = list(zip(batch, run_jobs(batch), strict=True))
         except Exception as error:
             if len(batch) > 1:  # one of them may be to blame, and the others are not
                 for job in batch:
                     self._answer([job])
                 return
-            told = [(batch[0], error)]
-        batch[0].loop.call_soon_threadsafe(_deliver, told)
+            outcomes = [(batch[0], error)]
+        batch[0].loop.call_soon_threadsafe(_deliver, outcomes)
 
 
-def _deliver(told: Sequence[tuple[Job, Result | Exception]]) -> None:
-    for job, result in told:
+def _deliver(outcomes: Sequence[tuple[Job, Result | Exception]]) -> None:
+    for job, result in outcomes:
         if job.future.done():  # its client has left
             continue
         if isinstance(result, Exception):
@@ -243,8 +243,8 @@ def run_jobs(batch: Sequence[Job]) -> list[Result]:
             [name for name, seen in zip(streams, subset, strict=True) if seen]
             for subset in Game(len(streams)).subsets
         ]
-        found = graphs.subsets(columns, rows, subsets)
-        scores = {name: np.stack([one[name] for one in found]) for name in graphs.targets}
+        answers = graphs.subsets(columns, rows, subsets)
+        scores = {name: np.stack([answer[name] for answer in answers]) for name in graphs.targets}
         axis = 1
     else:
         scores = graphs.run(columns, rows, first.streams)

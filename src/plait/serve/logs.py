@@ -10,7 +10,7 @@ log = logging.getLogger("plait.serve")
 
 
 class Lines(logging.Formatter):
-    """Records as lines of JSON. What ``extra={"told": {...}}`` holds is a part of the line."""
+    """Records as lines of JSON. What ``extra={"fields": {...}}`` holds is a part of the line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line."""
@@ -18,7 +18,7 @@ class Lines(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
-            **getattr(record, "told", {}),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["trace"] = "".join(traceback.format_exception(*record.exc_info))

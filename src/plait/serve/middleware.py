@@ -72,7 +72,7 @@ class Gate:
             status[0] = LEFT
             self.service.metrics.dropped.inc()
         except Exception:  # the application has said so to the client already
-            log.exception("failed", extra={"told": {"request": name}})
+            log.exception("failed", extra={"fields": {"request": name}})
         self._note(scope, status[0], perf_counter() - began, name)
 
     def _check(self, scope: Scope, headers: dict[bytes, bytes]) -> None:
@@ -82,10 +82,10 @@ class Gate:
             Problem: it may not.
         """
         if len(scope["headers"]) > MOST_HEADERS:
-            told = (
+            reason = (
                 f"the request has {len(scope['headers'])} header lines, more than {MOST_HEADERS}."
             )
-            raise Problem(431, "too_large", told)
+            raise Problem(431, "too_large", reason)
         host = headers.get(b"host", b"").decode("latin-1")
         options = self.service.options
         if not options.knows_host(_without_port(host)):
@@ -136,24 +136,24 @@ class Gate:
         quiet = route in OPEN or status == 503  # there may be thousands of them
         level = logging.DEBUG if quiet else logging.ERROR if status >= 500 else logging.INFO
         if log.isEnabledFor(level):
-            told = {
+            fields = {
                 "request": name,
                 "method": scope.get("method", "WEBSOCKET"),
                 "path": scope["path"][:200],
                 "status": status,
                 "ms": round(1000 * seconds, 2),
             }
-            log.log(level, "request", extra={"told": told})
+            log.log(level, "request", extra={"fields": fields})
 
 
 async def _refuse(problem: Problem, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    await told(problem, scope)(scope, None, send)  # type: ignore[arg-type]
+    await as_response(problem, scope)(scope, None, send)  # type: ignore[arg-type]
 
 
-def told(problem: Problem, scope: Scope) -> Response:
+def as_response(problem: Problem, scope: Scope) -> Response:
     """A problem as the response that says so."""
     body = problem.body(scope.get("plait.request", ""))
     return Response(body, problem.status, problem.headers, "application/json")

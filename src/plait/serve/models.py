@@ -45,12 +45,12 @@ class Model:
 
     def about(self) -> dict[str, Any]:
         """What a client needs to know of it."""
-        told = self.runtime.features.describe()
+        described = self.runtime.features.describe()
         return {
             "name": self.name,
             "stamp": self.runtime.stamp[:16],
             "columns": [
-                {"name": name, "modality": kind, "read_as": told[name]}
+                {"name": name, "modality": kind, "read_as": described[name]}
                 for name, kind in self.modalities.items()
             ],
             "streams": [
@@ -115,8 +115,8 @@ class Models:
         if name is None:
             return next(iter(self._models.values()))
         if name not in self._models:
-            told = unknown("model", printable(name), self._models)
-            raise Problem(404, "no_such_model", told)
+            reason = unknown("model", printable(name), self._models)
+            raise Problem(404, "no_such_model", reason)
         return self._models[name]
 
     def reload(self, name: str) -> Model:
@@ -132,13 +132,15 @@ class Models:
             new = self._load(name, old.folder)
             new.runtime.verify()
         except (PlaitError, OSError) as error:
-            told = error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
-            told = re.sub(rf"{re.escape(str(old.folder))}[/\\]", "", told)
-            told = told.replace(str(old.folder), name)  # no path goes to a client
+            reason = (
+                error.strerror or "cannot be read" if isinstance(error, OSError) else str(error)
+            )
+            reason = re.sub(rf"{re.escape(str(old.folder))}[/\\]", "", reason)
+            reason = reason.replace(str(old.folder), name)  # no path goes to a client
             raise Problem(
                 409,
                 "not_reloaded",
-                f"'{name}' was not reloaded; the previous version stays in use: {told}",
+                f"'{name}' was not reloaded; the previous version stays in use: {reason}",
             ) from None
         self._models[name] = new
         return new

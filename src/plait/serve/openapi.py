@@ -62,15 +62,17 @@ def describe(models: Models, options: Options) -> dict[str, Any]:
         paths[f"/v1/{kind}"] = {"post": _work(kind, about, first)}
         named = _work(f"{kind}_by_model", f"{about} With the named model.", first)
         paths[f"/v1/models/{{model}}/{kind}"] = {"post": named, "parameters": [_model(first)]}
-    told = {"type": "object", "required": ["name", "columns", "streams", "targets"]}
+    model_schema = {"type": "object", "required": ["name", "columns", "streams", "targets"]}
     listed = {"type": "object", "required": ["models"]}
-    paths["/v1/model"] = {"get": _get("model", "The model: columns, streams, targets.", told)}
+    paths["/v1/model"] = {
+        "get": _get("model", "The model: columns, streams, targets.", model_schema)
+    }
     paths["/v1/models"] = {"get": _get("models", "All models.", listed)}
     paths["/v1/models/{model}"] = {
-        "get": _get("model_by_name", "One model: its columns, streams and targets.", told),
+        "get": _get("model_by_name", "One model: its columns, streams and targets.", model_schema),
         "parameters": [_model(first)],
     }
-    reload = _get("reload", "Reload a model's folder, without losing a request.", told)
+    reload = _get("reload", "Reload a model's folder, without losing a request.", model_schema)
     paths["/v1/models/{model}/reload"] = {"post": reload, "parameters": [_model(first)]}
     for path, about in (
         ("/healthz", "Liveness: the server runs."),
@@ -193,7 +195,7 @@ def _get(name: str, about: str, schema: dict[str, Any] | None) -> dict[str, Any]
 
 
 def _problems(*statuses: str) -> dict[str, Any]:
-    told = {
+    schema = {
         "type": "object",
         "properties": {
             "error": {
@@ -207,7 +209,7 @@ def _problems(*statuses: str) -> dict[str, Any]:
     return {
         status: {
             "description": _WRONG[status],
-            "content": {"application/json": {"schema": told}},
+            "content": {"application/json": {"schema": schema}},
         }
         for status in statuses
     }

@@ -76,12 +76,12 @@ class Options:
             least = 0 if field.name in ("port", "wait_ms") else 1e-3
             if not least <= value < 1e9:
                 whole = field.type is int
-                told = (
+                expected = (
                     f"a whole number of at least {0 if least == 0 else 1}"
                     if whole
                     else f"a number of at least {least:g}"
                 )
-                problems.append(f"{field.name}={value}: expected {told}.")
+                problems.append(f"{field.name}={value}: expected {expected}.")
         if self.port > 65535:
             problems.append(f"port={self.port}: expected 0 to 65535.")
         problems += [

@@ -136,9 +136,9 @@ def _form(gradio: Any, service: Service, word: Any, model: Model, mark: str) -> 
         except Problem as problem:
             raise gradio.Error(problem.message) from None
 
-    given, told = [*inputs, streams], [*answers, why, where, notes]
+    given, outputs = [*inputs, streams], [*answers, why, where, notes]
     for begin in (ask.click, streams.change):
-        begin(answer, given, told, api_name=False, show_progress="minimal")
+        begin(answer, given, outputs, api_name=False, show_progress="minimal")
 
 
 def _output(gradio: Any, target: Any, mark: str) -> Any:
@@ -202,21 +202,21 @@ async def _answer(
             async with asyncio.timeout(limit):
                 rows: Cells = {column: [cell] for column, cell in cells.items()}
                 result = await service.engine.answer(model.runtime, kind, rows, 1, streams)
-                found = await service.engine.aside(occluded, model.runtime, cells, streams)
+                marked = await service.engine.aside(occluded, model.runtime, cells, streams)
         except TimeoutError:
             raise Problem(504, "too_slow", f"the answer took longer than {limit:g} s.") from None
     service.metrics.rows.labels(model.name).inc()
     reply = replies.explanations if kind == "explain" else replies.answers
-    (told_of,) = reply(model.runtime.targets, result)
-    answers = [_shown_answer(target, told_of[target.name]) for target in model.runtime.targets]
+    (answer,) = reply(model.runtime.targets, result)
+    answers = [_shown_answer(target, answer[target.name]) for target in model.runtime.targets]
     notes = [f"**{escape(entry.column)}**: {escape(entry.reason)}" for entry in result.unreadable]
     if kind == "predict":
         notes.append(f"Contributions are shown for up to {EXACT} streams; leave some out.")
-    return [*answers, bars(told_of), marks(found), "\n\n".join(notes)]
+    return [*answers, bars(answer), marks(marked), "\n\n".join(notes)]
 
 
-def _shown_answer(target: Any, told: dict[str, Any]) -> Any:
-    return told["probabilities"] if target.widget == "Label" else told["answer"]
+def _shown_answer(target: Any, answer: dict[str, Any]) -> Any:
+    return answer["probabilities"] if target.widget == "Label" else answer["answer"]
 
 
 def _cell(kind: str, value: Any) -> object:

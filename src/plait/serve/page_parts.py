@@ -26,10 +26,10 @@ _BELOW = "margin:1.4rem 0 .2rem"  # the label of the box lies above
 _BAR = "display:grid;grid-template-columns:6rem 1fr 4rem;gap:.5rem;align-items:center"
 
 
-def bars(told: dict[str, Any]) -> Html:
+def bars(answers: dict[str, Any]) -> Html:
     """Contributions of streams as bars, of every score that is explained."""
     parts = []
-    for target, answer in told.items():
+    for target, answer in answers.items():
         for score in answer.get("scores", []):
             shares = score["contributions"]
             most = max(map(abs, shares.values())) or 1.0
@@ -48,29 +48,29 @@ def _bar(stream: str, share: float, part: float) -> Html:
     )  # fmt: skip
 
 
-def marks(found: list[Marked]) -> Html:
+def marks(marked: list[Marked]) -> Html:
     """Every cell once a target, what speaks for the answer in orange, against it in blue."""
-    targets = list(found[0].marks) if found else []
+    targets = list(marked[0].marks) if marked else []
     parts = []
     for target in targets:
         if len(targets) > 1:
             parts.append(tag("p", tag("b", named(target))))
-        for one in found:
-            parts.append(tag("p", named(one.column), style=_BELOW))
-            parts.append(_drawn(one, one.marks[target]))
+        for marked_cell in marked:
+            parts.append(tag("p", named(marked_cell.column), style=_BELOW))
+            parts.append(_drawn(marked_cell, marked_cell.marks[target]))
     return tag("div", *parts, style=_COLOURS)
 
 
-def _drawn(one: Marked, values: np.ndarray) -> Html:
-    if isinstance(one.cell, list):
-        return over_words(one.cell, values)
-    if one.kind == "pixels":
-        return _picture(over_picture(one.cell, values, SIDE), one.column)
-    if one.kind == "spectrum":
-        return _picture(over_spectrum(one.cell.astype(np.float64), values), one.column)
-    stretch = np.linspace(0, len(values), len(one.cell), endpoint=False).astype(np.int64)
-    wide = np.repeat(values[stretch][:, None], one.cell.shape[1], axis=1)
-    return over_signal(one.cell.astype(np.float64), wide, one.column)
+def _drawn(marked: Marked, values: np.ndarray) -> Html:
+    if isinstance(marked.cell, list):
+        return over_words(marked.cell, values)
+    if marked.kind == "pixels":
+        return _picture(over_picture(marked.cell, values, SIDE), marked.column)
+    if marked.kind == "spectrum":
+        return _picture(over_spectrum(marked.cell.astype(np.float64), values), marked.column)
+    stretch = np.linspace(0, len(values), len(marked.cell), endpoint=False).astype(np.int64)
+    wide = np.repeat(values[stretch][:, None], marked.cell.shape[1], axis=1)
+    return over_signal(marked.cell.astype(np.float64), wide, marked.column)
 
 
 def _picture(pixels: np.ndarray, alt: str) -> Html:

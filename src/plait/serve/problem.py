@@ -25,8 +25,8 @@ class Problem(Exception):
 
     def body(self, request: str = "") -> bytes:
         """The response's body."""
-        told = {"kind": self.kind, "message": self.message, "request": request}
-        return json.dumps({"error": told}, ensure_ascii=False).encode("utf-8", "replace")
+        fields = {"kind": self.kind, "message": self.message, "request": request}
+        return json.dumps({"error": fields}, ensure_ascii=False).encode("utf-8", "replace")
 
 
 def busy(message: str) -> Problem:

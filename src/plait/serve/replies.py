@@ -15,7 +15,7 @@ def answers(targets: Sequence[Target], result: Result) -> list[dict[str, Any]]:
     """An object a row: target → answer, and for classes its confidence and every probability."""
     columns = {target.name: target.replies(result.scores[target.name]) for target in targets}
     rows = len(next(iter(columns.values())))
-    return [{name: told[row] for name, told in columns.items()} for row in range(rows)]
+    return [{name: column[row] for name, column in columns.items()} for row in range(rows)]
 
 
 def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, Any]]:
@@ -26,8 +26,8 @@ def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, An
         values = result.scores[target.name].astype(np.float64)
         values = values * target.scale + target.mean
         shares = Game(len(result.streams)).shapley(values).values
-        for row, told in enumerate(rows):
-            told[target.name]["scores"] = [
+        for row, reply in enumerate(rows):
+            reply[target.name]["scores"] = [
                 {
                     "of": name,
                     "nothing": _number(values[0, row, index]),
@@ -49,8 +49,8 @@ def _number(value: float | np.floating[Any]) -> float:
 def vectors(result: Result) -> list[list[float]]:
     """The fused vector of each row."""
     assert result.vectors is not None
-    found: list[list[float]] = result.vectors.astype(np.float64).round(7).tolist()
-    return found
+    vectors: list[list[float]] = result.vectors.astype(np.float64).round(7).tolist()
+    return vectors
 
 
 def unreadable(result: Result, start: int = 0) -> list[dict[str, Any]]:

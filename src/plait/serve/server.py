@@ -50,22 +50,22 @@ def bind(options: Options) -> socket.socket:
     """
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     # With its protocol said: asyncio sends small pieces at once only then.
-    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((options.host, options.port))
+        listener.bind((options.host, options.port))
     except OSError as error:
-        found.close()
+        listener.close()
         where = f"port={options.port}:"
         if error.errno == errno.EADDRINUSE:
-            told = f"{where} the port is in use; choose another, or 0 for a free one."
+            reason = f"{where} the port is in use; choose another, or 0 for a free one."
         elif error.errno == errno.EACCES:
-            told = f"{where} this user may not use that port; choose one above 1023."
+            reason = f"{where} this user may not use that port; choose one above 1023."
         else:
-            told = f"host='{options.host}': cannot listen there: {error.strerror}."
-        raise ConfigError([told]) from None
-    found.listen(2048)
-    return found
+            reason = f"host='{options.host}': cannot listen there: {error.strerror}."
+        raise ConfigError([reason]) from None
+    listener.listen(2048)
+    return listener
 
 
 class Server:
@@ -123,13 +123,13 @@ class Server:
             handled[signal.SIGHUP] = self._reload
         for number, work in handled.items():
             self._loop.add_signal_handler(number, self._begin, work)
-        told = {
+        fields = {
             "host": self.service.options.host,
             "port": self.port,
             "models": [model.name for model in self.service.models],
             "token": self.service.options.token is not None,
         }
-        log.info("serving", extra={"told": told})
+        log.info("serving", extra={"fields": fields})
         try:
             self._loop.call_soon(ready)
             await self._listener.serve([self.listening])
@@ -137,7 +137,7 @@ class Server:
             for number in handled:
                 self._loop.remove_signal_handler(number)
             self.service.engine.stop()
-        log.info("stopped", extra={"told": {"admitted": self.service.admitted}})
+        log.info("stopped", extra={"fields": {"admitted": self.service.admitted}})
 
     def _begin(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         task = asyncio.ensure_future(work())
@@ -147,7 +147,7 @@ class Server:
     async def _drain(self) -> None:
         if not self.service.draining:
             self.service.draining = True
-            log.info("draining", extra={"told": {"admitted": self.service.admitted}})
+            log.info("draining", extra={"fields": {"admitted": self.service.admitted}})
             await asyncio.sleep(GRACE)
             self._listener.should_exit = True
             await self._end_streams()

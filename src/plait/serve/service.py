@@ -107,8 +107,8 @@ class Service:
         streams: str | None,
         request: str,
     ) -> tuple[bytes, bytes]:
-        told = headers.get(b"content-type", b"")
-        content_type = told.partition(b";")[0].strip().lower()
+        content = headers.get(b"content-type", b"")
+        content_type = content.partition(b";")[0].strip().lower()
         reader = _READERS.get(content_type)
         if reader is None:
             known = ", ".join(kind.decode() for kind in _READERS)
@@ -117,7 +117,7 @@ class Service:
                 "wrong_type",
                 f"the body is '{printable(content_type.decode('latin-1'))}', expected one of {known}.",
             )
-        arguments = (body, told, model, self.options)
+        arguments = (body, content, model, self.options)
         if len(body) <= INLINE:
             rows, asked = reader(*arguments)
         else:
@@ -145,19 +145,19 @@ class Service:
         starts = list(range(0, len(rows), step))
         room = asyncio.Semaphore(AT_ONCE)
 
-        async def one(start: int) -> tuple[int, Result]:
+        async def run(start: int) -> tuple[int, Result]:
             async with room:
                 part = rows[start : start + step]
-                found = await self.engine.answer(
+                result = await self.engine.answer(
                     model.runtime, kind, columns_of(part), len(part), streams
                 )
-                return start, found
+                return start, result
 
         if len(starts) == 1:
-            parts = [await one(0)]
+            parts = [await run(0)]
         else:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(one(start)) for start in starts]
+                tasks = [group.create_task(run(start)) for start in starts]
             parts = [task.result() for task in tasks]
         self.metrics.rows.labels(model.name).inc(len(rows))
         for _, result in parts:
@@ -175,9 +175,9 @@ class Service:
         seen = {name for row in rows for name, cell in row.items() if cell is not None}
         return {
             "model": model.name,
-            "answers": [one for _, result in parts for one in _told(kind, model, result)],
+            "answers": [entry for _, result in parts for entry in _entries(kind, model, result)],
             "unreadable": [
-                one for start, result in parts for one in replies.unreadable(result, start)
+                entry for start, result in parts for entry in replies.unreadable(result, start)
             ],
             "absent": [name for name in model.modalities if name not in seen],
         }
@@ -197,15 +197,15 @@ class Service:
         for start, result in await self._run(kind, model, good, streams):
             bad: dict[int, list[Any]] = {}
             for entry in result.unreadable:
-                told = {"column": entry.column, "reason": entry.reason}
-                bad.setdefault(entry.row, []).append(told)
-            for row, answer in enumerate(_told(kind, model, result)):
+                problem = {"column": entry.column, "reason": entry.reason}
+                bad.setdefault(entry.row, []).append(problem)
+            for row, answer in enumerate(_entries(kind, model, result)):
                 line = {"answer": answer, "unreadable": bad.get(row, [])}
                 lines[places[start + row]] = replies.to_bytes(line)
         return b"\n".join(lines) + b"\n"
 
 
-def _told(kind: Kind, model: Model, result: Result) -> list[Any]:
+def _entries(kind: Kind, model: Model, result: Result) -> list[Any]:
     if kind == "embed":
         return replies.vectors(result)
     if kind == "explain":
@@ -256,7 +256,9 @@ async def _unless_gone(receive: Receive, work: Awaitable[Any]) -> Any:
         watcher.cancel()
 
 
-def _from_json(body: bytes, told: bytes, model: Model, options: Options) -> tuple[list[Row], Any]:
+def _from_json(
+    body: bytes, content_type: bytes, model: Model, options: Options
+) -> tuple[list[Row], Any]:
     value = parse_json(body, options.max_values)
     if not isinstance(value, dict) or not isinstance(value.get("rows"), list):
         raise wrong('the body must be an object with a list of rows: {"rows": [{...}]}.')
@@ -272,7 +274,9 @@ def _from_json(body: bytes, told: bytes, model: Model, options: Options) -> tupl
     return rows, value.get("streams")
 
 
-def _from_lines(body: bytes, told: bytes, model: Model, options: Options) -> tuple[list[Row], Any]:
+def _from_lines(
+    body: bytes, content_type: bytes, model: Model, options: Options
+) -> tuple[list[Row], Any]:
     body = body.rstrip(_BLANK)
     _check_count(body.count(b"\n") + 1 if body else 0, options)
     rows: list[Row] = []
@@ -289,9 +293,11 @@ def _from_lines(body: bytes, told: bytes, model: Model, options: Options) -> tup
     return rows, None
 
 
-def _from_form(body: bytes, told: bytes, model: Model, options: Options) -> tuple[list[Row], Any]:
+def _from_form(
+    body: bytes, content_type: bytes, model: Model, options: Options
+) -> tuple[list[Row], Any]:
     row: dict[str, object] = {}
-    for part in parse_form(body, told):
+    for part in parse_form(body, content_type):
         where = f"part '{printable(part.name)}'"
         check_columns({part.name: part}, model.modalities, where)
         if part.name in row:

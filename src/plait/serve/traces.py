@@ -25,16 +25,16 @@ def telemetry() -> TelemetryConfig:
         name.startswith("OTEL_EXPORTER_OTLP") and name.endswith("ENDPOINT") for name in os.environ
     ):
         try:
-            found = find_spec(_EXPORTER)
+            exporter = find_spec(_EXPORTER)
         except ImportError:
-            found = None
-        if found is None:
+            exporter = None
+        if exporter is None:
             package = "opentelemetry-exporter-otlp-proto-http"
             raise MissingExtra("OTEL_EXPORTER_OTLP_ENDPOINT", "traces", package)
-        told = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL)
-        if told != PROTOCOL:
+        protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", PROTOCOL)
+        if protocol != PROTOCOL:
             raise ConfigError(
-                [f"OTEL_EXPORTER_OTLP_PROTOCOL='{told}': only {PROTOCOL} is supported."]
+                [f"OTEL_EXPORTER_OTLP_PROTOCOL='{protocol}': only {PROTOCOL} is supported."]
             )
     return TelemetryConfig(
         auto_configure=True,

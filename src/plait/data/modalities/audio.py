@@ -82,8 +82,8 @@ class AudioModality(Modality):
             with _open(_read(cell, settings), limits) as sound:
                 return sound.samplerate, sound.frames / sound.samplerate
 
-        found = decode_all(look, sample(cells, SAMPLE), settings.threads, limits.decode_seconds)
-        seen = [entry for entry in found if isinstance(entry, tuple)]
+        headers = decode_all(look, sample(cells, SAMPLE), settings.threads, limits.decode_seconds)
+        seen = [entry for entry in headers if isinstance(entry, tuple)]
         rate = 16000 if not seen or np.median([rate for rate, _ in seen]) >= 12000 else 8000
         longest = np.percentile([seconds for _, seconds in seen], 99) if seen else 10.0
         return {
@@ -116,10 +116,12 @@ class AudioModality(Modality):
         parts = [_none(state)]
         batch = max(int(_BATCH_BYTES / (4 * rate * seconds)), 8)
         for begin in range(0, len(cells), batch):
-            some = cells[begin : begin + batch]
-            found = decode_all(decode, some, settings.threads, limits.decode_seconds, self.is_light)
+            chunk = cells[begin : begin + batch]
+            waves = decode_all(
+                decode, chunk, settings.threads, limits.decode_seconds, self.is_light
+            )
             clips: list[np.ndarray] = []
-            for row, entry in enumerate(found, begin):
+            for row, entry in enumerate(waves, begin):
                 if isinstance(entry, CellError):
                     problems.append(Problem(row, str(entry)))
                 elif entry is not None:

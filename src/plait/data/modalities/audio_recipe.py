@@ -158,8 +158,8 @@ def _wave(clip: np.ndarray, standardise: bool) -> np.ndarray:
     if not standardise:
         return clip
     deep = clip.astype(np.float64)
-    found: np.ndarray = ((deep - deep.mean()) / np.sqrt(deep.var() + _TINY)).astype(np.float32)
-    return found
+    scaled: np.ndarray = ((deep - deep.mean()) / np.sqrt(deep.var() + _TINY)).astype(np.float32)
+    return scaled
 
 
 def log_mel_of(

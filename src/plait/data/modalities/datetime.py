@@ -78,7 +78,7 @@ class DatetimeModality(Modality):
         """Day or month first, whether there are times, and the middle and spread of the dates."""
         kept = [cell for cell in cells if not is_missing(cell)]
         order, decided = _find_order(kept)
-        moments = [found for found in (_moment_or_none(cell, order) for cell in kept) if found]
+        moments = [read for read in (_moment_or_none(cell, order) for cell in kept) if read]
         seconds = np.array([_seconds(moment) for moment in moments] or [0.0])
         return {
             "order": order,
@@ -114,10 +114,10 @@ class DatetimeModality(Modality):
         """For instance ``dates around 2021-04-05, day first``."""
         middle = EPOCH + timedelta(seconds=state["mean"])
         kind = "dates and times" if state["times"] else "dates"
-        shown = (
+        order = (
             ORDERS[state["order"]] if state["decided"] else f"{ORDERS[state['order']]} if unclear"
         )
-        return f"{kind} around {middle:%Y-%m-%d}, {shown}"
+        return f"{kind} around {middle:%Y-%m-%d}, {order}"
 
     def compared(self, cell: object, state: State, settings: Settings) -> Any:
         """The moment, by the column's order of day and month; ``dmy`` where there is no state."""
@@ -152,11 +152,11 @@ def to_moment(cell: object, order: str) -> datetime | None:
     if text.lower() in MISSING_WORDS:
         return None
     try:
-        found = _parse(text, order) if len(text) <= 64 else None
+        moment = _parse(text, order) if len(text) <= 64 else None
     except (ValueError, OverflowError):
-        found = None
-    if found is not None:
-        return found
+        moment = None
+    if moment is not None:
+        return moment
     other = "mdy" if order == "dmy" else "dmy"
     if _YEAR_LAST.fullmatch(text) and _moment_or_none(text, other, retry=False):
         raise CellError(

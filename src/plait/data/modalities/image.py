@@ -97,8 +97,8 @@ class ImageModality(Modality):
         """Size from the median longer side, colour from whether any sampled image has some."""
         look = partial(_survey, settings=settings)
         seconds = settings.media.limits.decode_seconds
-        found = decode_all(look, sample(cells, SAMPLE), settings.threads, seconds)
-        seen = [entry for entry in found if isinstance(entry, tuple)]
+        surveys = decode_all(look, sample(cells, SAMPLE), settings.threads, seconds)
+        seen = [entry for entry in surveys if isinstance(entry, tuple)]
         cap = CAPS[settings.preset]
         side = float(np.median([longer for longer, _ in seen])) if seen else cap
         size = int(min(max(round(side / 4) * 4, SMALLEST), cap))
@@ -115,11 +115,11 @@ class ImageModality(Modality):
                 return load_by(data, state["recipe"], limits)
             return load(data, size, channels, limits)
 
-        found = decode_all(decode, cells, settings.threads, limits.decode_seconds, self.is_light)
+        decoded = decode_all(decode, cells, settings.threads, limits.decode_seconds, self.is_light)
         values = np.zeros((len(cells), size, size, channels), np.uint8)
         present = np.zeros(len(cells), bool)
         problems: list[Problem] = []
-        for row, entry in enumerate(found):
+        for row, entry in enumerate(decoded):
             if isinstance(entry, CellError):
                 problems.append(Problem(row, str(entry)))
             elif entry is not None:
@@ -152,8 +152,8 @@ class ImageModality(Modality):
         """For instance ``28x28 grey, padded to a square``."""
         colour = "grey" if state["channels"] == 1 else "colour"
         if "recipe" in state:
-            told = describe_recipe(state["recipe"])
-            return f"{state['size']}x{state['size']} {colour}" + (f", {told}" if told else "")
+            recipe = describe_recipe(state["recipe"])
+            return f"{state['size']}x{state['size']} {colour}" + (f", {recipe}" if recipe else "")
         return f"{state['size']}x{state['size']} {colour}, padded to a square"
 
     def unit(self, inner: tuple[int, ...], ragged: bool, state: State) -> Unit:

@@ -84,8 +84,8 @@ class SignalModality(Modality):
         """Leads, their order and scale, and the stride, from sampled cells."""
         seconds = settings.media.limits.decode_seconds
         chosen = sample((cell for cell in cells if not _is_nothing(cell)), SAMPLE)
-        found = decode_all(partial(read, settings=settings), chosen, settings.threads, seconds)
-        arrays = [entry for entry in found if isinstance(entry, np.ndarray)]
+        signals = decode_all(partial(read, settings=settings), chosen, settings.threads, seconds)
+        arrays = [entry for entry in signals if isinstance(entry, np.ndarray)]
         leads_first = _leads_first([array.shape for array in arrays if array.ndim == 2])
         turned = [_turn(array, leads_first) for array in arrays]
         counts = [array.shape[1] for array in turned]
@@ -110,11 +110,11 @@ class SignalModality(Modality):
         def decode(cell: object) -> np.ndarray | None:
             return None if _is_nothing(cell) else _prepare_one(read(cell, settings), state)
 
-        found = decode_all(decode, cells, settings.threads, settings.media.limits.decode_seconds)
+        decoded = decode_all(decode, cells, settings.threads, settings.media.limits.decode_seconds)
         lengths = np.zeros(len(cells), np.int64)
         problems: list[Problem] = []
         parts = [np.zeros((0, int(state["leads"])), np.float32)]
-        for row, entry in enumerate(found):
+        for row, entry in enumerate(decoded):
             if isinstance(entry, CellError):
                 problems.append(Problem(row, str(entry)))
             elif entry is not None:

@@ -261,7 +261,7 @@ def _encode(
     def encode(batch: Sequence[str]) -> list[list[int]]:
         cut = [text[:reach] for text in batch]
         encoded = tokenizer.encode_batch_fast(cut, add_special_tokens=False)
-        return [one.ids[:max_tokens] for one in encoded]
+        return [encoding.ids[:max_tokens] for encoding in encoded]
 
     return _in_batches(encode, texts, threads)
 
@@ -286,9 +286,9 @@ def _in_batches(
     """`encode` over batches of texts, in threads: tokenizers release the GIL."""
     batches = [texts[begin : begin + _BATCH] for begin in range(0, len(texts), _BATCH)]
     if len(batches) <= 1 or threads == 1:
-        return [one for batch in batches for one in encode(batch)]
+        return [encoded for batch in batches for encoded in encode(batch)]
     with ThreadPoolExecutor(threads) as pool:
-        return [one for part in pool.map(encode, batches) for one in part]
+        return [encoded for part in pool.map(encode, batches) for encoded in part]
 
 
 _LOADED: dict[int, tuple[Any, Tokenizer]] = {}

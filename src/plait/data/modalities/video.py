@@ -80,13 +80,13 @@ class VideoModality(Modality):
         Raises:
             MissingExtra: there are videos, and PyAV is not installed.
         """
-        some = sample(cells, SAMPLE)
-        if some:
+        clips = sample(cells, SAMPLE)
+        if clips:
             library()
         look = partial(_survey, settings=settings)
         seconds = settings.media.limits.decode_seconds
-        found = decode_all(look, some, settings.threads, seconds)
-        seen = [entry for entry in found if isinstance(entry, _Seen)]
+        surveys = decode_all(look, clips, settings.threads, seconds)
+        seen = [entry for entry in surveys if isinstance(entry, _Seen)]
         cap = CAPS[settings.preset]
         side = float(np.median([entry.longer for entry in seen])) if seen else cap
         grey = bool(seen) and all(entry.grey for entry in seen)
@@ -123,9 +123,9 @@ class VideoModality(Modality):
         problems: list[Problem] = []
         batch = max(_BATCH_BYTES // int(np.prod(shape)), 4 * settings.threads)
         for begin in range(0, len(cells), batch):
-            some = cells[begin : begin + batch]
-            found = decode_all(decode, some, settings.threads, limits.decode_seconds)
-            for row, entry in enumerate(found, begin):
+            chunk = cells[begin : begin + batch]
+            decoded = decode_all(decode, chunk, settings.threads, limits.decode_seconds)
+            for row, entry in enumerate(decoded, begin):
                 if isinstance(entry, CellError):
                     problems.append(Problem(row, str(entry)))
                 elif entry is not None:
@@ -159,9 +159,9 @@ def load(data: bytes, state: State, limits: Limits) -> np.ndarray:
         CellError: when the bytes are no video, a broken one, or one that is too long or large.
     """
     with opened(data, limits) as clip:
-        found = listed(clip)
-        chosen = spread(found, int(state["frames"]))
-        return np.stack(frames(clip, found, chosen, lambda frame: _framed(clip, frame, state)))
+        packets = listed(clip)
+        chosen = spread(packets, int(state["frames"]))
+        return np.stack(frames(clip, packets, chosen, lambda frame: _framed(clip, frame, state)))
 
 
 def _framed(clip: Clip, frame: Any, state: State) -> np.ndarray:
@@ -214,9 +214,11 @@ class _Seen(NamedTuple):
 
 def _survey(cell: object, settings: Settings) -> _Seen:
     with opened(_read(cell, settings), settings.media.limits) as clip:
-        found = listed(clip)
-        seconds = float((found.end - int(found.times[found.shown].min())) * clip.stream.time_base)
-        (middle,) = frames(clip, found, spread(found, 1), lambda frame: picture(clip, frame))
+        packets = listed(clip)
+        seconds = float(
+            (packets.end - int(packets.times[packets.shown].min())) * clip.stream.time_base
+        )
+        (middle,) = frames(clip, packets, spread(packets, 1), lambda frame: picture(clip, frame))
         small = boxed(Image.fromarray(middle), 32, 3).astype(np.int16)
         grey = int((small.max(axis=2) - small.min(axis=2)).max()) <= GREY_SPREAD
         return _Seen(max(middle.shape[:2]), grey, seconds)

@@ -215,36 +215,36 @@ def listed(clip: Clip) -> Packets:
     return Packets(packets, np.array(times, np.int64), keys, shown, end, counted)
 
 
-def spread(found: Packets, count: int) -> list[int]:
+def spread(packets: Packets, count: int) -> list[int]:
     """The frames on screen in the middle of each of ``count`` equal parts of the film, as packets.
 
     ``t_k = t_0 + (k + 1/2) (t_end - t_0) / count`` (the middle snippets of Wang et al. 2016, "Temporal
     segment networks"), by time and not by number, so films of any and of varying rate are spread alike.
     A film of fewer frames shows some of them twice, as a screen does.
     """
-    order = np.flatnonzero(found.shown)
-    order = order[np.argsort(found.times[order], kind="stable")]
-    times = found.times[order]
+    order = np.flatnonzero(packets.shown)
+    order = order[np.argsort(packets.times[order], kind="stable")]
+    times = packets.times[order]
     begin = int(times[0])
-    wanted = begin + (np.arange(count) + 0.5) / count * (found.end - begin)
+    wanted = begin + (np.arange(count) + 0.5) / count * (packets.end - begin)
     chosen: list[int] = order[np.searchsorted(times, wanted, side="right") - 1].tolist()
     return chosen
 
 
-def runs(found: Packets, chosen: Sequence[int]) -> list[tuple[int, int]]:
+def runs(packets: Packets, chosen: Sequence[int]) -> list[tuple[int, int]]:
     """The stretches of packets, first and last, that have to be decoded for some frames.
 
     A stretch begins at a key frame and ends with the last frame that is asked of it: nothing between
     is skipped, nothing else is decoded. A frame that is sent after a key frame and shown before it may
     also lean on the stretch before.
     """
-    if found.counted:
-        return [(0, len(found.packets) - 1)]
-    starts = np.flatnonzero(found.keys)
+    if packets.counted:
+        return [(0, len(packets.packets) - 1)]
+    starts = np.flatnonzero(packets.keys)
     needed: list[tuple[int, int]] = []
     for index in sorted(set(chosen)):
         group = int(np.searchsorted(starts, index, side="right")) - 1
-        if found.times[index] < found.times[starts[group]]:
+        if packets.times[index] < packets.times[starts[group]]:
             group = max(group - 1, 0)
         start = int(starts[group])
         if needed and start <= needed[-1][1]:
@@ -254,7 +254,9 @@ def runs(found: Packets, chosen: Sequence[int]) -> list[tuple[int, int]]:
     return needed
 
 
-def frames(clip: Clip, found: Packets, chosen: Sequence[int], look: Callable[[Any], T]) -> list[T]:
+def frames(
+    clip: Clip, packets: Packets, chosen: Sequence[int], look: Callable[[Any], T]
+) -> list[T]:
     """Decode some frames of a film.
 
     Args:
@@ -264,21 +266,21 @@ def frames(clip: Clip, found: Packets, chosen: Sequence[int], look: Callable[[An
     Raises:
         CellError: a frame cannot be decoded, is damaged or too large, or the time is up.
     """
-    wanted = {int(found.times[index]) for index in chosen}
-    made: dict[int, T] = {}
-    for first, last in runs(found, chosen):
-        here = sorted(wanted & set(found.times[first : last + 1].tolist()))
+    wanted = {int(packets.times[index]) for index in chosen}
+    looked: dict[int, T] = {}
+    for first, last in runs(packets, chosen):
+        here = sorted(wanted & set(packets.times[first : last + 1].tolist()))
         before: tuple[int, Any] | None = None
-        for when, frame in _decoded(clip, found, first, last, wanted):
+        for when, frame in _decoded(clip, packets, first, last, wanted):
             while here and here[0] < when:
-                made[here[0]] = _earlier(clip, before, here[0], look)
+                looked[here[0]] = _earlier(clip, before, here[0], look)
                 here.pop(0)
             if here and when == here[0]:
-                made[here.pop(0)] = look(frame)
+                looked[here.pop(0)] = look(frame)
             before = when, frame
         for when in here:
-            made[when] = _earlier(clip, before, when, look)
-    return [made[int(found.times[index])] for index in chosen]
+            looked[when] = _earlier(clip, before, when, look)
+    return [looked[int(packets.times[index])] for index in chosen]
 
 
 def _earlier(clip: Clip, before: tuple[int, Any] | None, when: int, look: Callable[[Any], T]) -> T:
@@ -292,24 +294,24 @@ def _earlier(clip: Clip, before: tuple[int, Any] | None, when: int, look: Callab
 
 
 def _decoded(
-    clip: Clip, found: Packets, first: int, last: int, wanted: set[int]
+    clip: Clip, packets: Packets, first: int, last: int, wanted: set[int]
 ) -> Iterator[tuple[int, Any]]:
     """The frames of some packets in the order they are shown, and when."""
     context, error_kind = clip.stream.codec_context, library().FFmpegError
-    pass_over = context.codec.name in _PASSING and not found.counted
-    numbered = iter(np.sort(found.times).tolist() if found.counted else ())
+    pass_over = context.codec.name in _PASSING and not packets.counted
+    numbered = iter(np.sort(packets.times).tolist() if packets.counted else ())
     try:
         for index in [*range(first, last + 1), -1]:
             clip.hurry()
             if pass_over:  # no other frame leans on these
-                asked = int(found.times[index]) in wanted
+                asked = int(packets.times[index]) in wanted
                 context.skip_frame = "DEFAULT" if asked else "NONREF"
-            for frame in context.decode(None if index < 0 else found.packets[index]):
+            for frame in context.decode(None if index < 0 else packets.packets[index]):
                 if frame.is_corrupt:
                     raise CellError("is a damaged video (a frame is incomplete)")
                 check_pixels(frame.width, frame.height, clip.limits)
                 when = frame.dts if frame.pts is None else frame.pts
-                when = next(numbered, None) if found.counted else when
+                when = next(numbered, None) if packets.counted else when
                 if when is not None:
                     yield when, frame
         context.flush_buffers()

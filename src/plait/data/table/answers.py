@@ -137,8 +137,8 @@ def _check(path: Path | str, columns: Columns) -> int:
     """The number of rows, the same in every column."""
     lengths = {name: len(cells) for name, cells in columns.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"'{name}' {count}" for name, count in lengths.items())
-        raise TableError(f"cannot write '{path}': its columns differ in length: {told}.")
+        listed = ", ".join(f"'{name}' {count}" for name, count in lengths.items())
+        raise TableError(f"cannot write '{path}': its columns differ in length: {listed}.")
     return next(iter(lengths.values()), 0)
 
 

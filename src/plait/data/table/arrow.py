@@ -26,14 +26,14 @@ def check_types(schema: pa.Schema, name: str) -> None:
     Raises:
         TableError: naming each such column and its type.
     """
-    found = [
+    extensions = [
         f"column '{field.name}' has the extension type '{kind}'"
         for field in schema
         if (kind := _extension(field)) is not None
     ]
-    if found:
+    if extensions:
         raise TableError(
-            f"{name}: {'; '.join(found)}. Such a type runs code of its own when it is read, and "
+            f"{name}: {'; '.join(extensions)}. Such a type runs code of its own when it is read, and "
             "nothing inside a table is executed. Store the column as plain numbers, text, bytes or "
             "lists and open the table again."
         )

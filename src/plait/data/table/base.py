@@ -96,8 +96,10 @@ class Table(ABC):
         """
         absent = [column for column in columns if column not in self._names]
         if absent:
-            told = "".join(f"no column '{name}'.{suggest(name, self.columns)} " for name in absent)
-            raise TableError(f"{self.name} has {told}Its columns: {', '.join(self.columns)}.")
+            missing = "".join(
+                f"no column '{name}'.{suggest(name, self.columns)} " for name in absent
+            )
+            raise TableError(f"{self.name} has {missing}Its columns: {', '.join(self.columns)}.")
 
     @cached_property
     def _names(self) -> frozenset[str]:

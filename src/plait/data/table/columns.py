@@ -137,8 +137,8 @@ def example(cell: object) -> str:
     if isinstance(cell, dict):
         return "{" + ", ".join(f"{key}: {example(value)}" for key, value in cell.items()) + "}"
     if isinstance(cell, np.ndarray | list | tuple):
-        shown = ", ".join(example(part) for part in cell[:3])
-        return f"[{shown}, ... {len(cell)}]" if len(cell) > 3 else f"[{shown}]"
+        parts = ", ".join(example(part) for part in cell[:3])
+        return f"[{parts}, ... {len(cell)}]" if len(cell) > 3 else f"[{parts}]"
     text = " ".join(str(cell).split())
     return text if len(text) <= 40 else text[:37] + "..."
 

@@ -57,23 +57,23 @@ def _rows(
     )
     place, start, row = 0, 0, list[str | None]()
     while place < len(text) or row:
-        found = cell.match(text, place)
-        if found is None:
+        match = cell.match(text, place)
+        if match is None:
             opened = text[place + 1 :].replace('""', '"')
             if spans_lines(opened):
                 raise unclosed(path, opened)
             row.append(opened)  # the last cell of the file, short of its closing quote
             yield row, text[start:].rstrip("\r\n")
             return
-        place = found.end()
-        plain = found["plain"]
+        place = match.end()
+        plain = match["plain"]
         if plain is None:
-            row.append(found["quoted"].replace('""', '"') + found["rest"])
+            row.append(match["quoted"].replace('""', '"') + match["rest"])
         else:
             row.append(None if plain in _ABSENT else plain)
-        if found["end"] == delimiter:
+        if match["end"] == delimiter:
             continue
-        whole = text[start : found.start("end")]
+        whole = text[start : match.start("end")]
         start = place
         if whole or not blank:
             yield row, whole

@@ -116,5 +116,5 @@ def _explained(path: Path, message: str, done: int) -> TableError:
         )
     if "Empty CSV" in message:
         return TableError(f"{path} is empty. A table needs a row of names and rows of cells.")
-    message = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 2}", message)
+    message = re.sub(r"Row #(\d+)", lambda match: f"row {int(match[1]) - 2}", message)
     return TableError(f"{path} cannot be read as a table of text: {message}")

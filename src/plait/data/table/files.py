@@ -177,11 +177,11 @@ def _media_kind(path: Path) -> str | None:
 
 def _files_below(folder: Path) -> list[Path]:
     """Every file below a folder in the order of its path; hidden ones and linked folders are not."""
-    found = []
+    files = []
     for here, below, names in os.walk(folder):
         below[:] = [name for name in below if not name.startswith(".")]
-        found += [Path(here, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+        files += [Path(here, name) for name in names if not name.startswith(".")]
+    return sorted(files)
 
 
 def _refuse_other_folders(folder: Path) -> None:

@@ -80,11 +80,11 @@ def _sniff(start: str) -> str:
 
 def ragged(path: Path, number: int | None, cells: int, columns: int, text: str) -> TableError:
     """The error for a row whose number of cells is not that of the header."""
-    shown = text if len(text) <= 120 else text[:117] + "..."
+    excerpt = text if len(text) <= 120 else text[:117] + "..."
     where = "a row" if number is None else f"row {number}"
     return TableError(
         f"{path}: {where} (the first below the names is row 0) has {cells} "
-        f"cells where the header names {columns} columns: {shown}\n"
+        f"cells where the header names {columns} columns: {excerpt}\n"
         'Put cells that hold the delimiter in quotes: "a, b".'
     )
 

@@ -46,9 +46,9 @@ def checked_columns(columns: Mapping[Any, Any], name: str) -> tuple[list[str], l
         )
     lengths = {key: len(cells) for key, cells in zip(names, columns.values(), strict=True)}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"'{key}' {count}" for key, count in lengths.items())
+        listed = ", ".join(f"'{key}' {count}" for key, count in lengths.items())
         raise TableError(
-            f"the columns of {name} differ in length: {told}. Each needs one cell a row."
+            f"the columns of {name} differ in length: {listed}. Each needs one cell a row."
         )
     return names, notes
 

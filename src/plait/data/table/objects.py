@@ -42,11 +42,11 @@ def column_array(
             return quick if kind is None or quick.type == kind else quick.cast(kind)
         array = _arrow(cells, kind)
     except _FAILURES:
-        made = [plain(cell) for cell in cells]
+        values = [plain(cell) for cell in cells]
         try:
-            array = _arrow(made, kind)
+            array = _arrow(values, kind)
         except _FAILURES:
-            array = _mixed(name, made)
+            array = _mixed(name, values)
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     plain_kind = plain_type(array.type)
@@ -159,8 +159,8 @@ def read_json_lines(
     kinds: dict[str, pa.DataType] = {}
     for rows in json_blocks(path, block):
         for name in dict.fromkeys(name for row in rows for name in row):
-            found = column_array(name, [row.get(name) for row in rows]).type
-            kinds[name] = _wider(name, kinds.get(name, pa.null()), found)
+            cell_kind = column_array(name, [row.get(name) for row in rows]).type
+            kinds[name] = _wider(name, kinds.get(name, pa.null()), cell_kind)
     names, notes = check_names(list(kinds), str(path))
     schema = pa.schema(list(zip(names, kinds.values(), strict=True)))
     fields = list(zip(names, kinds, schema.types, strict=True))
@@ -183,17 +183,17 @@ def _cast(name: str, cells: list[Any], kind: pa.DataType) -> pa.Array:
     return array if array.type == kind else array.cast(kind)
 
 
-def _wider(name: str, one: pa.DataType, other: pa.DataType) -> pa.DataType:
+def _wider(name: str, kind: pa.DataType, other: pa.DataType) -> pa.DataType:
     """The type that holds cells of both types; scalars that share none become text."""
-    if one == other:
-        return one
+    if kind == other:
+        return kind
     try:
-        schemas = [pa.schema([("cell", one)]), pa.schema([("cell", other)])]
+        schemas = [pa.schema([("cell", kind)]), pa.schema([("cell", other)])]
         return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     except pa.ArrowException:
-        if pa.types.is_nested(one) or pa.types.is_nested(other):
+        if pa.types.is_nested(kind) or pa.types.is_nested(other):
             raise TableError(
-                f"column '{name}' holds {one} in some rows and {other} in others. "
+                f"column '{name}' holds {kind} in some rows and {other} in others. "
                 "Give every row of a column the same kind of value."
             ) from None
         return pa.large_string()

@@ -88,19 +88,19 @@ class Quarantine:
         Raises:
             UnreadableColumnError: naming every such column, its figures and its first bad cell.
         """
-        told = []
+        reasons = []
         for column, count in self.counts().items():
             total = max(rows_per_column.get(column, count), count)
             if count <= max_share * total:
                 continue
             first = next(entry for entry in self.entries if entry.column == column)
-            told.append(
+            reasons.append(
                 f"column '{column}': {count} of {total} cells ({count / total:.0%}) are unreadable, "
                 f"more than the {max_share:.0%} allowed (max_unreadable). The first: row {first.row}: "
                 f"{first.reason}"
             )
-        if told:
-            raise UnreadableColumnError("\n".join(told))
+        if reasons:
+            raise UnreadableColumnError("\n".join(reasons))
 
     def summary(self) -> list[str]:
         """One line a column: how many cells, and the first of them."""

@@ -287,33 +287,33 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
     """What is worth knowing about a column that is used."""
     if plan.role == "ignored":
         return []
-    told = []
+    warnings = []
     share = facts.missing / facts.rows
     if share > 0.5:
-        told.append(f"{share:.0%} of its cells are missing")
+        warnings.append(f"{share:.0%} of its cells are missing")
     if plan.role == "input":
         common = facts.commonest
         if common is not None and common[1] >= 0.99 and facts.looked >= 20:
-            told.append(f"{common[1]:.1%} of its cells are '{example(common[0])}'")
+            warnings.append(f"{common[1]:.1%} of its cells are '{example(common[0])}'")
         if (
             plan.modality
             and MODALITIES[plan.modality].nominal
             and facts.looked >= 20
             and 2 * (facts.distinct or 0) > facts.looked
         ):
-            told.append(
+            warnings.append(
                 f"{facts.distinct} categories in {facts.looked} cells: most are seen once; "
                 f"as text it may tell more (--column {plan.name}=text)"
             )
-        told += _mixed(plan, facts)
-        told += column_facts.source(plan.name, plan.modality or "", facts)
-        told += [
+        warnings += _mixed(plan, facts)
+        warnings += column_facts.source(plan.name, plan.modality or "", facts)
+        warnings += [
             f"each of its {facts.distinct} values goes with one value of '{target}' only; if it would "
             f"not be known for new rows, leave it out (--ignore {plan.name})"
             for target, answers in targets.items()
             if column_facts.gives_away(facts, answers)
         ]
-    return [f"{plan.name}: {sentence}" for sentence in told]
+    return [f"{plan.name}: {sentence}" for sentence in warnings]
 
 
 def _gives_away(facts: Facts, all_facts: Mapping[str, Facts], targets: Sequence[str]) -> bool:

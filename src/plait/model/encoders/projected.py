@@ -107,28 +107,28 @@ class Projected(Fitted):
     ) -> str:
         """Fit the projection to all cells of the batches."""
         rows = torch.cat([self.flat(column) for (column,) in batches]).cpu().numpy()
-        found, told = self._lda(rows, targets) if targets is not None else self._pca(rows)
-        mean, basis = found
+        fitted, summary = self._lda(rows, targets) if targets is not None else self._pca(rows)
+        mean, basis = fitted
         self.centre.copy_(torch.from_numpy(mean))
         self.projection.zero_()
         self.projection[:, : basis.shape[1]] = torch.from_numpy(basis)
-        return f"{told}, fitted to {len(rows)} training rows"
+        return f"{summary}, fitted to {len(rows)} training rows"
 
     def _pca(self, rows: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], str]:
         count = min(self.projection.shape[1], rows.shape[1], max(1, len(rows) - 1))
-        found = PCA(count).fit(rows)
-        softened = found.variance + 0.01 * found.variance[0]
-        basis = found.basis / np.sqrt(np.where(softened > 0, softened, 1.0))
-        kept = float(found.explained.sum())
-        told = f"pca keeps {count} of {rows.shape[1]} dimensions, {kept:.0%} of the variance"
-        return (found.mean, basis), told
+        pca = PCA(count).fit(rows)
+        softened = pca.variance + 0.01 * pca.variance[0]
+        basis = pca.basis / np.sqrt(np.where(softened > 0, softened, 1.0))
+        kept = float(pca.explained.sum())
+        summary = f"pca keeps {count} of {rows.shape[1]} dimensions, {kept:.0%} of the variance"
+        return (pca.mean, basis), summary
 
     def _lda(
         self, rows: np.ndarray, targets: np.ndarray
     ) -> tuple[tuple[np.ndarray, np.ndarray], str]:
         spare = len(rows) - len(np.unique(targets))
         first = PCA(min(self.among, rows.shape[1], max(1, spare))).fit(rows)
-        found = LDA(shrinkage=0.1).fit(first.transform(rows), targets)
-        basis = (first.basis @ found.basis)[:, : self.projection.shape[1]]
-        told = f"lda keeps {basis.shape[1]} of {rows.shape[1]} dimensions"
-        return (first.mean, basis), told
+        lda = LDA(shrinkage=0.1).fit(first.transform(rows), targets)
+        basis = (first.basis @ lda.basis)[:, : self.projection.shape[1]]
+        summary = f"lda keeps {basis.shape[1]} of {rows.shape[1]} dimensions"
+        return (first.mean, basis), summary

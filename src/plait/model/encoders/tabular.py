@@ -81,9 +81,9 @@ class TabularTokens(Encoder):
         parts = [part(column.values) for part, column in zip(self.embed, columns, strict=True)]
         present = torch.stack([column.present for column in columns], dim=1)
         row = present.any(dim=1, keepdim=True).expand(present.shape)
-        shown = self._show(present)
+        visible = self._show(present)
         values = torch.stack(parts, dim=1)
-        values = torch.where(shown.unsqueeze(-1), values, self.missing) + self.identity
+        values = torch.where(visible.unsqueeze(-1), values, self.missing) + self.identity
         for block in self.blocks:
             values = block(values, row)
         return Tokens(self.norm(values), row)

@@ -141,7 +141,7 @@ def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) 
     try:
         if folder is None:
             return cls(config)
-        model, told = cls.from_pretrained(
+        model, loading = cls.from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -155,7 +155,7 @@ def _model(cls: Any, config: Any, kind: _Kind, folder: Path | None, where: str) 
         raise CheckpointError(
             f"{where} cannot be loaded: {error_line(error)}. Expected a {kind.model} in safetensors."
         ) from None
-    lacking = sorted({*told["missing_keys"], *(key for key, *_ in told["mismatched_keys"])})
+    lacking = sorted({*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])})
     if lacking:
         raise CheckpointError(
             f"{where} lacks {len(lacking)} weights of a {kind.model} or has them in other shapes, for "

@@ -50,11 +50,11 @@ class AudioBackbone(Backbone):
             return Tokens(values, torch.zeros_like(values[..., 0], dtype=torch.bool))
         lengths = column.mask[rows].sum(dim=1)
         cells = column.values[rows, : int(lengths.max())].to(torch.float32)
-        found, counts = self.encode(cells, lengths)
-        found = found[:, : int(counts.max())]
-        real = torch.arange(found.shape[1], device=counts.device) < counts[:, None]
-        found = torch.where(real.unsqueeze(-1), found, 0.0)
-        values = found.new_zeros(batch, *found.shape[1:]).index_copy(0, rows, found)
+        hidden, counts = self.encode(cells, lengths)
+        hidden = hidden[:, : int(counts.max())]
+        real = torch.arange(hidden.shape[1], device=counts.device) < counts[:, None]
+        hidden = torch.where(real.unsqueeze(-1), hidden, 0.0)
+        values = hidden.new_zeros(batch, *hidden.shape[1:]).index_copy(0, rows, hidden)
         mask = real.new_zeros(batch, real.shape[1]).index_copy(0, rows, real)
         return Tokens(values, mask)
 
@@ -133,12 +133,12 @@ class Patches(Spectral):
         self, values: Float[Tensor, "rows steps width"], lengths: Int64[Tensor, " rows"]
     ) -> tuple[Float[Tensor, "rows tokens hidden"], Int64[Tensor, " rows"]]:
         """A patch is the clip's own when it begins within the clip."""
-        found = self.model(self.filled(values, lengths)).last_hidden_state
+        hidden = self.model(self.filled(values, lengths)).last_hidden_state
         patches = (
-            found[:, 2:].unflatten(1, (self.bands, self.moments)).transpose(1, 2).flatten(1, 2)
+            hidden[:, 2:].unflatten(1, (self.bands, self.moments)).transpose(1, 2).flatten(1, 2)
         )
         moments = (-(-self.own(lengths) // self.stride)).clamp(max=self.moments)
-        return torch.cat([found[:, :2], patches], dim=1), 2 + moments * self.bands
+        return torch.cat([hidden[:, :2], patches], dim=1), 2 + moments * self.bands
 
     def blocks(self) -> list[nn.Module]:
         """The embeddings, then each layer, the last one with the final norm."""
@@ -160,21 +160,21 @@ class Clap(Spectral):
     ) -> tuple[Float[Tensor, "rows tokens hidden"], Int64[Tensor, " rows"]]:
         """A moment is the clip's own when it begins within the clip, or within one of its repeats."""
         frames = self.filled(values, lengths).unsqueeze(1)
-        found = self.model(frames).last_hidden_state  # [rows, hidden, bands, moments]
-        bands, moments = found.shape[2:]
+        hidden = self.model(frames).last_hidden_state  # [rows, hidden, bands, moments]
+        bands, moments = hidden.shape[2:]
         own = -(-self.own(lengths) * moments // self.mel.frames)
-        return found.permute(0, 3, 2, 1).flatten(1, 2), own * bands
+        return hidden.permute(0, 3, 2, 1).flatten(1, 2), own * bands
 
     def blocks(self) -> list[nn.Module]:
         """The patches, then each layer; a stage's last one with what merges its patches."""
         encoder = self.model.audio_encoder
         patches = encoder.patch_embed
-        found: list[nn.Module] = [nn.ModuleList([encoder.batch_norm, patches.proj, patches.norm])]
+        blocks: list[nn.Module] = [nn.ModuleList([encoder.batch_norm, patches.proj, patches.norm])]
         for stage in encoder.layers:
-            found += stage.blocks
+            blocks += stage.blocks
             if stage.downsample is not None:
-                found = _ended(found, stage.downsample)
-        return _ended(found, encoder.norm)
+                blocks = _ended(blocks, stage.downsample)
+        return _ended(blocks, encoder.norm)
 
 
 class Wave(AudioBackbone):
@@ -255,11 +255,11 @@ class Wave(AudioBackbone):
         stable = bool(model.config.do_stable_layer_norm)
         if not stable:
             before.append(encoder.layer_norm)
-        found = [model.feature_extractor, nn.ModuleList(before), *encoder.layers]
+        blocks = [model.feature_extractor, nn.ModuleList(before), *encoder.layers]
         if stable:
-            found = _ended(found, encoder.layer_norm)
+            blocks = _ended(blocks, encoder.layer_norm)
         adapter = getattr(model, "adapter", None)
-        return _ended(found, adapter) if adapter is not None else found
+        return _ended(blocks, adapter) if adapter is not None else blocks
 
 
 def _normed(

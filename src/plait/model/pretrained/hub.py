@@ -110,8 +110,8 @@ def _commit(wanted: Wanted) -> str:
         return ""
     if len(wanted.revision) == 40:
         return wanted.revision
-    found = list((wanted.folder / "snapshots").glob(f"{wanted.revision}*"))
-    return found[0].name if len(found) == 1 else ""
+    snapshots = list((wanted.folder / "snapshots").glob(f"{wanted.revision}*"))
+    return snapshots[0].name if len(snapshots) == 1 else ""
 
 
 def _cached(wanted: Wanted, commit: str) -> tuple[Path | None, str]:
@@ -122,7 +122,7 @@ def _cached(wanted: Wanted, commit: str) -> tuple[Path | None, str]:
     asked = commit or wanted.revision or None
     files: dict[str, Any] = {"allow_patterns": list(FETCHED), "ignore_patterns": [INNER]}
     try:
-        found = snapshot_download(
+        folder = snapshot_download(
             wanted.name, revision=asked, cache_dir=wanted.cache, local_files_only=True, **files
         )
     except IncompleteSnapshotError as error:
@@ -132,7 +132,7 @@ def _cached(wanted: Wanted, commit: str) -> tuple[Path | None, str]:
         )
     except LocalEntryNotFoundError:
         return None, f"is not in {wanted.cache}"
-    return Path(str(found)), ""
+    return Path(str(folder)), ""
 
 
 def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:

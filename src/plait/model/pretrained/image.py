@@ -76,11 +76,11 @@ def make(described: dict[str, Any], state: State, folder: Path | None) -> ImageB
     factor, shift = _affine(state)
     blank = torch.zeros(1, 3, size, size) * factor + shift
     options = _options(cls, config, size)
-    found: list[int] = []
+    widths: list[int] = []
 
     def run(model: nn.Module) -> Float[Tensor, "..."]:
         tokens = _tokens(model, blank, options)
-        found.append(tokens.shape[2])
+        widths.append(tokens.shape[2])
         return tokens
 
     try:
@@ -90,7 +90,7 @@ def make(described: dict[str, Any], state: State, folder: Path | None) -> ImageB
             f"the '{config.model_type}' model cannot read the pictures of {size} x {size} that its own "
             f"preprocessor_config.json makes: {error_line(error)}"
         ) from None
-    return ImageBackbone(model=model, state=state, hidden=found[0], options=options)
+    return ImageBackbone(model=model, state=state, hidden=widths[0], options=options)
 
 
 def _options(cls: type, config: Any, size: int) -> dict[str, Any]:

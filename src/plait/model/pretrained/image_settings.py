@@ -61,24 +61,24 @@ def image_state(folder: Path) -> State:
     config = read_json_if_there(folder / "config.json") or {}
     if "pretrained_cfg" in config:
         return _timm_state(config["pretrained_cfg"])
-    found = read_json_if_there(folder / "preprocessor_config.json")
-    if found is None:
+    settings = read_json_if_there(folder / "preprocessor_config.json")
+    if settings is None:
         whole = read_json_if_there(folder / "processor_config.json") or {}
-        found = whole.get("image_processor")
-    if not isinstance(found, dict):
+        settings = whole.get("image_processor")
+    if not isinstance(settings, dict):
         raise CheckpointError(
             f"{folder} does not say how pictures are prepared for this model: it has neither a "
             "preprocessor_config.json nor a processor_config.json with an image_processor. Copy the "
             "file from where the checkpoint comes from."
         )
-    return _state(found)
+    return _state(settings)
 
 
-def _state(found: dict[str, Any]) -> State:
-    name = _processor(found)
+def _state(settings: dict[str, Any]) -> State:
+    name = _processor(settings)
     asked = {
         **PROCESSORS[name],
-        **{key: value for key, value in found.items() if value is not None},
+        **{key: value for key, value in settings.items() if value is not None},
     }
     recipe: dict[str, Any] = {
         "resize": None,
@@ -117,19 +117,19 @@ def _made(recipe: dict[str, Any], scale: float, mean: list[float], std: list[flo
     }
 
 
-def _processor(found: dict[str, Any]) -> str:
+def _processor(settings: dict[str, Any]) -> str:
     """The processor's name, whatever transformers called it over the years."""
-    told = found.get("image_processor_type") or found.get("feature_extractor_type")
-    if told is None:
+    processor = settings.get("image_processor_type") or settings.get("feature_extractor_type")
+    if processor is None:
         raise CheckpointError(
             "the checkpoint's preprocessor_config.json names no image_processor_type, so its settings "
             f"cannot be read. Add one: {', '.join(sorted(PROCESSORS))}."
         )
-    name = str(told).removesuffix("Fast").removesuffix("Pil")
+    name = str(processor).removesuffix("Fast").removesuffix("Pil")
     name = name.replace("FeatureExtractor", "ImageProcessor")
     if name not in PROCESSORS:
         raise CheckpointError(
-            f"the checkpoint prepares its pictures with '{told}', which plait cannot do; it can do "
+            f"the checkpoint prepares its pictures with '{processor}', which plait cannot do; it can do "
             f"what these do: {', '.join(sorted(PROCESSORS))}."
         )
     return name
@@ -175,13 +175,17 @@ def _pair(size: Any, key: str) -> tuple[int, int]:
 
 def _three(asked: dict[str, Any], key: str) -> list[float]:
     value = asked[key]
-    found = [float(value)] * 3 if isinstance(value, int | float) else [float(one) for one in value]
-    if len(found) != 3:
+    numbers = (
+        [float(value)] * 3
+        if isinstance(value, int | float)
+        else [float(number) for number in value]
+    )
+    if len(numbers) != 3:
         raise CheckpointError(
-            f"the checkpoint's {key} has {len(found)} numbers; three were expected, for red, green "
+            f"the checkpoint's {key} has {len(numbers)} numbers; three were expected, for red, green "
             "and blue."
         )
-    return found
+    return numbers
 
 
 def _convnext(recipe: dict[str, Any], asked: dict[str, Any]) -> None:
@@ -209,7 +213,7 @@ def _fill(mean: list[float], std: list[float], scale: float) -> list[int]:
     )
     if off > 1e-3 or min(whole) < 0 or max(whole) > 255:
         raise CheckpointError(
-            f"the checkpoint pads pictures with its mean colour {[round(one, 2) for one in colour]}, "
+            f"the checkpoint pads pictures with its mean colour {[round(part, 2) for part in colour]}, "
             "which is between two colours that bytes can hold, so plait cannot do as it does."
         )
     return whole
@@ -236,6 +240,6 @@ def _timm_state(asked: dict[str, Any]) -> State:
         "pad": None,
         "fill": [0, 0, 0],
     }
-    mean = [float(one) for one in asked.get("mean") or _IMAGENET["image_mean"]]
-    std = [float(one) for one in asked.get("std") or _IMAGENET["image_std"]]
+    mean = [float(number) for number in asked.get("mean") or _IMAGENET["image_mean"]]
+    std = [float(number) for number in asked.get("std") or _IMAGENET["image_std"]]
     return _made(recipe, 1 / 255, mean, std)

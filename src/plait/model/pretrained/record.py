@@ -93,19 +93,20 @@ def revive(
     if not empty:
         revision = f"@{record.revision}" if record.reference.startswith(HUB) else ""
         try:
-            found = find_checkpoint(record.reference + revision, note=note)
+            checkpoint = find_checkpoint(record.reference + revision, note=note)
         except CheckpointError as error:
             raise CheckpointError(
                 f"this model reads {record.modality} with {record.reference}, which is not at hand: "
                 f"{error} Put it back where it was, or fit again with --embed-weights, which makes a "
                 "model that needs no checkpoint."
             ) from error
-        if found.digest != record.digest:
+        if checkpoint.digest != record.digest:
             raise CheckpointError(
-                f"{record.reference} is not the checkpoint that the model was made with: the SHA-256 of "
-                f"its weights begins {found.digest[:12]}, and was {record.digest[:12]}. Put the old one "
-                "back, or fit again; --embed-weights makes a bundle that needs no checkpoint."
+                f"{record.reference} is not the checkpoint that the model was made with: the SHA-256 "
+                f"of its weights begins {checkpoint.digest[:12]}, and was {record.digest[:12]}. "
+                "Put the old one back, or fit again; --embed-weights makes a bundle that needs no "
+                "checkpoint."
             )
-        folder = found.folder
+        folder = checkpoint.folder
     family = family_of(record.modality, record.config, record.reference)
     return family.make(record.config, state, folder)

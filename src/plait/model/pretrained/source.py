@@ -60,10 +60,10 @@ def find_checkpoint(reference: str, *, note: Note | None = None) -> Checkpoint:
         MissingExtra: the package that carries it, or reads it, is not installed.
     """
     if reference.startswith(PACKAGE):
-        found = find_packaged(reference.removeprefix(PACKAGE))
-        config = found.config or check_folder(found.folder, reference)
+        packaged = find_packaged(reference.removeprefix(PACKAGE))
+        config = packaged.config or check_folder(packaged.folder, reference)
         return Checkpoint(
-            reference, found.folder, config, digest(found.folder), licence=found.licence
+            reference, packaged.folder, config, digest(packaged.folder), licence=packaged.licence
         )
     if find_spec("transformers") is None:
         raise MissingExtra(f"the encoder '{reference}'", "pretrained", "transformers")

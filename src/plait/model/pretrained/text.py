@@ -86,12 +86,12 @@ def make(described: dict[str, Any], state: State, folder: Path | None) -> TextBa
         )
     if getattr(config, "use_cache", False):
         config.use_cache = False  # of use to models that write, and large
-    found: list[int] = []
+    widths: list[int] = []
 
     def run(model: nn.Module) -> Float[Tensor, "..."]:
         few = torch.arange(4).unsqueeze(0) % known
         output = _hidden(model, few, torch.ones_like(few, dtype=torch.bool))
-        found.append(output.shape[2])
+        widths.append(output.shape[2])
         return output
 
     model = build(cls, config, folder, run)
@@ -99,7 +99,7 @@ def make(described: dict[str, Any], state: State, folder: Path | None) -> TextBa
         # The model around it holds the same embeddings a second time.
         model = model.get_submodule("encoder")
     fill = int(config.max_position_embeddings) if config.model_type in _FILLED else 0
-    return TextBackbone(model=model, padding=int(state["padding"]), hidden=found[0], fill=fill)
+    return TextBackbone(model=model, padding=int(state["padding"]), hidden=widths[0], fill=fill)
 
 
 def _hidden(

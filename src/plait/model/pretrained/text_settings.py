@@ -46,14 +46,14 @@ def text_state(folder: Path) -> State:
     config = config_of(described)
     if config.model_type in PAIRED:
         config = config.text_config
-    told = read_json_if_there(folder / "tokenizer_config.json") or {}
+    settings = read_json_if_there(folder / "tokenizer_config.json") or {}
     tokenizer = read_json_if_there(folder / "tokenizer.json")
-    tokenizer = _converted(folder) if tokenizer is None else _settled(tokenizer, told)
+    tokenizer = _converted(folder) if tokenizer is None else _settled(tokenizer, settings)
     sentence = read_json_if_there(folder / "sentence_bert_config.json") or {}
-    most = _longest(config, told.get("model_max_length"), sentence.get("max_seq_length"))
+    most = _longest(config, settings.get("model_max_length"), sentence.get("max_seq_length"))
     tokenizer["padding"] = None
     tokenizer["truncation"] = {
-        "direction": "Left" if told.get("truncation_side") == "left" else "Right",
+        "direction": "Left" if settings.get("truncation_side") == "left" else "Right",
         "max_length": most,
         "strategy": "LongestFirst",
         "stride": 0,
@@ -64,7 +64,7 @@ def text_state(folder: Path) -> State:
         "max_tokens": most,
         "longer": 0.0,
         "special": True,
-        "padding": _padding(tokenizer, told, config, folder),
+        "padding": _padding(tokenizer, settings, config, folder),
     }
 
 
@@ -72,7 +72,7 @@ def highest_id(tokenizer: dict[str, Any]) -> int:
     """The highest id that a text can become; marks do not count."""
     vocabulary = tokenizer["model"].get("vocab", {})
     ids = vocabulary.values() if isinstance(vocabulary, dict) else [len(vocabulary) - 1]
-    added = (one["id"] for one in tokenizer.get("added_tokens", ()) if not one.get("special"))
+    added = (token["id"] for token in tokenizer.get("added_tokens", ()) if not token.get("special"))
     return max((*ids, *added), default=0)
 
 
@@ -99,7 +99,7 @@ def _converted(folder: Path) -> dict[str, Any]:
         )
     with silence():
         try:
-            found = AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 str(folder), trust_remote_code=False, local_files_only=True
             )
         except (ImportError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -108,38 +108,43 @@ def _converted(folder: Path) -> dict[str, Any]:
                 f"the tokenizer in {folder} has no tokenizer.json, and its older files cannot be "
                 f"converted: {reason}"
             ) from None
-    backend = getattr(found, "backend_tokenizer", None)
+    backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
         raise CheckpointError(
             f"the tokenizer in {folder} has no tokenizer.json, and transformers knows no fast form of "
-            f"its {type(found).__name__}, so plait cannot run it."
+            f"its {type(tokenizer).__name__}, so plait cannot run it."
         )
     return json.loads(backend.to_str())
 
 
-def _settled(tokenizer: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _settled(tokenizer: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
     """tokenizer.json, with what tokenizer_config.json says otherwise; there it has the last word."""
-    made = dict(tokenizer)
-    name = str(told.get("tokenizer_class", "")).removesuffix("Fast")
-    normalizer = made.get("normalizer") or {}
+    settled = dict(tokenizer)
+    name = str(settings.get("tokenizer_class", "")).removesuffix("Fast")
+    normalizer = settled.get("normalizer") or {}
     if normalizer.get("type") == "BertNormalizer":
         keys = {"lowercase": "do_lower_case", "strip_accents": "strip_accents"}
         keys["handle_chinese_chars"] = "tokenize_chinese_chars"
-        said = {key: told[word] for key, word in keys.items() if told.get(word) is not None}
-        made["normalizer"] = {**normalizer, **said}
+        said = {key: settings[word] for key, word in keys.items() if settings.get(word) is not None}
+        settled["normalizer"] = {**normalizer, **said}
     elif name == "Siglip2Tokenizer" and '"Lowercase"' not in json.dumps(normalizer):
         parts = [{"type": "Lowercase"}, *([normalizer] if normalizer else [])]
-        made["normalizer"] = {"type": "Sequence", "normalizers": parts}
-    splitter = made.get("pre_tokenizer") or {}
-    if splitter.get("type") == "ByteLevel" and told.get("add_prefix_space") is not None:
-        made["pre_tokenizer"] = {**splitter, "add_prefix_space": bool(told["add_prefix_space"])}
-    return made
+        settled["normalizer"] = {"type": "Sequence", "normalizers": parts}
+    splitter = settled.get("pre_tokenizer") or {}
+    if splitter.get("type") == "ByteLevel" and settings.get("add_prefix_space") is not None:
+        settled["pre_tokenizer"] = {
+            **splitter,
+            "add_prefix_space": bool(settings["add_prefix_space"]),
+        }
+    return settled
 
 
 def _longest(config: Any, *stated: object) -> int:
     """The smallest of what the model takes, what its files state, and `LONGEST`."""
     limits = [LONGEST]
-    limits += [int(min(one, LONGEST)) for one in stated if isinstance(one, int | float) and one > 0]
+    limits += [
+        int(min(limit, LONGEST)) for limit in stated if isinstance(limit, int | float) and limit > 0
+    ]
     places = getattr(config, "max_position_embeddings", None)
     if isinstance(places, int) and places > 0 and config.model_type not in _RELATIVE:
         offset = int(config.pad_token_id or 0) + 1 if config.model_type in _OFFSET else 0
@@ -147,9 +152,9 @@ def _longest(config: Any, *stated: object) -> int:
     return min(limits)
 
 
-def _padding(tokenizer: dict[str, Any], told: dict[str, Any], config: Any, folder: Path) -> int:
+def _padding(tokenizer: dict[str, Any], settings: dict[str, Any], config: Any, folder: Path) -> int:
     """The id to pad with: the tokenizer's word for it, else the configuration's, else 0."""
-    named = told.get("pad_token") or (
+    named = settings.get("pad_token") or (
         read_json_if_there(folder / "special_tokens_map.json") or {}
     ).get("pad_token")
     word = _word(named)

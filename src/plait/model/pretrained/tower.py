@@ -54,7 +54,7 @@ def _load(cls: Any, config: Any, folder: Path, attention: str) -> tuple[nn.Modul
     from safetensors import SafetensorError
 
     try:
-        model, told = cls.from_pretrained(
+        model, loading = cls.from_pretrained(
             str(folder),
             config=config,
             dtype=torch.float32,
@@ -74,8 +74,8 @@ def _load(cls: Any, config: Any, folder: Path, attention: str) -> tuple[nn.Modul
         raise CheckpointError(
             f"the weights in {folder} cannot be loaded ({reason}). plait reads model.safetensors only."
         ) from None
-    mismatched = {entry[0] for entry in told.get("mismatched_keys", ())}
-    return model, set(told["missing_keys"]) | mismatched
+    mismatched = {entry[0] for entry in loading.get("mismatched_keys", ())}
+    return model, set(loading["missing_keys"]) | mismatched
 
 
 def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
@@ -100,7 +100,7 @@ def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
 
 def _leaves(output: Float[Tensor, "..."]) -> set[int]:
     """The identities of the weights that a result was computed from."""
-    found: set[int] = set()
+    leaves: set[int] = set()
     seen: set[Any] = set()
     ahead: list[Any] = [output.grad_fn]
     while ahead:
@@ -109,9 +109,9 @@ def _leaves(output: Float[Tensor, "..."]) -> set[int]:
             continue
         seen.add(node)
         if hasattr(node, "variable"):
-            found.add(id(node.variable))
+            leaves.add(id(node.variable))
         ahead += [following for following, _ in node.next_functions]
-    return found
+    return leaves
 
 
 def layers(model: nn.Module) -> list[nn.Module]:
@@ -177,5 +177,5 @@ def _path_to_layers(model: nn.Module) -> list[tuple[nn.Module, nn.Module]]:
             else:
                 yield from lists(child, step)
 
-    found = list(lists(model, []))
-    return max(found, key=lambda pair: pair[0])[1] if found else []
+    paths = list(lists(model, []))
+    return max(paths, key=lambda pair: pair[0])[1] if paths else []

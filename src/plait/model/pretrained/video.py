@@ -70,16 +70,18 @@ def video_state(folder: Path) -> State:
 
 def _json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        found = json.loads((folder / name).read_text(encoding="utf-8"))
+        settings = json.loads((folder / name).read_text(encoding="utf-8"))
     except OSError as error:
         raise CheckpointError(
             f"'{folder}' is not a checkpoint: its {name} cannot be read ({error.strerror})."
         ) from None
     except ValueError:
         raise CheckpointError(f"{name} in '{folder}' is not valid JSON.") from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{name} in '{folder}' holds a {type(found).__name__}, not settings.")
-    return found
+    if not isinstance(settings, dict):
+        raise CheckpointError(
+            f"{name} in '{folder}' holds a {type(settings).__name__}, not settings."
+        )
+    return settings
 
 
 def _sizes(asked: dict[str, Any], where: str) -> tuple[int | list[int] | None, int]:
@@ -114,7 +116,7 @@ def _sizes(asked: dict[str, Any], where: str) -> tuple[int | list[int] | None, i
 
 
 def _colours(asked: dict[str, Any], where: str) -> tuple[list[float], list[float]]:
-    found = []
+    colours = []
     for name in ("image_mean", "image_std"):
         value = asked.get(name)
         value = [value] * 3 if isinstance(value, int | float) else value
@@ -122,8 +124,8 @@ def _colours(asked: dict[str, Any], where: str) -> tuple[list[float], list[float
             raise CheckpointError(
                 f"{where} has {name} {value!r}, expected a number for each of 3 colours."
             )
-        found.append([float(number) for number in value])
-    return found[0], found[1]
+        colours.append([float(number) for number in value])
+    return colours[0], colours[1]
 
 
 def _filter(resample: object, where: str) -> int:
@@ -206,7 +208,7 @@ def make_video(config: dict[str, Any], state: State, folder: Path | None) -> Vid
 
 def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
     try:
-        model, told = auto.from_pretrained(
+        model, loading = auto.from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -220,7 +222,7 @@ def _loaded(auto: Any, folder: Path, config: Any, extra: dict[str, Any]) -> Any:
         raise CheckpointError(
             f"the weights in '{folder}' cannot be loaded: {error_line(error)}"
         ) from None
-    if absent := sorted(told["missing_keys"]):
+    if absent := sorted(loading["missing_keys"]):
         raise CheckpointError(
             f"the weights in '{folder}' lack {len(absent)} of the model's tensors, such as "
             f"'{absent[0]}'."

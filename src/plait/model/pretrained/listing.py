@@ -37,10 +37,10 @@ def cached() -> list[dict[str, str]]:
     except (CacheNotFound, ValueError):  # the latter: a file stands in its place
         return []
     rows = []
-    for repository in sorted(cache.repos, key=lambda one: one.repo_id):
+    for repository in sorted(cache.repos, key=lambda repository: repository.repo_id):
         if repository.repo_type != "model":
             continue
-        for revision in sorted(repository.revisions, key=lambda one: one.commit_hash):
+        for revision in sorted(repository.revisions, key=lambda revision: revision.commit_hash):
             folder = Path(revision.snapshot_path)
             rows.append(
                 {

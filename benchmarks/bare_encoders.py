@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from plait.data.store import PreparedColumn
-from plait.data.token_store import CHUNK
-from plait.model.frozen import BATCH
+from plait.data.token_store import CHUNK_CELLS
+from plait.model.frozen import BATCH_CELLS
 
 Encoder = Callable[[np.ndarray, np.ndarray], Tensor]
 """Values and mask of a batch to its tokens."""
@@ -66,12 +66,14 @@ def batches(columns: Sequence[PreparedColumn]) -> list[tuple[PreparedColumn, np.
     found = []
     for column in columns:
         lengths = None if column.offsets is None else np.diff(column.offsets)
-        for first in range(0, len(column.present), CHUNK):
-            chunk = np.arange(first, min(first + CHUNK, len(column.present)))
+        for first in range(0, len(column.present), CHUNK_CELLS):
+            chunk = np.arange(first, min(first + CHUNK_CELLS, len(column.present)))
             there = chunk[column.present[chunk]]
             if lengths is not None:
                 there = there[np.argsort(lengths[there], kind="stable")]
-            found += [(column, there[at : at + BATCH]) for at in range(0, len(there), BATCH)]
+            found += [
+                (column, there[at : at + BATCH_CELLS]) for at in range(0, len(there), BATCH_CELLS)
+            ]
     return found
 
 

@@ -206,7 +206,7 @@ def test_a_column_without_rows(store, kind):
 
 
 def test_many_chunks_make_one_entry(store, monkeypatch):
-    monkeypatch.setattr(store_module, "CHUNK", 3)
+    monkeypatch.setattr(store_module, "CHUNK_CELLS", 3)
     cells = [str(number) if number % 4 else "!" for number in range(20)]
     told = []
     column = prepare(store, cells, advance=told.append)

@@ -17,7 +17,7 @@ import pytest
 from plait.data import token_store as encoded
 from plait.data.modalities.base import Prepared
 from plait.data.store import PreparedColumn, Store
-from plait.data.token_store import CHUNK, Encoding
+from plait.data.token_store import CHUNK_CELLS, Encoding
 from plait.errors import StoreError
 
 HIDDEN = 3
@@ -73,7 +73,7 @@ def store(tmp_path) -> Store:
 
 
 def test_tokens_come_back_in_order_and_are_made_once(store):
-    cells = 2 * CHUNK + 9
+    cells = 2 * CHUNK_CELLS + 9
     column, done = raw(cells), []
     counting = Counting(column)
     found = encoded_column(store, column, {"digest": "a"}, counting, HIDDEN, advance=done.append)
@@ -145,9 +145,9 @@ def test_only_missing_cells_have_no_tokens(store):
 
 
 def test_a_full_disk_is_said_and_the_next_run_goes_on(store):
-    cells = 3 * CHUNK
+    cells = 3 * CHUNK_CELLS
     column = raw(cells)
-    counting = Counting(column, stop=2 * CHUNK)
+    counting = Counting(column, stop=2 * CHUNK_CELLS)
     with pytest.raises(StoreError) as caught:
         encoded_column(store, column, {}, counting, HIDDEN)
     assert str(caught.value) == (
@@ -158,15 +158,15 @@ def test_a_full_disk_is_said_and_the_next_run_goes_on(store):
     done: list[int] = []
     second = Counting(column)
     check(encoded_column(store, column, {}, second, HIDDEN, advance=done.append), cells)
-    assert [number for number, _ in second.asked] == list(range(2 * CHUNK, cells))
-    assert done == [2 * CHUNK, CHUNK]
+    assert [number for number, _ in second.asked] == list(range(2 * CHUNK_CELLS, cells))
+    assert done == [2 * CHUNK_CELLS, CHUNK_CELLS]
 
 
 @pytest.mark.parametrize("harm", ["note", "counts", "values", "kind"])
 def test_a_damaged_draft_is_begun_anew(store, harm):
-    column = raw(2 * CHUNK)
+    column = raw(2 * CHUNK_CELLS)
     with pytest.raises(StoreError):
-        encoded_column(store, column, {}, Counting(column, stop=CHUNK + 1), HIDDEN)
+        encoded_column(store, column, {}, Counting(column, stop=CHUNK_CELLS + 1), HIDDEN)
     (draft,) = [path for path in store.folder.iterdir() if path.is_dir()]
     match harm:
         case "note":
@@ -178,23 +178,23 @@ def test_a_damaged_draft_is_begun_anew(store, harm):
         case "values":
             (draft / "values.bin").write_bytes(b"12")
     counting = Counting(column)
-    check(encoded_column(store, column, {}, counting, HIDDEN), 2 * CHUNK)
-    assert len(counting.asked) == 2 * CHUNK
+    check(encoded_column(store, column, {}, counting, HIDDEN), 2 * CHUNK_CELLS)
+    assert len(counting.asked) == 2 * CHUNK_CELLS
 
 
 def test_what_a_killed_run_wrote_beyond_its_last_note_is_cut_off(store):
-    column = raw(2 * CHUNK)
+    column = raw(2 * CHUNK_CELLS)
     with pytest.raises(StoreError):
-        encoded_column(store, column, {}, Counting(column, stop=CHUNK + 1), HIDDEN)
+        encoded_column(store, column, {}, Counting(column, stop=CHUNK_CELLS + 1), HIDDEN)
     (draft,) = [path for path in store.folder.iterdir() if path.is_dir()]
     with (draft / "values.bin").open("ab") as file:
         file.write(b"torn")
-    check(encoded_column(store, column, {}, Counting(column), HIDDEN), 2 * CHUNK)
+    check(encoded_column(store, column, {}, Counting(column), HIDDEN), 2 * CHUNK_CELLS)
 
 
 def test_a_killed_process_is_taken_up(store):
     """A process is killed with SIGKILL in the middle; the next one encodes only what is left."""
-    cells = 4 * CHUNK
+    cells = 4 * CHUNK_CELLS
     code = f"""
         import os, signal, sys
         sys.path.insert(0, {str(Path(__file__).parent)!r})
@@ -204,7 +204,7 @@ def test_a_killed_process_is_taken_up(store):
         column = t.raw({cells})
         counting = t.Counting(column)
         def dying(numbers, view):
-            if numbers[0] >= {2 * CHUNK}:
+            if numbers[0] >= {2 * CHUNK_CELLS}:
                 os.kill(os.getpid(), signal.SIGKILL)
             return counting(numbers, view)
         t.encoded_column(Store(Path({str(store.folder.parent)!r})), column, {{}}, dying, t.HIDDEN)
@@ -214,7 +214,7 @@ def test_a_killed_process_is_taken_up(store):
     column = raw(cells)
     counting = Counting(column)
     check(encoded_column(store, column, {}, counting, HIDDEN), cells)
-    assert min(counting.asked)[0] == 2 * CHUNK
+    assert min(counting.asked)[0] == 2 * CHUNK_CELLS
 
 
 def test_two_at_once_encode_once(store):

@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
-from plait.runtime.rows import FEW, plain_columns
+from plait.runtime.rows import MAX_ROWS, plain_columns
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_cells_that_a_table_might_change(cells):
         [{" column": "a"}],
         [{1: "a"}],
         [{"other": "a"}],
-        [{"column": "a"}] * (FEW + 1),
+        [{"column": "a"}] * (MAX_ROWS + 1),
     ],
     ids=lambda source: str(source)[:30],
 )

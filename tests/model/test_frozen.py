@@ -252,7 +252,7 @@ def test_in_use_there_is_one_view():
 
 
 def test_like_lengths_share_a_batch(monkeypatch):
-    monkeypatch.setattr(frozen_module, "BATCH", 8)
+    monkeypatch.setattr(frozen_module, "BATCH_CELLS", 8)
     raw, made = column(), encoder()
     run(raw, made)
     padding = sum(int((~batch.mask).sum()) for batch in made.backbone.seen)

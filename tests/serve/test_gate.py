@@ -184,7 +184,7 @@ def test_examples_of_the_document_work(server):
 
 
 def test_a_golden_row_too_large_for_an_example(server, monkeypatch):
-    monkeypatch.setattr("plait.serve.openapi.LARGEST", 200)
+    monkeypatch.setattr("plait.serve.openapi.MAX_EXAMPLE_CHARACTERS", 200)
     document = server.ask("GET", "/openapi.json").json
     content = document["paths"]["/v1/predict"]["post"]["requestBody"]["content"]
     example = content["application/json"]["example"]["rows"][0]

@@ -16,7 +16,7 @@ from plait.data.table.source import Table
 from plait.devices import cores
 from plait.progress import Reporter, Silent, Stage
 
-CHUNK = 16_384
+CHUNK_CELLS = 16_384
 """Cells of a light column that are Python objects at any one time."""
 
 
@@ -124,7 +124,7 @@ class Features:
                 stage.advance,
             )
         parts = []
-        for cells in table.chunks(name, size=CHUNK):
+        for cells in table.chunks(name, size=CHUNK_CELLS):
             parts.append(modality.prepare(cells, state, settings))
             stage.advance(len(cells))
         return PreparedColumn.from_prepared(

@@ -28,7 +28,7 @@ _OPEN = (
     | getattr(os, "O_BINARY", 0)
 )
 _MISSING = b"missing"
-_SHOWN = 120
+_MAX_NAME_CHARACTERS = 120  # of a path in a message; the end is kept, which has the file's name
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,9 @@ class Limits:
         decode_seconds: time to decode one cell.
     """
 
+    # Far above what a camera, a phone or a sensor makes, and below what would take a machine down while
+    # several threads decode at once: 64 megapixels are 256 MB as RGBA, ten minutes of 48 kHz stereo are
+    # 230 MB as float32, 16 megapixels hold a frame of 4K, and 64 MB are 8 million float64.
     image_pixels: int = 64_000_000
     audio_bytes: int = 25_000_000
     audio_seconds: float = 600.0
@@ -289,7 +292,7 @@ def _join(name: str, reason: str) -> str:
 
 
 def _quote(text: str) -> str:
-    text = text if len(text) <= _SHOWN else "…" + text[-_SHOWN:]
+    text = text if len(text) <= _MAX_NAME_CHARACTERS else "…" + text[-_MAX_NAME_CHARACTERS:]
     return f"'{text}'" if text.isprintable() else repr(text)
 
 

@@ -25,7 +25,9 @@ from plait.data.modalities.base import Modality, Prepared, Problem, Settings, St
 from plait.errors import StoreError, error_line
 
 FORMAT = 1
-CHUNK = 512
+"""Part of every entry's name: raised when what is written changes, so that old entries are not read."""
+
+CHUNK_CELLS = 512
 """Cells prepared at a time; memory in use is about this many decoded cells."""
 
 Cells = Callable[[np.ndarray], list[object]]
@@ -185,8 +187,8 @@ class Store:
                 meta = _write_values(
                     file,
                     (
-                        (start, prepare(slice(start, start + CHUNK)))
-                        for start in range(0, len(weight), CHUNK)
+                        (start, prepare(slice(start, start + CHUNK_CELLS)))
+                        for start in range(0, len(weight), CHUNK_CELLS)
                     ),
                     lambda start, end: advance(int(weight[start:end].sum())) if advance else None,
                 )

@@ -28,7 +28,7 @@ except ImportError:  # Windows: two processes may do the same work twice there
     fcntl = None  # type: ignore[assignment]
 
 FORMAT = 2
-CHUNK = 256
+CHUNK_CELLS = 256
 """Cells whose tokens are in memory at a time."""
 
 Encode = Callable[
@@ -119,8 +119,8 @@ def _chunks(
     encoding: Encoding, cells: int, start: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Tokens, token counts and number of cells of each chunk; a cell's views lie side by side."""
-    for first in range(start, cells, CHUNK):
-        numbers = np.arange(first, min(first + CHUNK, cells))
+    for first in range(start, cells, CHUNK_CELLS):
+        numbers = np.arange(first, min(first + CHUNK_CELLS, cells))
         if encoding.views == 1:
             values, lengths = encoding.encode(numbers, 0)
             yield values, lengths, len(numbers)

@@ -28,7 +28,7 @@ from plait.model.pretrained.base import Backbone
 from plait.model.tokens import CELLS, ColumnBatch, Tokens, stack_batches
 from plait.progress import Reporter, Silent
 
-BATCH = 32
+BATCH_CELLS = 32
 """Cells a step of a frozen encoder."""
 
 _NOT_FINITE = "its pretrained encoder gave values that are not finite"
@@ -136,7 +136,7 @@ def _tokens(
     there = numbers[cells.present[numbers]]
     if cells.lengths is not None:  # those of like length together, to spare padding
         there = there[np.argsort(cells.lengths[there], kind="stable")]
-    groups = [there[start : start + BATCH] for start in range(0, len(there), BATCH)]
+    groups = [there[start : start + BATCH_CELLS] for start in range(0, len(there), BATCH_CELLS)]
     batches = (_batch(encoder, cells, group, view) for group in groups)
     counts = np.zeros(len(numbers), np.int64)
     parts: dict[int, np.ndarray] = {}
@@ -197,6 +197,8 @@ def _batch(
     batch = collate({"": cells}, numbers)
     if view:
         with torch.random.fork_rng(devices=[]):
+            # By view and first cell, not by the order of batches: a run that was killed goes on with the
+            # same augmentation. The prime keeps two views of neighbouring cells from sharing a seed.
             torch.manual_seed(1_000_003 * view + int(numbers[0]))
             batch = augment(batch, modalities={"": encoder.modality}, states={"": encoder.state})
     return batch[""]

@@ -21,7 +21,7 @@ from plait.model.tokens import ColumnBatch, Tokens
 BATCH = 64
 """Rows per step: as many as in training by default, so that answering needs no more memory than that."""
 
-COPIES = 64 * 2**20
+MAX_COPIED_BYTES = 64 * 2**20
 """Bytes of tokens at most that are copied so that several views are fused at once."""
 
 
@@ -77,8 +77,8 @@ def score_views(
 ) -> Scored:
     """Scores of some rows under many views: which streams are looked at, in all rows or in each.
 
-    Views are fused many at a time, as far as `COPIES` allows, which spares the overhead of as many
-    small steps.
+    Views are fused many at a time, as far as `MAX_COPIED_BYTES` allows, which spares the overhead of as
+    many small steps.
     """
     order, present = [], []
     parts: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
@@ -153,7 +153,7 @@ def _fused_views(
     """A batch's scores under every view."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
     size = sum(stream.values.numel() * stream.values.element_size() for stream in tokens.values())
-    for some in views.split(max(1, COPIES // max(1, size))):
+    for some in views.split(max(1, MAX_COPIED_BYTES // max(1, size))):
         for name, scores in model.scores(model.fuse(_seen(tokens, some))).items():
             found[name].append(scores.unflatten(0, (len(some), -1)).float().cpu().numpy())
     return {name: np.concatenate(parts) for name, parts in found.items()}

@@ -11,7 +11,7 @@ from torch import Tensor
 from plait.data.store import PreparedColumn
 from plait.model.tokens import ColumnBatch
 
-POOL = 16
+POOLED_BATCHES = 16
 """Batches whose rows are sorted by length together."""
 
 
@@ -70,8 +70,8 @@ class Loader:
     """Batches over some rows, shuffled anew each epoch by a seed, restartable at any batch.
 
     All batches of an epoch have the same size give or take one row, so none is left too small for
-    batch statistics. Rows of like length travel together, to spare padding: each run of ``POOL``
-    batches is sorted by length and its batches are shuffled.
+    batch statistics. Rows of like length travel together, to spare padding: each run of
+    ``POOLED_BATCHES`` batches is sorted by length and its batches are shuffled.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Loader:
             return rows
         parts = np.array_split(rows, self.batches)
         mixed: list[np.ndarray] = []
-        for first in range(0, self.batches, POOL):
-            run = parts[first : first + POOL]
+        for first in range(0, self.batches, POOLED_BATCHES):
+            run = parts[first : first + POOLED_BATCHES]
             pool = np.concatenate(run)
             ordered = pool[np.argsort(self.lengths[pool], kind="stable")]
             batches = np.split(ordered, np.cumsum([len(part) for part in run])[:-1])

@@ -18,7 +18,7 @@ FUSION = "fusion.onnx"
 STAMP = "plait.model"
 """The key in a graph's metadata that says which exported model it is a part of."""
 
-STEP = 128
+BATCH_ROWS = 128
 """Rows a step; memory stays flat however many there are."""
 
 
@@ -128,13 +128,13 @@ class Graphs:
             streams: the only streams to look at; None: all.
         """
         every = np.arange(rows)
-        if rows <= STEP:
+        if rows <= BATCH_ROWS:
             return dict(zip(self.targets, self._step(columns, every, streams), strict=True))
         size = _steps(columns, rows)
         order = every if size is None else np.argsort(size, kind="stable")
         parts = [
-            self._step(columns, order[start : start + STEP], streams)
-            for start in range(0, rows, STEP)
+            self._step(columns, order[start : start + BATCH_ROWS], streams)
+            for start in range(0, rows, BATCH_ROWS)
         ]
         back = np.argsort(order)
         return {
@@ -148,7 +148,7 @@ class Graphs:
         """The fused vector of every row, in order; `embeds` says whether the graph gives one."""
         parts = [
             self.sessions[FUSION].run([VECTOR], self._encoded(columns, part, streams))[0]
-            for part in np.split(np.arange(rows), range(STEP, rows, STEP))
+            for part in np.split(np.arange(rows), range(BATCH_ROWS, rows, BATCH_ROWS))
         ]
         return np.concatenate(parts)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from plait.data.modalities.base import is_missing
 
-FEW = 16
+MAX_ROWS = 16
 """Rows from which on a table is made: it costs the same for many, and then it is the quicker way."""
 
-_LONG = 2**63
+_INT64_END = 2**63  # Arrow has no larger whole numbers
 
 
 def plain_columns(source: Any, names: Iterable[str]) -> dict[str, list[object]] | None:
@@ -27,7 +27,7 @@ def plain_columns(source: Any, names: Iterable[str]) -> dict[str, list[object]] 
     Returns:
         None where only a table can tell what the cells are, or that they are wrong.
     """
-    if not isinstance(source, list | tuple) or not 0 < len(source) <= FEW:
+    if not isinstance(source, list | tuple) or not 0 < len(source) <= MAX_ROWS:
         return None
     for row in source:
         if type(row) is not dict or not all(type(key) is str and key == key.strip() for key in row):
@@ -80,7 +80,7 @@ _KINDS: dict[type, Callable[[Any], bool]] = {
     bytes: _always,
     bool: _always,
     float: _always,
-    int: lambda cell: -_LONG <= cell < _LONG,
+    int: lambda cell: -_INT64_END <= cell < _INT64_END,
     dict: _is_media,
     datetime.date: _always,
     datetime.datetime: lambda cell: cell.tzinfo is None and cell.fold == 0,

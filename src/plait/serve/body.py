@@ -17,9 +17,10 @@ from plait.serve.problem import Problem, busy
 
 Receive = Callable[[], Awaitable[Any]]
 
-MOST_PARTS = 1000
-MOST_HEADERS = 16
-MOST_HEADER_BYTES = 4096
+MAX_PARTS = 1000
+MAX_PART_HEADERS = 16
+MAX_PART_HEADER_BYTES = 4096
+"""Caps on a form, above what browsers and curl send: a part has two or three short headers."""
 
 
 class Gone(Exception):
@@ -200,8 +201,8 @@ class _Form:
         kind, options = parse_options_header(self.head.get(b"content-disposition"))
         if kind != b"form-data" or b"name" not in options:
             raise Problem(400, "bad_form", "a part of the form has no name.")
-        if len(self.parts) == MOST_PARTS:
-            raise Problem(413, "too_large", f"the form has more than {MOST_PARTS} parts.")
+        if len(self.parts) == MAX_PARTS:
+            raise Problem(413, "too_large", f"the form has more than {MAX_PARTS} parts.")
         filename = options.get(b"filename")
         self.parts.append(
             Part(
@@ -237,8 +238,8 @@ def parse_form(data: bytes, content_type: bytes) -> list[Part]:
                 "on_part_end": form.finish,
                 "on_end": form.end,
             },
-            max_header_count=MOST_HEADERS,
-            max_header_size=MOST_HEADER_BYTES,
+            max_header_count=MAX_PART_HEADERS,
+            max_header_size=MAX_PART_HEADER_BYTES,
         )
         parser.write(data)
         parser.finalize()

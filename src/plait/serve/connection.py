@@ -1,4 +1,10 @@
-"""One connection: a head has its time, an answer is heard, and a full server refuses in microseconds."""
+"""One connection: a head has its time, an answer is heard, and a full server refuses in microseconds.
+
+Refusals are written as raw bytes of HTTP/1.1, made once. Parsing a request and building an answer costs
+a full server more than what it refuses, and those it has accepted wait for that: under four times the
+load, refusals are most of what it does (docs/lab-notes.md). Only what is certain from a few bytes is
+refused so; everything else goes the long way through h11 and uvicorn.
+"""
 
 import asyncio
 
@@ -8,10 +14,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from plait.serve.problem import Problem, busy
 from plait.serve.service import FULL, Service
 
-LINGER = 2.0
+LINGER_SECONDS = 2.0
 """Seconds that a client which is still sending gets to read why it was refused."""
 
 HEAD_BYTES = 64 * 1024
+"""Of a head, which h11 holds in memory until it is whole; several times what browsers send."""
 
 _REFUSAL = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n"
@@ -26,6 +33,7 @@ def _refusal(message: str, more: bytes = b"") -> bytes:
 
 _FULL = _refusal(FULL)
 _CROWDED = _refusal("the server has reached its limit of connections.", b"Connection: close\r\n")
+# A head with one of these may mean another length, or wants another answer first.
 _ODD = (b"transfer-encoding", b"expect:", b"upgrade:", b"connection:")
 
 
@@ -47,7 +55,7 @@ class Guarded(H11Protocol):
         transport.write(_CROWDED)
         # Closed at once, it would be reset while the client still sends, and the words be lost.
         few = over <= self.service.options.connections
-        self.loop.call_later(LINGER if few else 0, transport.close)
+        self.loop.call_later(LINGER_SECONDS if few else 0, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
@@ -109,7 +117,7 @@ class Guarded(H11Protocol):
         sending = self.conn.their_state is h11.SEND_BODY
         super().on_response_complete()
         if sending and not self.transport.is_closing():
-            self.loop.call_later(LINGER, self._end_if_sending, self.conn)
+            self.loop.call_later(LINGER_SECONDS, self._end_if_sending, self.conn)
 
     def _end_if_sending(self, conn: h11.Connection) -> None:
         if conn is self.conn and conn.their_state is h11.SEND_BODY:

@@ -13,7 +13,7 @@ h2 { font-size: 1rem; } h2 code { font-size: 1.1rem; } h3 { font-size: .9rem; ma
 pre { background: var(--soft); padding: .7rem; border-radius: .3rem; overflow: auto; max-height: 20rem; }
 td { padding: .1rem .8rem .1rem 0; vertical-align: top; } b { text-transform: uppercase; }
 """
-_SHOWN = 2000
+_MAX_EXAMPLE_CHARACTERS = 2000  # shown; a picture in base64 has many thousand
 
 
 def page(document: Mapping[str, Any]) -> str:
@@ -47,7 +47,11 @@ def _section(path: str, method: str, about: Mapping[str, Any]) -> str:
             continue
         example = content["example"]
         text = example if isinstance(example, str) else json.dumps(example, ensure_ascii=False)
-        cut = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}… ({len(text)} characters)"
+        cut = (
+            text
+            if len(text) <= _MAX_EXAMPLE_CHARACTERS
+            else f"{text[:_MAX_EXAMPLE_CHARACTERS]}… ({len(text)} characters)"
+        )
         parts.append(f"<h3>{escape(kind)}</h3><pre>{escape(cut)}</pre>")
     rows = "".join(
         f"<tr><td>{escape(status)}</td><td>{escape(response['description'])}</td></tr>"

@@ -20,7 +20,7 @@ import numpy as np
 
 from plait.data.features import PreparedTable
 from plait.data.modalities import registry
-from plait.data.modalities.decode import FEW
+from plait.data.modalities.decode import MAX_CELLS_IN_PLACE
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Entry
 from plait.insight.explain.shapley import Game
@@ -32,7 +32,7 @@ from plait.serve.options import Options
 Kind = Literal["predict", "embed", "explain"]
 T = TypeVar("T")
 
-SLOW = 0.25
+SLOW_SECONDS = 0.25
 """Seconds after which a request that is being decoded gives its place to those that are quick."""
 
 
@@ -122,7 +122,7 @@ class Engine:
                 held.clear()
                 self._lane.release()
 
-        timer = loop.call_later(SLOW, give_back)
+        timer = loop.call_later(SLOW_SECONDS, give_back)
         try:
             return await loop.run_in_executor(self._threads, work, *arguments)
         finally:
@@ -139,7 +139,7 @@ class Engine:
     ) -> Result:
         """Some rows' scores. Cancelling it drops them wherever they wait."""
         loop = asyncio.get_running_loop()
-        light = rows <= FEW and is_light(runtime, cells)
+        light = rows <= MAX_CELLS_IN_PLACE and is_light(runtime, cells)
         job = Job(runtime, kind, cells, rows, streams, loop.create_future(), loop, light)
         try:
             if not light:

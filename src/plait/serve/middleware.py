@@ -24,8 +24,10 @@ OPEN = ("/healthz", "/readyz")
 """Routes that ask for no token: they say only whether the server is there."""
 
 WORK = ("/predict", "/embed", "/explain")
-MOST_HEADERS = 100
-LEFT = 499
+MAX_HEADERS = 100
+"""Lines of a head; browsers send about twenty, proxies add some."""
+
+CLIENT_LEFT = 499
 """Logged where a client left before its answer; nobody receives it."""
 
 _ALWAYS = [
@@ -69,7 +71,7 @@ class Gate:
         except Problem as problem:
             await _refuse(problem, scope, marked)
         except Gone:
-            status[0] = LEFT
+            status[0] = CLIENT_LEFT
             self.service.metrics.dropped.inc()
         except Exception:  # the application has said so to the client already
             log.exception("failed", extra={"fields": {"request": name}})
@@ -81,9 +83,9 @@ class Gate:
         Raises:
             Problem: it may not.
         """
-        if len(scope["headers"]) > MOST_HEADERS:
+        if len(scope["headers"]) > MAX_HEADERS:
             reason = (
-                f"the request has {len(scope['headers'])} header lines, more than {MOST_HEADERS}."
+                f"the request has {len(scope['headers'])} header lines, more than {MAX_HEADERS}."
             )
             raise Problem(431, "too_large", reason)
         host = headers.get(b"host", b"").decode("latin-1")

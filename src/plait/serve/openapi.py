@@ -9,7 +9,7 @@ from plait.data.modalities.base import Modality
 from plait.serve.models import Model, Models
 from plait.serve.options import Options
 
-LARGEST = 100_000
+MAX_EXAMPLE_CHARACTERS = 100_000
 """Characters of an example; cells that make it larger are left out, and so are missing."""
 
 _TEXT = {"type": "string"}
@@ -101,7 +101,7 @@ def describe(models: Models, options: Options) -> dict[str, Any]:
 def example_row(model: Model) -> dict[str, Any]:
     """A golden row as a request has it; empty where the model was saved without any."""
     row = {}
-    left = LARGEST
+    left = MAX_EXAMPLE_CHARACTERS
     stored = model.runtime.golden[0].stored if model.runtime.golden else {}
     for name, kind in model.modalities.items():
         value = stored.get(name)

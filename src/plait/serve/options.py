@@ -9,9 +9,13 @@ from pathlib import Path
 from plait.devices import cores
 from plait.errors import ConfigError
 
-SHORTEST_TOKEN = 16
-EACH_CORE = 8
-_LONGEST_FILE = 4096
+MIN_TOKEN_CHARACTERS = 16
+"""Of random letters these are 90 bits, beyond guessing over a network."""
+
+REQUESTS_PER_CORE = 8
+"""In the queue by default: the core is never idle, and the last one waits for seven others."""
+
+_MAX_TOKEN_FILE_CHARACTERS = 4096  # a file named by mistake is not read whole
 _ANY = ("0.0.0.0", "::")
 _HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]*[a-z0-9_])?|[0-9a-f.:\[\]]+")
 
@@ -67,7 +71,7 @@ class Options:
         if not self.decoders:
             object.__setattr__(self, "decoders", cores())
         if not self.queue:
-            object.__setattr__(self, "queue", EACH_CORE * cores())
+            object.__setattr__(self, "queue", REQUESTS_PER_CORE * cores())
         problems = []
         for field in fields(self):
             value = getattr(self, field.name)
@@ -92,11 +96,13 @@ class Options:
         ]
         problems += _wrong_address(self.host, self.token)
         if self.token is not None and (
-            len(self.token) < SHORTEST_TOKEN or not self.token.isascii() or _has_blank(self.token)
+            len(self.token) < MIN_TOKEN_CHARACTERS
+            or not self.token.isascii()
+            or _has_blank(self.token)
         ):
             problems.append(
-                f"token: expected at least {SHORTEST_TOKEN} ASCII characters without spaces; make one "
-                'with  python -c "import secrets; print(secrets.token_urlsafe(32))"'
+                f"token: expected at least {MIN_TOKEN_CHARACTERS} ASCII characters without spaces; make "
+                'one with  python -c "import secrets; print(secrets.token_urlsafe(32))"'
             )
         if problems:
             raise ConfigError(problems)
@@ -134,12 +140,12 @@ def read_token(path: str | Path) -> str:
     """
     try:
         with Path(path).open("rb") as file:
-            text = file.read(_LONGEST_FILE + 1).decode()
+            text = file.read(_MAX_TOKEN_FILE_CHARACTERS + 1).decode()
     except OSError as error:
         raise ConfigError([f"token-file: '{path}' cannot be read: {error.strerror}."]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"token-file: '{path}' holds no text."]) from None
-    if len(text.split()) != 1 or len(text) > _LONGEST_FILE:
+    if len(text.split()) != 1 or len(text) > _MAX_TOKEN_FILE_CHARACTERS:
         raise ConfigError([f"token-file: '{path}' must hold one line, the token."])
     return text.strip()
 

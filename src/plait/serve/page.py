@@ -31,7 +31,7 @@ from plait.serve.service import FULL, Service
 
 PATH = "/page"
 EXAMPLES = 3
-_JOIN = 2_000_000
+_MAX_JSON_BYTES = 2_000_000
 """Bytes of a request to Gradio that is no file."""
 
 _WORDS = {
@@ -247,7 +247,7 @@ async def without_addresses(scope: Any, receive: Receive, most: int) -> Receive:
             raise Gone
         parts.append(message.get("body", b""))
         size += len(parts[-1])
-        if size > _JOIN:
+        if size > _MAX_JSON_BYTES:
             raise Problem(413, "too_large", "the request is too large.")
         if not message.get("more_body"):
             break

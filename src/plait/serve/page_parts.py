@@ -17,7 +17,7 @@ from plait.insight.report.heat import (
     over_words,
 )
 
-SIDE = 224
+SIDE_PIXELS = 224
 """Pixels a picture is wide or high."""
 
 _FOR, _AGAINST = (",".join(f"{part:.0f}" for part in colour) for colour in (FOR, AGAINST))
@@ -65,7 +65,7 @@ def _drawn(marked: Marked, values: np.ndarray) -> Html:
     if isinstance(marked.cell, list):
         return over_words(marked.cell, values)
     if marked.kind == "pixels":
-        return _picture(over_picture(marked.cell, values, SIDE), marked.column)
+        return _picture(over_picture(marked.cell, values, SIDE_PIXELS), marked.column)
     if marked.kind == "spectrum":
         return _picture(over_spectrum(marked.cell.astype(np.float64), values), marked.column)
     stretch = np.linspace(0, len(values), len(marked.cell), endpoint=False).astype(np.int64)

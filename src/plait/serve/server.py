@@ -24,12 +24,12 @@ from plait.serve.options import Options
 from plait.serve.problem import Problem
 from plait.serve.service import Service
 
-SWITCH = 0.0005
+SWITCH_SECONDS = 0.0005
 """Seconds after which a thread of Python makes way for another. With Python's own 5 ms the loop that
 refuses waits for threads that decode: under four times the load refusals took seconds instead of
 milliseconds (docs/serve.md)."""
 
-GRACE = 0.5
+GRACE_SECONDS = 0.5
 """Seconds between readiness flipping and the socket closing, for those who are on their way."""
 
 
@@ -104,7 +104,7 @@ class Server:
             ready: called once requests are taken.
         """
         before = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH)
+        sys.setswitchinterval(SWITCH_SECONDS)
         try:
             asyncio.run(self._run(ready))
         finally:
@@ -148,14 +148,14 @@ class Server:
         if not self.service.draining:
             self.service.draining = True
             log.info("draining", extra={"fields": {"admitted": self.service.admitted}})
-            await asyncio.sleep(GRACE)
+            await asyncio.sleep(GRACE_SECONDS)
             self._listener.should_exit = True
             await self._end_streams()
 
     async def _end_streams(self) -> None:
         """Close what the web page keeps open to hear of answers, once they are all told."""
         while self.service.options.page and self._listener.server_state.connections:
-            await asyncio.sleep(GRACE)
+            await asyncio.sleep(GRACE_SECONDS)
             for connection in list(self._listener.server_state.connections):
                 path = (getattr(connection, "scope", None) or {}).get("path", "")
                 if path.startswith("/page/") and not self.service.admitted:

@@ -17,10 +17,10 @@ from plait.serve.models import Model, Models
 from plait.serve.options import Options
 from plait.serve.problem import Problem, wrong
 
-INLINE = 50_000
+MAX_INLINE_BYTES = 50_000
 """Bytes of a body up to which it is parsed at once: handing it to a thread would take longer."""
 
-AT_ONCE = 2
+MAX_RUNS_AT_ONCE = 2
 """Runs of rows of one request at work at one time, so that a large one leaves room for others."""
 
 FULL = "the server has as many requests as it can answer in time; try again later."
@@ -118,7 +118,7 @@ class Service:
                 f"the body is '{printable(content_type.decode('latin-1'))}', expected one of {known}.",
             )
         arguments = (body, content, model, self.options)
-        if len(body) <= INLINE:
+        if len(body) <= MAX_INLINE_BYTES:
             rows, asked = reader(*arguments)
         else:
             rows, asked = await self.engine.aside(reader, *arguments)
@@ -143,7 +143,7 @@ class Service:
         """Where each run of rows begins, and what came of it."""
         step = self.options.batch
         starts = list(range(0, len(rows), step))
-        room = asyncio.Semaphore(AT_ONCE)
+        room = asyncio.Semaphore(MAX_RUNS_AT_ONCE)
 
         async def run(start: int) -> tuple[int, Result]:
             async with room:

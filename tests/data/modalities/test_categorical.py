@@ -48,7 +48,7 @@ def test_refusals(reasons) -> None:
 
 
 def test_no_more_than_the_commonest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST", 2)
+    monkeypatch.setattr(module, "MAX_CATEGORIES", 2)
     state = CATEGORICAL.fit(["a", "b", "b", "c", "c"], FREE)
     assert state == {"values": ["b", "c"], "dropped": 1}
     assert CATEGORICAL.describe(state) == "2 categories: b, c (1 rarer ones count as unseen)"

@@ -94,7 +94,7 @@ def test_cutting_early_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     state = TEXT.fit(CORPUS * 5, FREE) | {"max_tokens": 20}
     texts = ["the cat " * 5000, "猫" * 9000, "é" * 9000, " " * 9000 + "cat"]
     early = ids(state, *texts)
-    monkeypatch.setattr(module, "_SHRINK", 10_000)
+    monkeypatch.setattr(module, "_NFKC_SHRINK", 10_000)
     assert ids(state, *texts) == early
 
 

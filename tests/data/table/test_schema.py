@@ -351,9 +351,9 @@ def test_a_named_column_must_hold_something():
 
 
 def test_long_tables_are_counted_in_runs(monkeypatch):
-    monkeypatch.setattr(column_facts, "LOOKED_AT", 1000)
-    monkeypatch.setattr(column_facts, "_RUN", 100)
-    monkeypatch.setattr(arrow, "WINDOW", 300)
+    monkeypatch.setattr(column_facts, "MAX_COUNTED_ROWS", 1000)
+    monkeypatch.setattr(column_facts, "_RUN_ROWS", 100)
+    monkeypatch.setattr(arrow, "WINDOW_CELLS", 300)
     chunks = [
         pa.table({"a": [None, *range(i, i + 499)], "t": ["x" * 300] * 500})
         for i in range(0, 5000, 500)

@@ -607,7 +607,7 @@ def test_a_row_longer_than_the_block_is_read(tmp_path):
 
 
 def test_a_row_longer_than_all_blocks_is_explained(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_LONGEST", 1024)
+    monkeypatch.setattr(delimited, "_MAX_ROW_BYTES", 1024)
     path = tmp_path / "long.csv"
     path.write_text("a,b\n" + "1,2\n" * 300 + '3,"' + "x" * 50000)
     with pytest.raises(
@@ -617,7 +617,7 @@ def test_a_row_longer_than_all_blocks_is_explained(tmp_path, monkeypatch):
 
 
 def test_a_wrong_byte_far_into_a_file_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(header, "SCAN", 64)
+    monkeypatch.setattr(header, "SCAN_BYTES", 64)
     path = tmp_path / "late.csv"
     good = "a,b\n" + "é,ü\n" * 20_000
     path.write_bytes(good.encode() + b"x,\xff\n" + good.encode())
@@ -627,7 +627,7 @@ def test_a_wrong_byte_far_into_a_file_is_found(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet", ".feather"])
 def test_large_tables_live_on_disk_and_open_again_at_once(ending, tmp_path, monkeypatch):
-    monkeypatch.setattr(spill, "IN_MEMORY", 1000)
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 1000)
     path, cache = tmp_path / f"big{ending}", tmp_path / "cache"
     frame = pandas.DataFrame({"a": [str(i) for i in range(3000)], "b": ["x\ny"] * 3000})
     if ending == ".csv":
@@ -666,7 +666,7 @@ def test_a_damaged_cache_file_is_written_anew(tmp_path):
 
 
 def test_streams_without_a_length_spill_and_leave_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(spill, "IN_MEMORY", 1000)
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 1000)
     schema = pa.schema([("a", pa.string())])
     batches = (pa.record_batch({"a": pa.array([str(i)] * 500)}) for i in range(200))
     before = pa.total_allocated_bytes()
@@ -690,7 +690,7 @@ def test_a_broken_stream_is_explained():
 
 
 def test_several_threads_may_open_one_large_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(spill, "IN_MEMORY", 1000)
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 1000)
     path, rows = _big_csv(tmp_path / "big.csv", 3000), []
     threads = [
         threading.Thread(target=lambda: rows.append(open_table(path, cache=tmp_path / "c").rows))
@@ -705,7 +705,7 @@ def test_several_threads_may_open_one_large_file(tmp_path, monkeypatch):
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(spill, "IN_MEMORY", 1000)
+    monkeypatch.setattr(spill, "MAX_MEMORY_BYTES", 1000)
     (tmp_path / "file").write_text("")
     with pytest.raises(TableError, match="is kept as a file in .*file, which cannot be written"):
         open_table(_big_csv(tmp_path / "big.csv", 3000), cache=tmp_path / "file")

@@ -112,8 +112,8 @@ def test_odd_columns(rng):
 def test_a_long_table_is_looked_at_in_its_first_rows(monkeypatch, rng):
     import plait.insight.diagnose.slices as module
 
-    monkeypatch.setattr(module, "LOOKED_AT", 100)
-    assert table_columns.LOOKED_AT > 100
+    monkeypatch.setattr(module, "MAX_COUNTED_ROWS", 100)
+    assert table_columns.MAX_COUNTED_ROWS > 100
     wrong = np.r_[np.ones(20), np.zeros(80), np.ones(900)]
     shop = ["a"] * 20 + ["b"] * 980
     found = slices(table(shop=shop), wrong, np.ones(1000, bool))

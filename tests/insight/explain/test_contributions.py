@@ -198,7 +198,7 @@ def test_subsets_are_fused_as_memory_allows(several, braid, monkeypatch):
     columns = model.features.prepare(table, settings_for(table, model.config)).columns
     subsets = Game(5).subsets
     once = score_views(model.model, columns, np.arange(24), subsets[:, None])
-    monkeypatch.setattr("plait.model.infer.COPIES", 1)
+    monkeypatch.setattr("plait.model.infer.MAX_COPIED_BYTES", 1)
     one_by_one = score_views(model.model, columns, np.arange(24), subsets[:, None])
     for name in once.scores:
         np.testing.assert_allclose(once.scores[name], one_by_one.scores[name], atol=1e-5)

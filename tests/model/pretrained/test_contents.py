@@ -166,7 +166,7 @@ def test_json_that_cannot_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch)
     assert str(caught.value).startswith(f"{path} cannot be read as JSON ([Errno 21] Is a directory")
     path.rmdir()
     assert contents.read_json_if_there(path) is None
-    monkeypatch.setattr(contents, "LARGEST_JSON", 2 << 20)
+    monkeypatch.setattr(contents, "MAX_JSON_BYTES", 2 << 20)
     path.write_text(" " * (2 << 20) + "{}")
     assert refused(folder) == "mine: config.json is larger than 2 MiB, so it is not read."
 

@@ -279,7 +279,7 @@ def test_longest_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "sentence_bert_config.json").unlink()
     change(folder, "config.json", max_position_embeddings=8192)
     assert most() == 512
-    monkeypatch.setattr(text_settings, "LONGEST", 100)
+    monkeypatch.setattr(text_settings, "MAX_TOKENS", 100)
     assert most() == 100
 
 

@@ -33,18 +33,24 @@ from plait.errors import CellError
 
 EXTENSIONS = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 MELS = {"fast": 40, "balanced": 40, "best": 80}
-SAMPLE = 200
+"""Bands of the spectrogram, by preset: 40 tell phones apart, 80 are usual for large speech models."""
+
+SAMPLED_CLIPS = 200
+"""Clips whose headers are read for rate and length."""
+
 LIGHT_BYTES = 1 << 18
-LONGEST = 30
+"""A WAV of no more bytes, 8 s at 16 kHz, is decoded where the caller is."""
+
+MAX_SECONDS = 30
 """Seconds kept of a clip at most."""
 
 RATES = (1_000, 1_000_000)
 """Sample rates, in Hz, that are taken for sound."""
 
-_BLOCK = 1 << 16
-_LOUDEST = 1e5  # 16-bit numbers written as floats still pass; their squares stay finite
-_BATCH_BYTES = 64 << 20
-_UNKNOWN = 1 << 62
+_BLOCK_SAMPLES = 1 << 16  # read at a time, then the clock is looked at
+_MAX_SAMPLE = 1e5  # 16-bit numbers written as floats still pass; their squares stay finite
+_BATCH_BYTES = 64 << 20  # of decoded samples at a time, so that memory stays flat
+_UNKNOWN_FRAMES = 1 << 62  # libsndfile gives the largest int64 where a pipe left the length open
 
 
 class AudioModality(Modality):
@@ -82,7 +88,9 @@ class AudioModality(Modality):
             with _open(_read(cell, settings), limits) as sound:
                 return sound.samplerate, sound.frames / sound.samplerate
 
-        headers = decode_all(look, sample(cells, SAMPLE), settings.threads, limits.decode_seconds)
+        headers = decode_all(
+            look, sample(cells, SAMPLED_CLIPS), settings.threads, limits.decode_seconds
+        )
         seen = [entry for entry in headers if isinstance(entry, tuple)]
         rate = 16000 if not seen or np.median([rate for rate, _ in seen]) >= 12000 else 8000
         longest = np.percentile([seconds for _, seconds in seen], 99) if seen else 10.0
@@ -93,7 +101,7 @@ class AudioModality(Modality):
             "hop_ms": 10,
             "fmin": 60.0,
             "fmax": rate / 2,
-            "max_seconds": int(min(max(ceil(longest), 1), LONGEST)),
+            "max_seconds": int(min(max(ceil(longest), 1), MAX_SECONDS)),
         }
 
     def prepare(self, cells: Sequence[object], state: State, settings: Settings) -> Prepared:
@@ -105,7 +113,7 @@ class AudioModality(Modality):
         )
 
         recipe = audio_recipe.is_recipe(state)
-        extra = audio_recipe.MARGIN if recipe else 0.0
+        extra = audio_recipe.MARGIN_SECONDS if recipe else 0.0
 
         def decode(cell: object) -> np.ndarray:
             wave = load(_read(cell, settings), rate, seconds + extra, limits)
@@ -192,7 +200,7 @@ def load(data: bytes, rate: int, seconds: float, limits: Limits) -> np.ndarray:
     loudest = float(np.abs(wave).max(initial=0))
     if not np.isfinite(loudest):
         raise CellError("holds samples that are NaN or infinite")
-    if loudest > _LOUDEST:
+    if loudest > _MAX_SAMPLE:
         raise CellError(f"holds samples up to {loudest:.3g}; sound lies between -1 and 1")
     return wave if source == rate else soxr.resample(wave, source, rate)
 
@@ -202,7 +210,7 @@ def _blocks(sound: soundfile.SoundFile, wanted: int, limits: Limits) -> list[np.
     deadline = monotonic() + limits.decode_seconds
     blocks: list[np.ndarray] = []
     while wanted > 0:
-        block = sound.read(min(_BLOCK, wanted), dtype="float32", always_2d=True)
+        block = sound.read(min(_BLOCK_SAMPLES, wanted), dtype="float32", always_2d=True)
         if not len(block):
             break
         wanted -= len(block)
@@ -257,7 +265,7 @@ def _check(sound: soundfile.SoundFile, limits: Limits) -> None:
     rate, frames = sound.samplerate, sound.frames
     if not RATES[0] <= rate <= RATES[1]:
         raise CellError(f"claims a rate of {rate} Hz, expected {RATES[0]} to {RATES[1]} Hz")
-    if frames >= _UNKNOWN:
+    if frames >= _UNKNOWN_FRAMES:
         raise CellError("does not say how long it is, as sounds written to a pipe: save it again")
     if frames / rate > limits.audio_seconds:
         raise CellError(

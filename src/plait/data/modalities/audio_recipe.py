@@ -20,11 +20,11 @@ from threadpoolctl import ThreadpoolController
 from plait.data.modalities.base import State
 from plait.errors import CellError
 
-MARGIN = 0.25
+MARGIN_SECONDS = 0.25
 """Seconds decoded beyond those that are kept, so that the resampler's end does not reach into them."""
 
-_FRAMES = 512
-_TINY = 1e-7
+_BLOCK_FRAMES = 512  # transformed at a time: some megabytes, which stay in the cache
+_MIN_VARIANCE = 1e-7  # as transformers' Wav2Vec2FeatureExtractor adds it
 
 T = TypeVar("T")
 
@@ -158,7 +158,9 @@ def _wave(clip: np.ndarray, standardise: bool) -> np.ndarray:
     if not standardise:
         return clip
     deep = clip.astype(np.float64)
-    scaled: np.ndarray = ((deep - deep.mean()) / np.sqrt(deep.var() + _TINY)).astype(np.float32)
+    scaled: np.ndarray = ((deep - deep.mean()) / np.sqrt(deep.var() + _MIN_VARIANCE)).astype(
+        np.float32
+    )
     return scaled
 
 
@@ -177,9 +179,9 @@ def log_mel_of(
     frames = np.lib.stride_tricks.sliding_window_view(wave, mel.window)[:: mel.hop]
     hann = np.hanning(mel.window) if mel.symmetric else np.hanning(mel.window + 1)[:-1]
     out = np.empty((steps, mel.bands))
-    for begin in range(0, steps, _FRAMES):
+    for begin in range(0, steps, _BLOCK_FRAMES):
         # In float64: CLAP's and Kaldi's floors lie further below the loudest band than float32 reaches.
-        block = frames[begin : min(begin + _FRAMES, steps)].astype(np.float64)
+        block = frames[begin : min(begin + _BLOCK_FRAMES, steps)].astype(np.float64)
         if mel.level:
             block -= block.mean(axis=1, keepdims=True)
         if mel.preemphasis:
@@ -187,7 +189,7 @@ def log_mel_of(
             block -= mel.preemphasis * before
         spectrum = np.fft.rfft(block * hann, mel.size)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
-        out[begin : begin + _FRAMES] = np.maximum(power @ bank, mel.floor)
+        out[begin : begin + _BLOCK_FRAMES] = np.maximum(power @ bank, mel.floor)
     out = np.log(out) if mel.log == "ln" else np.log10(out) * (10 if mel.log == "db" else 1)
     if mel.span:
         out = np.maximum(out, out.max() - mel.span)

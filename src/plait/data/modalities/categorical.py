@@ -23,7 +23,7 @@ from plait.data.modalities.numeric import is_missing_number, to_number
 from plait.data.modalities.text import count_words, to_text
 from plait.errors import CellError, counted, shortened
 
-MOST = 10_000
+MAX_CATEGORIES = 10_000
 """Categories kept; the rarest beyond count as unseen."""
 
 _INTEGRAL = re.compile(r"[+-]?\d+\.0+")
@@ -79,7 +79,10 @@ class CategoricalModality(Modality):
             except CellError:
                 continue
         ordered = sorted(counts, key=lambda value: (-counts[value], value))
-        return {"values": ordered[:MOST], "dropped": max(len(ordered) - MOST, 0)}
+        return {
+            "values": ordered[:MAX_CATEGORIES],
+            "dropped": max(len(ordered) - MAX_CATEGORIES, 0),
+        }
 
     def prepare(self, cells: Sequence[object], state: State, settings: Settings) -> Prepared:
         """Look every category up."""

@@ -22,8 +22,12 @@ from plait.errors import CellError, printable
 
 ORDERS = {"dmy": "day first", "mdy": "month first"}
 MISSING_WORDS = frozenset({"na", "n/a", "nat", "nan", "null", "none", "?", "-"})
-CLIP = 10.0
-ASSUMED_SPREAD = 86400.0
+MAX_DEVIATIONS = 10.0
+"""Positions in time are cut at this many deviations: a typo cannot drown the rest."""
+
+ASSUMED_SPREAD_SECONDS = 86400.0
+"""Deviation, a day, of a column whose dates are all the same."""
+
 SEARCHED_DAYS = 366
 """Days around the position in time that are looked at for a date that fits its other features: a year,
 after which the turns of the calendar come back."""
@@ -85,7 +89,7 @@ class DatetimeModality(Modality):
             "decided": decided,
             "times": any(moment.time() != EPOCH.time() for moment in moments),
             "mean": float(seconds.mean()),
-            "std": float(seconds.std()) or ASSUMED_SPREAD,
+            "std": float(seconds.std()) or ASSUMED_SPREAD_SECONDS,
         }
 
     def prepare(self, cells: Sequence[object], state: State, settings: Settings) -> Prepared:
@@ -275,7 +279,7 @@ def _seconds(moment: datetime) -> float:
 def moment_features(moments: Sequence[datetime], state: State) -> np.ndarray:
     """``[rows, 9]``: position, then sine and cosine of year, month, week and day."""
     seconds = np.array([_seconds(moment) for moment in moments])
-    position = np.clip((seconds - state["mean"]) / state["std"], -CLIP, CLIP)
+    position = np.clip((seconds - state["mean"]) / state["std"], -MAX_DEVIATIONS, MAX_DEVIATIONS)
     turns = np.array(
         [
             (

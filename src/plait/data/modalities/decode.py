@@ -23,13 +23,13 @@ from plait.errors import CellError, error_line, shortened
 
 T = TypeVar("T")
 
-TRIAL = 0.02
+TRIAL_SECONDS = 0.02
 """Seconds that one thread decodes alone before others help it."""
 
-FEW = 256
+MAX_CELLS_IN_PLACE = 256
 """Light cells that are decoded without any other thread."""
 
-SHORT = 0.0005
+FAST_CELL_SECONDS = 0.0005
 """Seconds a cell up to which it goes on alone."""
 
 _ADDRESS = re.compile(r"\s*<[^<>]* object at 0x[0-9a-fA-F]+>")
@@ -60,7 +60,11 @@ def decode_all(
     wanted = [index for index, cell in enumerate(cells) if not is_missing(cell)]
     if not wanted:
         return results
-    if is_light is not None and len(wanted) <= FEW and all(is_light(cells[i]) for i in wanted):
+    if (
+        is_light is not None
+        and len(wanted) <= MAX_CELLS_IN_PLACE
+        and all(is_light(cells[i]) for i in wanted)
+    ):
         for index in wanted:
             results[index] = _attempt(decode, cells[index])
         return results
@@ -72,7 +76,7 @@ def decode_all(
     crew = _Crew(decode, cells, results, claims, finished, seconds)
     try:
         crew.start(1)
-        if threads > 1 and not finished.wait(TRIAL) and crew.is_slow(TRIAL):
+        if threads > 1 and not finished.wait(TRIAL_SECONDS) and crew.is_slow(TRIAL_SECONDS):
             crew.start(min(threads, len(wanted)) - 1)
         while not finished.wait(crew.patience()):
             crew.abandon_late()
@@ -203,7 +207,7 @@ class _Crew:
 
     def is_slow(self, spent: float) -> bool:
         """Whether more threads would pay, after so many seconds of one."""
-        return spent > SHORT * self.claimed
+        return spent > FAST_CELL_SECONDS * self.claimed
 
     def patience(self) -> float:
         """Seconds until the oldest cell in work would be late."""

@@ -8,7 +8,7 @@ from plait.data.modalities.base import Evidence, Settings
 from plait.data.modalities.decode import named, reason_of
 from plait.errors import PlaitError
 
-OPENED = 8
+OPENED_CELLS = 8
 """How many media cells are opened to look inside."""
 
 _MARKUP = re.compile(rb"\s*<(?:!doctype|html|\?xml|head|body|svg)", re.IGNORECASE)
@@ -46,11 +46,13 @@ def media_evidence(
     paths = [path for path in map(path_text, cells) if path is not None]
     right = sum(PurePath(path).suffix.lower() in extensions for path in paths)
     named_so = 2 * right >= len(cells)
-    if not named_so and not (paths and all(settings.media.exists(path) for path in paths[:OPENED])):
+    if not named_so and not (
+        paths and all(settings.media.exists(path) for path in paths[:OPENED_CELLS])
+    ):
         return None
-    step = max(len(cells) // OPENED, 1)
-    opened, complaint = _look_inside(cells[::step][:OPENED], look)
-    tried = len(cells[::step][:OPENED])
+    step = max(len(cells) // OPENED_CELLS, 1)
+    opened, complaint = _look_inside(cells[::step][:OPENED_CELLS], look)
+    tried = len(cells[::step][:OPENED_CELLS])
     if not named_so:
         if opened < tried:
             return None

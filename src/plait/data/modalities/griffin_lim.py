@@ -13,9 +13,15 @@ from jaxtyping import Float, Float32
 from plait.data.modalities.log_mel import FLOOR, hop_samples, mel_bank, transform_size
 
 ROUNDS = 48
+"""Of Griffin-Lim; each costs two Fourier transforms per frame."""
+
 MOMENTUM = 0.9
-UNMIX = 30
-LOUDEST = 20.0
+"""α of Perraudin, Balazs and Søndergaard (2013)."""
+
+UNMIX_ROUNDS = 30
+"""Of the multiplicative rule that parts the bands into frequencies."""
+
+MAX_LOG_POWER = 20.0
 """Log power above this is cut, so that no exponential overflows."""
 
 State = dict[str, Any]
@@ -74,12 +80,12 @@ def listen(
 
 def _power(log_mel: np.ndarray, state: State, rate: int, size: int) -> np.ndarray:
     """The power of every frequency, ``[steps, size // 2 + 1]``, none below zero."""
-    frames = np.minimum(log_mel.astype(np.float64), LOUDEST)
+    frames = np.minimum(log_mel.astype(np.float64), MAX_LOG_POWER)
     mel = np.maximum(np.exp(frames) - FLOOR, 0)
     bank = _bank(int(state["mels"]), rate, size, float(state["fmin"]), float(state["fmax"]))
     back, gram = mel @ bank.T, bank @ bank.T
     power = mel @ (bank / np.maximum(bank.sum(axis=0), 1e-9)).T
-    for _ in range(UNMIX):
+    for _ in range(UNMIX_ROUNDS):
         power *= back / np.maximum(power @ gram, 1e-12)
     return power
 

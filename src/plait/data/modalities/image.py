@@ -38,10 +38,18 @@ EXTENSIONS = frozenset(
         *("ppm", "pgm", "pbm", "ico", "avif"),
     )
 )
-CAPS = {"fast": 48, "balanced": 64, "best": 128}
-SMALLEST = 16
-SAMPLE = 200
-FILE_BYTES_A_PIXEL = 4
+MAX_SIDE = {"fast": 48, "balanced": 64, "best": 128}
+"""Pixels along a side at most, by preset; the cost of an encoder grows with their square."""
+
+MIN_SIDE = 16
+"""Pixels along a side at least: the encoders halve the picture down to 4 x 4 tokens."""
+
+SAMPLED_IMAGES = 200
+"""Images whose size and colour are looked at; a median needs no more."""
+
+FILE_BYTES_PER_PIXEL = 4
+"""Bytes of a file per pixel of the cap: as many as uncompressed RGBA takes."""
+
 GREY_SPREAD = 8
 """An image whose colours differ by no more than this, of 255, counts as grey."""
 LIGHT_BYTES, LIGHT_SIDE, LIGHT_PIXELS = 1 << 16, 1 << 12, 1 << 18
@@ -97,11 +105,11 @@ class ImageModality(Modality):
         """Size from the median longer side, colour from whether any sampled image has some."""
         look = partial(_survey, settings=settings)
         seconds = settings.media.limits.decode_seconds
-        surveys = decode_all(look, sample(cells, SAMPLE), settings.threads, seconds)
+        surveys = decode_all(look, sample(cells, SAMPLED_IMAGES), settings.threads, seconds)
         seen = [entry for entry in surveys if isinstance(entry, tuple)]
-        cap = CAPS[settings.preset]
+        cap = MAX_SIDE[settings.preset]
         side = float(np.median([longer for longer, _ in seen])) if seen else cap
-        size = int(min(max(round(side / 4) * 4, SMALLEST), cap))
+        size = int(min(max(round(side / 4) * 4, MIN_SIDE), cap))
         grey = bool(seen) and all(is_grey for _, is_grey in seen)
         return {"size": size, "channels": 1 if grey else 3, "fit": "pad"}
 
@@ -207,7 +215,7 @@ def boxed(image: Image.Image, size: int, channels: int) -> np.ndarray:
 
 
 def _read(cell: object, settings: Settings) -> bytes:
-    cap = settings.media.limits.image_pixels * FILE_BYTES_A_PIXEL
+    cap = settings.media.limits.image_pixels * FILE_BYTES_PER_PIXEL
     return settings.media.read(cell, cap, "max_image_megapixels x 4 bytes")
 
 

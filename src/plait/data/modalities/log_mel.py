@@ -21,6 +21,8 @@ FLOOR = 1e-6
 """Added to the power before the logarithm, so that silence is a number."""
 
 _BLOCK_FRAMES = 512
+"""Frames transformed at a time: some megabytes, which stay in the cache."""
+
 _FEW_BLOCKS = 8
 """Blocks of so many frames that one thread transforms sooner than two."""
 

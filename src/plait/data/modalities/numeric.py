@@ -23,7 +23,7 @@ MISSING_WORDS = frozenset(
 )
 """Text, in lower case, that says there is no number."""
 
-CLIP = 10.0
+MAX_DEVIATIONS = 10.0
 """Scaled values are cut at this many deviations from the median."""
 
 _QUARTILES_TO_DEVIATION = 1.349
@@ -197,11 +197,13 @@ def _state(numbers: np.ndarray) -> State:
         scale = spread
     constant = not (np.isfinite(scale) and scale > 0)
     scale = 1.0 if constant else scale
-    cut = np.clip((np.quantile(numbers, _QUANTILES) - center) / scale, -CLIP, CLIP)
+    cut = np.clip(
+        (np.quantile(numbers, _QUANTILES) - center) / scale, -MAX_DEVIATIONS, MAX_DEVIATIONS
+    )
     return {
         "center": center,
         "scale": scale,
-        "clip": CLIP,
+        "clip": MAX_DEVIATIONS,
         "constant": constant,
         "minimum": float(numbers.min()),
         "maximum": float(numbers.max()),

@@ -27,15 +27,24 @@ from plait.data.modalities.evidence import inline_bytes, media_evidence, quantit
 from plait.data.modalities.sample import sample
 from plait.errors import CellError, counted, printable
 
-LONGEST = {"fast": 1024, "balanced": 2048, "best": 4096}
-SAMPLE = 200
-GAPS = 0.2
+MAX_STEPS = {"fast": 1024, "balanced": 2048, "best": 4096}
+"""Steps kept of a signal, by preset; longer columns are averaged down by a common stride."""
+
+SAMPLED_SIGNALS = 200
+"""Signals that leads, scale and stride are taken from."""
+
+MAX_GAP_SHARE = 0.2
 """Share of a signal's values that may be missing and are drawn as straight lines."""
 
-CLIP = 20.0
-MOST_LEADS = 256
+MAX_DEVIATIONS = 20.0
+"""Values are cut at this many deviations from the median, so that a spike cannot drown the rest."""
+
+MAX_LEADS = 256
+"""A longer first axis is never taken for leads: the largest EEG caps have 256."""
+
 EXTENSIONS = frozenset({".npy", ".csv", ".txt", ".tsv"})
-FEWEST_INLINE = 4
+MIN_INLINE_NUMBERS = 4
+"""Numbers in a text from which on it is a signal: dates, ranges and coordinates have up to three."""
 
 _NPY = b"\x93NUMPY"
 _NUMBER = r"(?:[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|[Nn]a[Nn])"
@@ -83,7 +92,7 @@ class SignalModality(Modality):
     def fit(self, cells: Iterable[object], settings: Settings) -> State:
         """Leads, their order and scale, and the stride, from sampled cells."""
         seconds = settings.media.limits.decode_seconds
-        chosen = sample((cell for cell in cells if not _is_nothing(cell)), SAMPLE)
+        chosen = sample((cell for cell in cells if not _is_nothing(cell)), SAMPLED_SIGNALS)
         signals = decode_all(partial(read, settings=settings), chosen, settings.threads, seconds)
         arrays = [entry for entry in signals if isinstance(entry, np.ndarray)]
         leads_first = _leads_first([array.shape for array in arrays if array.ndim == 2])
@@ -92,7 +101,7 @@ class SignalModality(Modality):
         leads = max(set(counts), key=lambda count: (counts.count(count), -count)) if counts else 1
         fitting = [array for array in turned if array.shape[1] == leads]
         means, stds = _scale(fitting, leads)
-        cap = LONGEST[settings.preset]
+        cap = MAX_STEPS[settings.preset]
         longest = np.percentile([len(array) for array in fitting], 99) if fitting else cap
         stride = max(ceil(longest / cap), 1)
         return {
@@ -275,7 +284,7 @@ def _prepare_one(array: np.ndarray, state: State) -> np.ndarray:
         ).reshape(-1, 1)
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = (mended - np.array(state["mean"])) / np.array(state["std"])
-    return np.clip(scaled, -CLIP, CLIP).astype(np.float32)
+    return np.clip(scaled, -MAX_DEVIATIONS, MAX_DEVIATIONS).astype(np.float32)
 
 
 def _turn(array: np.ndarray, leads_first: bool) -> np.ndarray:
@@ -293,8 +302,8 @@ def _mend(signal: np.ndarray) -> np.ndarray:
     if np.isinf(signal).any():
         raise CellError("holds infinite values")
     share = gaps.mean(axis=0).max()
-    if share >= GAPS:
-        raise CellError(f"{share:.0%} of a lead are missing (NaN), more than {GAPS:.0%}")
+    if share >= MAX_GAP_SHARE:
+        raise CellError(f"{share:.0%} of a lead are missing (NaN), more than {MAX_GAP_SHARE:.0%}")
     mended = signal.copy()
     steps = np.arange(len(signal))
     for lead in np.flatnonzero(gaps.any(axis=0)):
@@ -310,8 +319,8 @@ def _leads_first(shapes: list[tuple[int, ...]]) -> bool:
     first = {shape[0] for shape in shapes}
     second = {shape[1] for shape in shapes}
     if len(first) == 1 and len(second) > 1:
-        return max(first) <= MOST_LEADS
-    return len(first) == 1 and max(first) * 4 <= min(second) and max(first) <= MOST_LEADS
+        return max(first) <= MAX_LEADS
+    return len(first) == 1 and max(first) * 4 <= min(second) and max(first) <= MAX_LEADS
 
 
 def _scale(arrays: list[np.ndarray], leads: int) -> tuple[list[float], list[float]]:
@@ -334,11 +343,11 @@ def _scale(arrays: list[np.ndarray], leads: int) -> tuple[list[float], list[floa
 
 def is_inline(cell: object) -> bool:
     """Whether a cell is text that lists numbers."""
-    if not isinstance(cell, str) or len(cell) < 2 * FEWEST_INLINE - 1:
+    if not isinstance(cell, str) or len(cell) < 2 * MIN_INLINE_NUMBERS - 1:
         return False
     head = cell[:2000].rsplit(maxsplit=1)[0] if len(cell) > 2000 else cell
     head = head.rstrip(",; ")
-    return len(_BETWEEN.split(head.strip())) >= FEWEST_INLINE and bool(_INLINE.fullmatch(head))
+    return len(_BETWEEN.split(head.strip())) >= MIN_INLINE_NUMBERS and bool(_INLINE.fullmatch(head))
 
 
 def _is_nothing(cell: object) -> bool:

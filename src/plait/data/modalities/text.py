@@ -41,15 +41,23 @@ from plait.data.modalities.sample import sample
 from plait.errors import CellError
 
 VOCABULARY = {"fast": 2000, "balanced": 4000, "best": 8000}
-LONGEST = {"fast": 64, "balanced": 128, "best": 256}
-SAMPLE = 50_000
-LIGHT = 4_000
+"""Subwords at most, by preset; rarer ones would be seen too seldom in tables of some thousand rows."""
+
+MAX_TOKENS = {"fast": 64, "balanced": 128, "best": 256}
+"""Subwords kept of a text, by preset; attention costs their square."""
+
+SAMPLED_TEXTS = 50_000
+"""Texts that the tokenizer is trained on."""
+
+LIGHT_CHARACTERS = 4_000
+"""A text of no more characters, some pages, is encoded where the caller is."""
+
 PADDING = "[PAD]"
 """Has id 0. There is no unknown id: bytes spell out whatever the vocabulary lacks."""
 
-_TOKEN_CHARACTERS = 24
-_SHRINK = 8
-_BATCH = 512
+_TOKEN_CHARACTERS = 24  # of a subword at most, as the trainer is told
+_NFKC_SHRINK = 8  # characters that NFKC may join into one
+_BATCH_TEXTS = 512  # handed to a thread at a time
 _BYTES = decoders.ByteLevel()
 _DIGIT = re.compile("Ġ([0-9])")
 _MARK = re.compile("(?<=[0-9])Ġ([].,:;%/)'\"-])")
@@ -96,13 +104,13 @@ class TextModality(Modality):
         """Train the tokenizer on the column's own texts."""
         limits = settings.media.limits
         texts: list[str] = []
-        for cell in sample(cells, SAMPLE):
+        for cell in sample(cells, SAMPLED_TEXTS):
             try:
                 texts.append(to_text(cell, limits)[:50_000])
             except CellError:
                 continue
         tokenizer = _train(texts, VOCABULARY[settings.preset])
-        cap = LONGEST[settings.preset]
+        cap = MAX_TOKENS[settings.preset]
         counts = [len(ids) for ids in _encode(tokenizer, texts, cap + 1, settings.threads)]
         longest = ceil(np.percentile(counts, 99.5)) if counts else cap
         max_tokens = min(max(longest, 4), cap)
@@ -145,7 +153,7 @@ class TextModality(Modality):
 
     def is_light(self, cell: object) -> bool:
         """Some pages at most."""
-        return not isinstance(cell, str | bytes) or len(cell) <= LIGHT
+        return not isinstance(cell, str | bytes) or len(cell) <= LIGHT_CHARACTERS
 
     def describe(self, state: State) -> str:
         """For instance ``1200 subwords, at most 24 a text``."""
@@ -162,7 +170,7 @@ class TextModality(Modality):
             settings: caps and threads.
         """
         texts: list[str] = []
-        for cell in sample(cells, SAMPLE):
+        for cell in sample(cells, SAMPLED_TEXTS):
             try:
                 texts.append(to_text(cell, settings.media.limits))
             except CellError:
@@ -256,7 +264,7 @@ def _encode(
 ) -> list[list[int]]:
     """Ids of every text. Only the part of a text that can fill ``max_tokens`` is looked at."""
     # A token is at most so many bytes, and NFKC joins at most some characters into one.
-    reach = max_tokens * _TOKEN_CHARACTERS * _SHRINK
+    reach = max_tokens * _TOKEN_CHARACTERS * _NFKC_SHRINK
 
     def encode(batch: Sequence[str]) -> list[list[int]]:
         cut = [text[:reach] for text in batch]
@@ -272,7 +280,7 @@ def _encode_marked(
     """Every text with the marks of a pretrained tokenizer, which cuts it by its own settings."""
     # Far more characters than ``max_tokens`` can hold, whatever the vocabulary.
     from_left = (tokenizer.truncation or {}).get("direction") == "left"
-    reach = None if from_left else max_tokens * _TOKEN_CHARACTERS * _SHRINK
+    reach = None if from_left else max_tokens * _TOKEN_CHARACTERS * _NFKC_SHRINK
 
     def encode(batch: Sequence[str]) -> list[Encoding]:
         return list(tokenizer.encode_batch_fast([text[:reach] for text in batch]))
@@ -284,7 +292,7 @@ def _in_batches(
     encode: Callable[[Sequence[str]], list[_Encoded]], texts: Sequence[str], threads: int
 ) -> list[_Encoded]:
     """`encode` over batches of texts, in threads: tokenizers release the GIL."""
-    batches = [texts[begin : begin + _BATCH] for begin in range(0, len(texts), _BATCH)]
+    batches = [texts[begin : begin + _BATCH_TEXTS] for begin in range(0, len(texts), _BATCH_TEXTS)]
     if len(batches) <= 1 or threads == 1:
         return [encoded for batch in batches for encoded in encode(batch)]
     with ThreadPoolExecutor(threads) as pool:
@@ -293,7 +301,7 @@ def _in_batches(
 
 _LOADED: dict[int, tuple[Any, Tokenizer]] = {}
 _LOADING = Lock()
-_KEPT = 8
+_CACHED_TOKENIZERS = 8  # more text columns than most tables have
 
 
 def _load(described: dict[str, Any]) -> Tokenizer:
@@ -303,7 +311,7 @@ def _load(described: dict[str, Any]) -> Tokenizer:
         if known is None:
             tokenizer = Tokenizer.from_str(json.dumps(described))
             tokenizer.encode_special_tokens = True
-            while len(_LOADED) >= _KEPT:
+            while len(_LOADED) >= _CACHED_TOKENIZERS:
                 _LOADED.pop(next(iter(_LOADED)))
             known = _LOADED[id(described)] = (described, tokenizer)  # held, so its id stays its own
         return known[1]

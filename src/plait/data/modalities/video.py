@@ -29,12 +29,19 @@ from plait.data.modalities.write_video import write_clip
 from plait.errors import CellError
 
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".3gp", ".webm", ".mkv", ".avi"})
-CAPS = {"fast": 32, "balanced": 48, "best": 96}
-FRAMES = {"fast": 8, "balanced": 8, "best": 16}
-SMALLEST = 16
-SAMPLE = 50
+MAX_SIDE = {"fast": 32, "balanced": 48, "best": 96}
+"""Pixels along a side at most, by preset; smaller than an image's, since there are many frames."""
 
-LARGEST = 16_000_000
+FRAMES = {"fast": 8, "balanced": 8, "best": 16}
+"""Frames per clip, by preset; 8 and 16 are what pretrained models of videos read."""
+
+MIN_SIDE = 16
+"""Pixels along a side at least, as of an image."""
+
+SAMPLED_CLIPS = 50
+"""Clips that are opened for size, colour and length; each is opened and a frame of it decoded."""
+
+MAX_RESIZED_PIXELS = 16_000_000
 """Pixels that resizing may make of a smaller frame."""
 
 _BATCH_BYTES = 64 * 2**20
@@ -80,20 +87,20 @@ class VideoModality(Modality):
         Raises:
             MissingExtra: there are videos, and PyAV is not installed.
         """
-        clips = sample(cells, SAMPLE)
+        clips = sample(cells, SAMPLED_CLIPS)
         if clips:
             library()
         look = partial(_survey, settings=settings)
         seconds = settings.media.limits.decode_seconds
         surveys = decode_all(look, clips, settings.threads, seconds)
         seen = [entry for entry in surveys if isinstance(entry, _Seen)]
-        cap = CAPS[settings.preset]
+        cap = MAX_SIDE[settings.preset]
         side = float(np.median([entry.longer for entry in seen])) if seen else cap
         grey = bool(seen) and all(entry.grey for entry in seen)
         usual = float(np.median([entry.seconds for entry in seen])) if seen else 1.0
         return {
             "frames": FRAMES[settings.preset],
-            "size": int(min(max(round(side / 4) * 4, SMALLEST), cap)),
+            "size": int(min(max(round(side / 4) * 4, MIN_SIDE), cap)),
             "channels": 1 if grey else 3,
             "seconds": round(usual, 3),
             "fit": "pad",
@@ -191,7 +198,7 @@ def cropped(
         target = (resize, longer) if width <= height else (longer, resize)
     else:
         target = image.size if resize is None else (resize[1], resize[0])
-    if target[0] * target[1] > max(width * height, LARGEST):
+    if target[0] * target[1] > max(width * height, MAX_RESIZED_PIXELS):
         raise CellError(f"is {width} x {height} pixels, too thin to be resized to {resize}")
     if target != image.size:
         image = image.resize(target, Image.Resampling(resample))

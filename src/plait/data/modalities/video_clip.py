@@ -28,7 +28,7 @@ DECODERS = (
 )
 """FFmpeg's names of the decoders that may run."""
 
-NEAR = 0.5
+MAX_EARLIER_SECONDS = 0.5
 """Seconds by which a frame may be earlier than asked, where a packet turns out to show nothing."""
 
 _PASSING = frozenset({"h264", "hevc"})
@@ -128,17 +128,17 @@ def _refuse(url: str, flags: int, options: Any) -> Any:
 
 def _film(container: Any) -> Any:
     """The first stream of moving pictures."""
-    films = [film for film in container.streams.video if not film.disposition & _COVER]
+    films = [film for film in container.streams.video if not film.disposition & _ATTACHED_PICTURE]
     if not films:
         what = "only sound, no video" if container.streams.audio else "no frames"
         raise CellError(f"holds {what}")
     return films[0]
 
 
-_ALL = 48
+_DISCARD_ALL = 48
 """FFmpeg's AVDISCARD_ALL."""
 
-_COVER = 1024
+_ATTACHED_PICTURE = 1024
 """FFmpeg's AV_DISPOSITION_ATTACHED_PIC."""
 
 
@@ -187,7 +187,7 @@ def listed(clip: Clip) -> Packets:
     """
     for stream in clip.container.streams:
         if stream.index != clip.stream.index:
-            stream.discard = _ALL
+            stream.discard = _DISCARD_ALL
     packets, times = [], []
     try:
         for packet in clip.container.demux(clip.stream):
@@ -286,7 +286,7 @@ def frames(
 def _earlier(clip: Clip, before: tuple[int, Any] | None, when: int, look: Callable[[Any], T]) -> T:
     """The frame that stays on screen where a packet shows none of its own."""
     base = clip.stream.time_base
-    if before is None or float((when - before[0]) * base) > NEAR:
+    if before is None or float((when - before[0]) * base) > MAX_EARLIER_SECONDS:
         raise CellError(
             f"is a damaged video (no frame can be decoded at {float(when * base):.3g} s)"
         )

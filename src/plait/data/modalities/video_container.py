@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from plait.data.modalities.evidence import starts_like_markup
 from plait.errors import CellError
 
-MOST_SAMPLES = 1_000_000
+MAX_SAMPLES = 1_000_000
 """Entries that one table of an MP4 may claim: each costs the reader 24 bytes of memory."""
 
-_SOUND_SAMPLE = 16
+_MAX_SOUND_SAMPLE_BYTES = 16
 """Bytes up to which samples of one size are taken for uncompressed sound, which has many of them."""
 
 _KNOWN = "MP4, MOV, WebM, MKV, AVI"
@@ -121,14 +121,14 @@ def _check_tables(data: bytes, begin: int, end: int) -> None:
             size, count = (
                 int.from_bytes(data[inner + at : inner + at + 4], "big") for at in (4, 8)
             )
-            sound = 0 < size <= _SOUND_SAMPLE and size * count <= len(data)
-            if count > MOST_SAMPLES and not sound:
+            sound = 0 < size <= _MAX_SOUND_SAMPLE_BYTES and size * count <= len(data)
+            if count > MAX_SAMPLES and not sound:
                 raise CellError(_too_many(count))
         elif kind == b"trun":
             count = int.from_bytes(data[inner + 4 : inner + 8], "big")
-            if count > MOST_SAMPLES:
+            if count > MAX_SAMPLES:
                 raise CellError(_too_many(count))
 
 
 def _too_many(count: int) -> str:
-    return f"claims {count} samples, more than the {MOST_SAMPLES} that are believed"
+    return f"claims {count} samples, more than the {MAX_SAMPLES} that are believed"

@@ -18,7 +18,7 @@ from plait.sealed import whole_file
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_ROWS = 4096
+_CHUNK_ROWS = 4096
 
 Columns = Mapping[str, Sequence[Any] | np.ndarray]
 
@@ -76,7 +76,7 @@ def write_csv(path: Path | str, columns: Columns, delimiter: str = ",") -> None:
     with _whole(path) as binary, _text(binary) as file:
         writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
         writer.writerow([safe_text(str(name)) for name in columns])
-        for start in range(0, rows, _ROWS):
+        for start in range(0, rows, _CHUNK_ROWS):
             parts = [map(_csv_cell, part) for part in _slices(columns, start)]
             writer.writerows(zip(*parts, strict=True))
 
@@ -95,7 +95,7 @@ def write_json_lines(path: Path | str, columns: Columns) -> None:
     rows = _check(path, columns)
     names = list(columns)
     with _whole(path) as binary, _text(binary) as file:
-        for start in range(0, rows, _ROWS):
+        for start in range(0, rows, _CHUNK_ROWS):
             for cells in zip(*_slices(columns, start), strict=True):
                 row = dict(zip(names, map(_json_cell, cells), strict=True))
                 file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
@@ -144,7 +144,9 @@ def _check(path: Path | str, columns: Columns) -> int:
 
 def _slices(columns: Columns, start: int) -> list[list[Any]]:
     """Some rows of every column, as plain Python values."""
-    return [[plain(cell) for cell in cells[start : start + _ROWS]] for cells in columns.values()]
+    return [
+        [plain(cell) for cell in cells[start : start + _CHUNK_ROWS]] for cells in columns.values()
+    ]
 
 
 def _csv_cell(cell: Any) -> str:

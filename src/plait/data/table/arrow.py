@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from plait.data.table import build
 from plait.errors import TableError
 
-WINDOW = 65_536
+WINDOW_CELLS = 65_536
 """Cells looked at at a time."""
 
 _EXTENSION = b"ARROW:extension:name"
@@ -214,8 +214,8 @@ def there(column: pa.ChunkedArray) -> np.ndarray:
     """True where a cell is not null, NaN or blank."""
     parts = [np.zeros(0, dtype=bool)]
     for chunk in column.chunks:
-        for start in range(0, len(chunk), WINDOW):
-            window = chunk.slice(start, WINDOW)
+        for start in range(0, len(chunk), WINDOW_CELLS):
+            window = chunk.slice(start, WINDOW_CELLS)
             window = plain_array(window, plain_type(window.type))
             good = build.mask(window.is_valid())
             if pa.types.is_floating(window.type):

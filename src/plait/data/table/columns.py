@@ -14,14 +14,14 @@ from plait.data.modalities.base import Modality, is_missing
 from plait.data.table.source import Table
 from plait.data.targets.cells import as_number
 
-LOOKED_AT = 100_000
+MAX_COUNTED_ROWS = 100_000
 """Rows whose values are counted; a longer table is looked at in evenly spread runs of rows."""
 
-SAMPLED = 300
+SAMPLED_CELLS = 300
 """Cells shown to the modalities."""
 
-_RUN = 2000
-_LONG = 200
+_RUN_ROWS = 2000  # read in one piece, since single rows from all over a file are slow
+_KEY_CHARACTERS = 200  # of a text kept as its key; a digest tells longer ones apart
 
 _WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _ID_WORDS = frozenset(
@@ -79,7 +79,7 @@ class Facts:
         codes: of the rows looked at, the number of each one's value, -1 where missing; None for values
             that are not counted (bytes, lists of numbers, structs).
         keys: the values in the order they first appear; long text is cut and ends in a digest.
-        sample: up to `SAMPLED` cells, evenly spread, none of them missing.
+        sample: up to `SAMPLED_CELLS` cells, evenly spread, none of them missing.
     """
 
     rows: int
@@ -145,22 +145,24 @@ def example(cell: object) -> str:
 
 def rows_to_look_at(rows: int) -> np.ndarray:
     """All rows, or runs of them spread evenly over a long table."""
-    if rows <= LOOKED_AT:
+    if rows <= MAX_COUNTED_ROWS:
         return np.arange(rows)
-    starts = np.linspace(0, rows - _RUN, LOOKED_AT // _RUN).astype(np.int64)
-    return np.unique(starts[:, None] + np.arange(_RUN))
+    starts = np.linspace(0, rows - _RUN_ROWS, MAX_COUNTED_ROWS // _RUN_ROWS).astype(np.int64)
+    return np.unique(starts[:, None] + np.arange(_RUN_ROWS))
 
 
 def count(table: Table, column: str, seed: int = 0) -> Facts:
-    """Look at a column: exactly for missing cells, at up to `LOOKED_AT` rows for the values."""
+    """Look at a column: exactly for missing cells, at up to `MAX_COUNTED_ROWS` rows for the values."""
     from plait.data.table.arrow import countable, there  # where there is Arrow
 
     data = table.arrow()
     present = there(data.column(column))
     where = np.flatnonzero(present)
-    if len(where) > SAMPLED:
-        jitter = np.random.default_rng(seed).random(SAMPLED)
-        where = where[((np.arange(SAMPLED) + jitter) * len(where) / SAMPLED).astype(np.int64)]
+    if len(where) > SAMPLED_CELLS:
+        jitter = np.random.default_rng(seed).random(SAMPLED_CELLS)
+        where = where[
+            ((np.arange(SAMPLED_CELLS) + jitter) * len(where) / SAMPLED_CELLS).astype(np.int64)
+        ]
     sample = [cell for cell in table.cells(column, where) if not is_missing(cell)]
     codes: np.ndarray | None = None
     keys: list[Hashable] = []
@@ -184,10 +186,10 @@ def _key(cell: object) -> Hashable | None:
     if is_missing(cell):
         return None
     if isinstance(cell, str):
-        if len(cell) <= _LONG:
+        if len(cell) <= _KEY_CHARACTERS:
             return cell
         digest = blake2b(cell.encode("utf-8", "replace"), digest_size=16).hexdigest()
-        return f"{cell[:_LONG]}... {digest}"
+        return f"{cell[:_KEY_CHARACTERS]}... {digest}"
     if isinstance(cell, list):
         return tuple(map(str, cell))
     key: Hashable = cell  # numbers, booleans, dates and times

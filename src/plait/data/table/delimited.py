@@ -12,13 +12,13 @@ from plait.data.table.arrow import reason
 from plait.data.table.header import ABSENT, Header, not_utf8, ragged, spans_lines, unclosed
 from plait.errors import TableError
 
-BLOCK = 4 * 2**20
-"""Bytes read at a time. A row that is longer makes the block longer, up to `_LONGEST`."""
+BLOCK_BYTES = 4 * 2**20
+"""Bytes read at a time. A row that is longer makes the block longer, up to `_MAX_ROW_BYTES`."""
 
-_LONGEST = 2**30
+_MAX_ROW_BYTES = 2**30  # Arrow counts the bytes of a block in int32
 
 
-def read_batches(path: Path, header: Header, block: int = BLOCK) -> Iterator[pa.RecordBatch]:
+def read_batches(path: Path, header: Header, block: int = BLOCK_BYTES) -> Iterator[pa.RecordBatch]:
     """The rows of a file as batches of text; empty cells are missing.
 
     Raises:
@@ -35,7 +35,7 @@ def read_batches(path: Path, header: Header, block: int = BLOCK) -> Iterator[pa.
             return
         except pa.ArrowInvalid as error:
             message = reason(error)
-            if "straddling" in message and block < _LONGEST:
+            if "straddling" in message and block < _MAX_ROW_BYTES:
                 block *= 8
                 continue
             raise ragged.error or _explained(path, message, done) from None
@@ -111,7 +111,7 @@ def _explained(path: Path, message: str, done: int) -> TableError:
         return not_utf8(path)
     if "straddling" in message:
         return TableError(
-            f"{path}: after row {done} comes a row of more than {_LONGEST // 2**20} MiB. "
+            f"{path}: after row {done} comes a row of more than {_MAX_ROW_BYTES // 2**20} MiB. "
             "A quote that is never closed does that; look for one there."
         )
     if "Empty CSV" in message:

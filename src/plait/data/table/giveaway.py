@@ -8,10 +8,10 @@ import numpy as np
 from plait.data.modalities.base import is_missing
 from plait.data.table.base import Table
 
-LOOKED_AT = 2_000
+SAMPLED_ROWS = 2_000
 """Rows compared, evenly spread; more change nothing about such a clear finding."""
 
-FEWEST_ROWS = 20
+MIN_ROWS = 20
 OWN_SHARE, OTHER_SHARE = 0.9, 0.5
 """Share of rows whose text names their own class, and at most another, from which on it is no chance."""
 
@@ -22,7 +22,7 @@ _WORDS = re.compile(r"[^\W\d_]+|\d+")
 
 def giveaways(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> list[str]:
     """A warning per column and target whose cells give the answer away."""
-    rows = np.unique(np.linspace(0, table.rows - 1, min(table.rows, LOOKED_AT)).astype(np.int64))
+    rows = np.unique(np.linspace(0, table.rows - 1, min(table.rows, SAMPLED_ROWS)).astype(np.int64))
     answers = {name: table.cells(name, rows) for name in targets}
     found = []
     for column in inputs:
@@ -33,7 +33,7 @@ def giveaways(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> li
                 for cell, goal in zip(cells, goals, strict=True)
                 if not is_missing(cell) and not is_missing(goal)
             ]
-            if len(pairs) >= FEWEST_ROWS and (why := _why(pairs)):
+            if len(pairs) >= MIN_ROWS and (why := _why(pairs)):
                 found.append(
                     f"{column}: {why.format(target=target)}; if that is not known for new rows, leave "
                     f"it out (--ignore {column})"

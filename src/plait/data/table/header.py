@@ -8,7 +8,7 @@ from pathlib import Path
 from plait.data.table.names import check_names
 from plait.errors import TableError
 
-SCAN = 2**20
+SCAN_BYTES = 2**20
 """Bytes looked at at a time."""
 
 ABSENT = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null")
@@ -136,7 +136,7 @@ def _first_wrong_byte(path: Path) -> tuple[int, int, int]:
     held = b""
     with path.open("rb") as file:
         while True:
-            part = file.read(SCAN)
+            part = file.read(SCAN_BYTES)
             data = held + part
             try:
                 data.decode("utf-8")

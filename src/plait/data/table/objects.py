@@ -12,7 +12,7 @@ from plait.data.table import build
 from plait.data.table.arrow import plain_type
 from plait.data.table.json_lines import json_blocks
 from plait.data.table.names import check_names, checked_columns, columns_of
-from plait.data.table.spill import IN_MEMORY, collect
+from plait.data.table.spill import MAX_MEMORY_BYTES, collect
 from plait.data.table.values import SCALARS, media, plain, text
 from plait.errors import TableError
 
@@ -143,7 +143,7 @@ def is_pandas(source: object) -> bool:
 
 
 def read_json_lines(
-    path: Path, folder: Path, key: str | None, block: int = IN_MEMORY // 2
+    path: Path, folder: Path, key: str | None, block: int = MAX_MEMORY_BYTES // 2
 ) -> tuple[pa.Table, list[str]]:
     """A JSON Lines file as a table, read twice: once for the types of its columns, once for the cells.
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from plait.errors import TableError
 
-IN_MEMORY = 8 * 2**20
+MAX_MEMORY_BYTES = 8 * 2**20
 """Bytes of Arrow data kept in memory; a larger stream goes to disk."""
 
 
@@ -44,14 +44,14 @@ def collect(
         folder: where the file goes; made if it does not exist.
         key: the file's name, without its ending, for a later `cached`; None: removed when the
             table is no longer in use.
-        limit: bytes that may stay in memory; None: `IN_MEMORY`.
+        limit: bytes that may stay in memory; None: `MAX_MEMORY_BYTES`.
 
     Raises:
         TableError: when the file cannot be written.
     """
     held: list[pa.RecordBatch] = []
     size = 0
-    limit = IN_MEMORY if limit is None else limit
+    limit = MAX_MEMORY_BYTES if limit is None else limit
     stream = iter(batches)
     for batch in stream:
         held.append(batch)

@@ -6,8 +6,8 @@ import numpy as np
 
 from plait.errors import TableError, counted
 
-_BINS = 10
-_SWEEPS = 4
+_QUANTILE_BINS = 10  # of numbers: tenths are balanced as classes are
+_SWEEPS = 4  # over the groups at most; swaps stop paying sooner
 
 
 def split(
@@ -74,7 +74,7 @@ def _strata(values: np.ndarray) -> np.ndarray:
         keys = np.where(np.isfinite(rarity.min(axis=1)), rarest, values.shape[1])
     elif np.issubdtype(values.dtype, np.floating):
         edges = np.quantile(
-            values, np.linspace(0, 1, min(_BINS, max(1, len(values) // 4)) + 1)[1:-1]
+            values, np.linspace(0, 1, min(_QUANTILE_BINS, max(1, len(values) // 4)) + 1)[1:-1]
         )
         keys = np.searchsorted(np.unique(edges), values, side="right")
     else:

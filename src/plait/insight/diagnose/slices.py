@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from plait.data.modalities import registry
-from plait.data.table.columns import LOOKED_AT, count, example
+from plait.data.table.columns import MAX_COUNTED_ROWS, count, example
 from plait.data.table.source import Table
 from plait.data.targets.cells import as_number
 from plait.insight.diagnose.chance import LEVEL, adjusted, larger, too_many
@@ -88,8 +88,12 @@ def slices(
         leave_out: columns not to slice by, the targets say.
         kinds: modality by column, where it is known.
     """
-    if table.rows > LOOKED_AT:  # the first ones: a slice needs no more to show itself
-        table, error, known = table.slice(0, LOOKED_AT), error[:LOOKED_AT], known[:LOOKED_AT]
+    if table.rows > MAX_COUNTED_ROWS:  # the first ones: a slice needs no more to show itself
+        table, error, known = (
+            table.slice(0, MAX_COUNTED_ROWS),
+            error[:MAX_COUNTED_ROWS],
+            known[:MAX_COUNTED_ROWS],
+        )
     rows = int(known.sum())
     overall = float(error[known].mean()) if rows else float("nan")
     if rows < 2 * SMALLEST or np.ptp(error[known]) == 0:

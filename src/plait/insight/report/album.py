@@ -172,7 +172,7 @@ class Album:
 
     def _image(self, column: str, cell: Any) -> Html:
         limits = self.settings.media.limits
-        cap = limits.image_pixels * image.FILE_BYTES_A_PIXEL
+        cap = limits.image_pixels * image.FILE_BYTES_PER_PIXEL
         data = self.settings.media.read(cell, cap)
         return self.picture(image.load(data, self.side, 3, limits), f"{column}: {label(cell)}")
 

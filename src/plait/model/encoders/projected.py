@@ -17,7 +17,7 @@ from plait.model.encoders.image import pixels
 from plait.model.encoders.normalise import standardise_steps
 from plait.model.tokens import ColumnBatch, Tokens
 
-LARGEST = 32
+MAX_SIDE = 32
 """Pixels a side that an image is averaged down to before it is laid out in a row."""
 
 
@@ -66,7 +66,7 @@ class Projected(Fitted):
         self.needs_classes = kind == "lda"
         self.segments = segments
         self.standardise = standardise
-        self.pool = -(-size // LARGEST) if size else 0
+        self.pool = -(-size // MAX_SIDE) if size else 0
         side = -(-size // self.pool) if size else 0
         features = channels * (side * side if size else segments + 2)
         self.centre: Tensor

@@ -23,10 +23,14 @@ SIZES: dict[str, Size] = {
     "balanced": {"width": 64, "depth": 1, "base": 16},
     "best": {"width": 128, "depth": 3, "base": 32},
 }
-"""What a preset means: token width, transformer blocks, channels of the first convolution."""
+"""What a preset means: token width, transformer blocks, channels of the first convolution.
+
+Small on purpose: the tables have hundreds to thousands of rows, and a row is answered on one core
+(docs/lab-notes.md, "One thread or two for the from-scratch encoders?").
+"""
 
 HEADS = 4
-"""Of each attention in an encoder."""
+"""Of each attention in an encoder: 16 numbers a head at width 64, the least that is usual."""
 
 TABULAR = "tabular"
 """The stream that all numeric, categorical and datetime columns form together."""

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from plait.data.modalities.audio import LONGEST, RATES
+from plait.data.modalities.audio import MAX_SECONDS, RATES
 from plait.data.modalities.audio_recipe import Mel
 from plait.data.modalities.base import State
 from plait.errors import CheckpointError
@@ -144,7 +144,7 @@ def _wave(settings: Reader) -> State:
     return {
         "rate": _rate(settings, 16_000),
         "mels": 1,
-        "max_seconds": LONGEST,
+        "max_seconds": MAX_SECONDS,
         "features": "wave",
         "recipe": {"standardise": settings.flag("do_normalize", True)},
     }
@@ -156,7 +156,7 @@ def _whisper(settings: Reader) -> State:
     settings.only("padding_side", "right")
     settings.only("padding_value", 0.0)
     rate = _rate(settings, 16_000)
-    seconds = settings.count("chunk_length", 30, 1, LONGEST)
+    seconds = settings.count("chunk_length", 30, 1, MAX_SECONDS)
     hop = settings.count("hop_length", 160, 1, rate)
     window = settings.count("n_fft", 400, 2, rate)
     return _mel_state(
@@ -184,7 +184,7 @@ def _whisper(settings: Reader) -> State:
 def _ast(settings: Reader) -> State:
     """AST: Kaldi's filter bank in natural logarithms, ``(x - mean) / (2 std)``; 0 beyond the clip."""
     rate = _rate(settings, 16_000)
-    frames = settings.count("max_length", 1024, 1, 100 * LONGEST)
+    frames = settings.count("max_length", 1024, 1, 100 * MAX_SECONDS)
     shift, divide = 0.0, 1.0
     if settings.flag("do_normalize", True):
         shift = settings.number("mean", -4.2677393, -1e6, 1e6)
@@ -222,7 +222,7 @@ def _clap(settings: Reader) -> State:
     the beginning of a clip, as a clip that is not longer than the model takes.
     """
     rate = _rate(settings, 48_000)
-    seconds = settings.count("max_length_s", 10, 1, LONGEST)
+    seconds = settings.count("max_length_s", 10, 1, MAX_SECONDS)
     hop = settings.count("hop_length", 480, 1, rate)
     window = settings.count("fft_window_size", 1024, 2, rate)
     truncation = settings.values.get("truncation", "fusion")

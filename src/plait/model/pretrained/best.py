@@ -20,16 +20,16 @@ from plait.model.pretrained.text_settings import text_state
 IMAGE = "efficientnet-lite0"
 TEXT = "all-minilm-l6-v2"
 
-SIDE = 48
+MIN_SIDE = 48
 """Pixels a side from which a picture has what a model of photographs knows; digits of 28 have not."""
 
-FERTILITY = 1.8
+MAX_FERTILITY = 1.8
 """Subwords a word up to which a vocabulary was made for such text (Rust et al. 2021)."""
 
 MARKS = 2
 """Marks that the text model's tokenizer puts around a text."""
 
-SAMPLE, LONGEST = 500, 1000
+SAMPLED_TEXTS, MAX_CHARACTERS = 500, 1000
 """Texts looked at, and characters of each."""
 
 _WORD = re.compile(r"[^\W\d_]+")
@@ -58,15 +58,15 @@ def _pictures(cells: Iterable[object], settings: Settings) -> tuple[bool, str]:
     state: Any = registry.get("image").fit(cells, settings)
     if state["channels"] == 1:
         return False, "its pictures are grey, and the packaged model knows photographs"
-    if state["size"] < SIDE:
-        return False, f"its pictures are {state['size']} px wide, less than {SIDE}"
-    return True, f"colour pictures of {SIDE} px or more"
+    if state["size"] < MIN_SIDE:
+        return False, f"its pictures are {state['size']} px wide, less than {MIN_SIDE}"
+    return True, f"colour pictures of {MIN_SIDE} px or more"
 
 
 def _texts(cells: Iterable[object], settings: Settings) -> tuple[bool, str]:
     """Whether the model's vocabulary was made for such text: few pieces a word."""
-    seen = islice(_readable(cells, settings), SAMPLE)
-    texts = [" ".join(_WORD.findall(text[:LONGEST])) for text in seen]
+    seen = islice(_readable(cells, settings), SAMPLED_TEXTS)
+    texts = [" ".join(_WORD.findall(text[:MAX_CHARACTERS])) for text in seen]
     words = sum(map(len, map(str.split, texts)))
     if not words:
         return False, "it holds no words"
@@ -74,8 +74,8 @@ def _texts(cells: Iterable[object], settings: Settings) -> tuple[bool, str]:
     lengths: Any = registry.get("text").prepare(texts, state, settings).lengths
     fertility = (int(lengths.sum()) - MARKS * len(texts)) / words
     measured = f"{fertility:.2f} subwords a word in the packaged model's vocabulary"
-    fits = fertility <= FERTILITY
-    return fits, f"{measured}, {'at most' if fits else 'more than'} {FERTILITY}"
+    fits = fertility <= MAX_FERTILITY
+    return fits, f"{measured}, {'at most' if fits else 'more than'} {MAX_FERTILITY}"
 
 
 def _readable(cells: Iterable[object], settings: Settings) -> Iterator[str]:

@@ -14,7 +14,7 @@ TOKENIZER = "tokenizer_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
-LARGEST_JSON = 64 << 20
+MAX_JSON_BYTES = 64 << 20
 """Bytes of a JSON file that are read at most; tokenizers of many languages reach 35 MB."""
 
 
@@ -150,7 +150,7 @@ def _check_whole(path: Path, name: str) -> int:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, LARGEST_JSON):
+        if size < 8 or length > min(size - 8, MAX_JSON_BYTES):
             raise broken
         try:
             head = json.loads(file.read(length))
@@ -174,9 +174,9 @@ def read_json(path: Path, name: str = "") -> dict[str, Any]:
     """
     label = f"{name}: {path.name}" if name else str(path)
     try:
-        if path.stat().st_size > LARGEST_JSON:
+        if path.stat().st_size > MAX_JSON_BYTES:
             raise CheckpointError(
-                f"{label} is larger than {LARGEST_JSON >> 20} MiB, so it is not read."
+                f"{label} is larger than {MAX_JSON_BYTES >> 20} MiB, so it is not read."
             )
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

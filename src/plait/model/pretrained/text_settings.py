@@ -9,7 +9,7 @@ from plait.errors import CheckpointError
 from plait.model.pretrained.configure import PAIRED, config_of, silence
 from plait.model.pretrained.contents import read_json_if_there
 
-LONGEST = 512
+MAX_TOKENS = 512
 """Ids kept of a text at most, whatever the model could take (ModernBERT: 8192): cost grows with them."""
 
 _OFFSET = frozenset(
@@ -140,10 +140,12 @@ def _settled(tokenizer: dict[str, Any], settings: dict[str, Any]) -> dict[str, A
 
 
 def _longest(config: Any, *stated: object) -> int:
-    """The smallest of what the model takes, what its files state, and `LONGEST`."""
-    limits = [LONGEST]
+    """The smallest of what the model takes, what its files state, and `MAX_TOKENS`."""
+    limits = [MAX_TOKENS]
     limits += [
-        int(min(limit, LONGEST)) for limit in stated if isinstance(limit, int | float) and limit > 0
+        int(min(limit, MAX_TOKENS))
+        for limit in stated
+        if isinstance(limit, int | float) and limit > 0
     ]
     places = getattr(config, "max_position_embeddings", None)
     if isinstance(places, int) and places > 0 and config.model_type not in _RELATIVE:

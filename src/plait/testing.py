@@ -8,7 +8,8 @@ Each raises AssertionError that names the rule and what broke it. Plait's own pa
 """
 
 from plait.data.modalities.contract import check_modality
+from plait.data.targets.contract import check_target
 from plait.model.encoders.contract import check_encoder
 from plait.model.fusion.contract import check_fusion
 
-__all__ = ["check_encoder", "check_fusion", "check_modality"]
+__all__ = ["check_encoder", "check_fusion", "check_modality", "check_target"]

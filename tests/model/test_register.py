@@ -138,7 +138,7 @@ def test_what_is_no_part_is_refused():
     with pytest.raises(ConfigError) as caught:
         plait.register("mine", "concat")
     assert (
-        "register: 'mine' must be a class derived from plait.Fusion, a Modality object, or, with modality=, "
+        "register: 'mine' must be a class derived from plait.Fusion or plait.Target, a Modality object, or, with modality=, "
         "a function that builds an encoder; got 'concat'" in str(caught.value)
     )
     with pytest.raises(ConfigError, match="fusion 'concat': there is one of that name already"):

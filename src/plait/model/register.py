@@ -5,6 +5,8 @@ from typing import Any
 
 from plait.data.modalities.base import Modality
 from plait.data.modalities.registry import MODALITIES
+from plait.data.targets.registry import KINDS
+from plait.data.targets.target import Target
 from plait.errors import ConfigError
 
 
@@ -12,13 +14,15 @@ def register(name: str, part: Any, *, modality: str | None = None) -> None:
     """Make a part known by name, as if it were plait's own, for as long as this process runs.
 
     A package does so for everybody who installs it by entry points, without being imported: of the
-    groups ``plait.fusions``, ``plait.modalities``, and ``plait.encoders.image`` for those of images.
+    groups ``plait.fusions``, ``plait.modalities``, ``plait.targets``, and ``plait.encoders.image`` for
+    those of images.
 
     Args:
         name: the word that users write: ``plait.fit(..., fusion=name)``.
-        part: a class derived from `plait.Fusion`; a `plait.data.modalities.base.Modality` object; or,
-            with ``modality``, a function of the column's state, the tokens' width, the preset's sizes
-            and the dropout that builds a `plait.Encoder`.
+        part: a class derived from `plait.Fusion` or `plait.Target`; a
+            `plait.data.modalities.base.Modality` object; or, with ``modality``, a function of the
+            column's state, the tokens' width, the preset's sizes and the dropout that builds a
+            `plait.Encoder`.
         modality: what the encoder reads, for an encoder only.
 
     Raises:
@@ -33,6 +37,8 @@ def register(name: str, part: Any, *, modality: str | None = None) -> None:
         if part.name != name:
             raise ConfigError([f"modality '{name}': the object calls itself '{part.name}'"])
         MODALITIES.add(name, part)
+    elif isinstance(part, type) and issubclass(part, Target):
+        KINDS.add(name, part)
     else:
         _add_fusion(name, part)
 
@@ -52,8 +58,8 @@ def _add_fusion(name: str, part: Any) -> None:
     if not (isinstance(part, type) and issubclass(part, Fusion)):
         raise ConfigError(
             [
-                f"register: '{name}' must be a class derived from plait.Fusion, a Modality object, or, "
-                f"with modality=, a function that builds an encoder; got {part!r}"
+                f"register: '{name}' must be a class derived from plait.Fusion or plait.Target, a "
+                f"Modality object, or, with modality=, a function that builds an encoder; got {part!r}"
             ]
         )
     FUSIONS.add(name, part)

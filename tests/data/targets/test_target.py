@@ -7,10 +7,13 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from plait.data.modalities.base import is_missing
+from plait.data.targets import registry
 from plait.data.targets.cells import as_number, class_name, label_parts
 from plait.data.targets.numbers import Numbers
 from plait.data.targets.registry import propose_target, read_target
 from plait.errors import SchemaError
+from plait.testing import check_target
 
 KINDS = [
     ("binary text", ["yes", "no"] * 5, "binary", ("no", "yes")),
@@ -54,6 +57,13 @@ def test_the_kind_follows_from_the_cells(cells, kind, classes):
         assert target.classes == classes
     again = read_target(json.loads(json.dumps(target.to_json())))
     assert again == target
+
+
+@pytest.mark.parametrize(("cells", "kind"), [k[1:3] for k in KINDS], ids=[k[0] for k in KINDS])
+def test_every_kind_keeps_the_contract(cells, kind):
+    cells = [cell for cell in cells if not is_missing(cell)]
+    if propose_target("y", cells).separator is None:  # which only the choice of a kind finds
+        check_target(registry.KINDS[kind], cells, name=kind)
 
 
 ERRORS = [

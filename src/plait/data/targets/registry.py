@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from plait.data.modalities.base import is_missing
+from plait.data.registry import Registry, subclass_of
 from plait.data.targets.cells import Cells
 from plait.data.targets.classes import Classes
 from plait.data.targets.labels import Labels
@@ -14,12 +15,16 @@ from plait.data.targets.numbers import Numbers
 from plait.data.targets.target import Target
 from plait.errors import SchemaError, unknown
 
-KINDS: dict[str, type[Target]] = {
+_OWN: dict[str, type[Target]] = {
     "binary": Classes,
     "multiclass": Classes,
     "multilabel": Labels,
     "regression": Numbers,
 }
+
+KINDS: Registry[type[Target]] = Registry(
+    "kind of target", _OWN, group="plait.targets", problem=subclass_of(Target)
+)
 """Name → kind. The last is asked first whether a column's cells are of its kind; classes, which
 anything may be, come last."""
 
@@ -58,7 +63,7 @@ def propose_target(
     if kind is not None:
         why = "as you named it"
         return KINDS[kind].learn(there, kind=kind, separator=separator, why=why)
-    for known in reversed(KINDS):
+    for known in reversed(list(KINDS)):
         reason = KINDS[known].evidence(there)
         if reason is not None:
             return KINDS[known].learn(there, kind=known, separator=None, why=reason)

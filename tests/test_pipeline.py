@@ -477,7 +477,7 @@ def test_out_must_be_a_folder(maker, tmp_path):
 
 def test_resume_needs_a_folder_and_the_same_run(maker, tmp_path):
     rows = maker.plain(24)
-    with pytest.raises(ConfigError, match="resume: name the folder to take up with out="):
+    with pytest.raises(ConfigError, match="resume: name the folder to continue in with out="):
         maker.fit(rows, "label", resume=True)
     whole = maker.fit(rows, "label", out=tmp_path / "whole", epochs=3)
     model = maker.fit(

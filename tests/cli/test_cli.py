@@ -471,7 +471,7 @@ def test_a_disk_that_fills_up_while_training(table, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "error: the checkpoint could not be saved to" in done.stderr
-    assert "Free some space, then go on with --resume" in done.stderr
+    assert "Free some space, then continue with --resume" in done.stderr
     assert not (tmp_path / "run" / "bundle.json").exists()
 
 

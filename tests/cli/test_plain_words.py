@@ -316,7 +316,7 @@ def test_discriminants_need_a_class_for_every_row(classes, text):
 def test_a_narrow_terminal_is_told_what_it_lacks():
     assert left_out(120, "runs/c") == []
     assert left_out(80, "runs/c") == [
-        "Left out, since 80 columns have no room for them: 50 % gone, param, FLOPs, rows/s, ms. They are in "
+        "Left out, because they do not fit into 80 columns: 50 % gone, param, FLOPs, rows/s, ms. They are in "
         "runs/c/compare.html and compare.csv."
     ]
 

@@ -86,7 +86,7 @@ def test_explanations_and_sets(plain_run, maker):
     found = model.explain(maker.plain(3), steps=2)
     html = harmless(found._repr_html_())
     assert "3 explained answers" in html
-    assert all(f"adds: {stream}" in html for stream in found.contributions.streams)
+    assert all(f"contribution: {stream}" in html for stream in found.contributions.streams)
     assert f">{found.unusual[0]:.4g}<" in html
     import dataclasses
 
@@ -94,7 +94,7 @@ def test_explanations_and_sets(plain_run, maker):
     assert "–" in harmless(unknown._repr_html_())
     sets = model.predict_set(maker.plain(30), coverage=0.6)
     html = harmless(sets._repr_html_())
-    assert "promise 60%" in html and f"{sets.targets['label'].measured[0]:.4g}" in html
+    assert "coverage 60%" in html and f"{sets.targets['label'].measured[0]:.4g}" in html
     blind = [
         {name: cell for name, cell in row.items() if name != "label"} for row in maker.plain(9)
     ]

@@ -343,8 +343,8 @@ def test_without_onnxruntime_it_says_what_to_install(plain_app):
 def test_a_bundle_and_an_exported_model_are_told_apart(plain_app, plain_run):
     with pytest.raises(
         BundleError,
-        match="is not a plait bundle: it has no bundle.json. It holds an exported model, which `plait "
-        "predict` and plait.runtime.Runtime answer with",
+        match="is not a plait bundle: it has no bundle.json. It holds an exported model, for `plait "
+        "predict` and plait.Runtime",
     ):
         plait.load(plain_app[1])
     with pytest.raises(BundleError, match="is not a plait exported model: it has no app.json"):

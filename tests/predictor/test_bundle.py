@@ -105,7 +105,7 @@ def test_a_pickle_beside_it(copy, name):
 def test_weights_that_are_a_pickle_by_another_name(copy):
     _rewrite(copy, "model.safetensors", pickle.dumps(_Harm(copy / "harmed")))
     with pytest.raises(
-        BundleError, match="is not a safetensors file .*; plait opens no other kind"
+        BundleError, match="is not a safetensors file .*; plait opens no other format"
     ):
         plait.load(copy)
     assert not (copy / "harmed").exists()

@@ -22,7 +22,7 @@ def test_the_card_of_a_model(fitted):
     assert f"| all | {accuracy:.4g} | " in card
     assert "held out for validation with seed 0" in card
     assert "Classes of label: a, b, c" in card
-    assert "Measure on rows the model has never seen" in card
+    assert "Measure on unseen rows" in card
 
 
 def test_it_is_markdown_with_every_table_whole(fitted):
@@ -90,13 +90,16 @@ def test_the_card_tells_contributions_calibration_and_slices(fitted):
     card = (out / "README.md").read_text(encoding="utf-8")
     told = model.metrics["figures"]["label"]
     shares = told["contributions"]
-    assert "## What it rests on, and where it fails" in card
+    assert "## Contributions, calibration and weak slices" in card
     for stream, value in shares["values"].items():
         assert f"{stream} {value:+.3f}" in card
     assert f"which is {shares['fused']:.4g} with all streams" in card
     assert "Calibration: 'label' is not calibrated" in card
-    assert f"Of {told['slices_looked_at']} slices of single columns, none does worse" in card
-    assert "figures" not in card.split("## Figures")[0]
+    assert (
+        f"Of {told['slices_looked_at']} slices of single columns, none does significantly worse"
+        in card
+    )
+    assert "figures" not in card.split("## Metrics")[0]
 
 
 def test_slices_and_unknown_figures_on_the_card():
@@ -108,10 +111,11 @@ def test_slices_and_unknown_figures_on_the_card():
     shares = {"metric": "r2", "fused": 0.5, "empty": None, "values": {"one": None, "two": 0.25}}
     text = found({"y": {"slices": slices, "slices_looked_at": 9, "contributions": shares}})
     assert (
-        "Slices that do worse, of 9: a\\|b = \\<x\\>: error 0.5 on 40 rows, 0.1 elsewhere; " in text
+        "Slices with more errors, of 9: a\\|b = \\<x\\>: error 0.5 on 40 rows, 0.1 elsewhere; "
+        in text
     )
     assert "a\\|b from 1 to 2.5" in text and "a\\|b missing" in text
     assert "two +0.250, one unknown" in text and "Calibration" not in text
     bare = found({"y": {"slices": [], "slices_looked_at": 0, "reliability": {"error": 0.125}}})
-    assert "Expected calibration error: 0.125." in bare and "Contributions" not in bare
+    assert "Expected calibration error: 0.125." in bare and "Contributions to" not in bare
     assert found({}) == ""

@@ -133,9 +133,9 @@ def test_without_decoders_it_says_how_to_get_some(plain_run, run, tmp_path):
     with pytest.raises(ConfigError) as caught:
         model.impute([{"price": None}])
     assert str(caught.value) == (
-        "1 option is wrong:\n  - impute: this model has no decoders, so it cannot tell what a missing cell "
-        "would hold. Fit it with pretrain='masked' or 'reconstruct' (--pretrain masked), or with "
-        "reconstruct=0.1 (--set reconstruct=0.1)."
+        "1 option is wrong:\n  - impute: this model has no decoders, so it cannot fill missing cells. "
+        "Fit it with pretrain='masked' or 'reconstruct' (--pretrain masked), or with reconstruct=0.1 "
+        "(--set reconstruct=0.1)."
     )
     table = tmp_path / "a.csv"
     table.write_text("price,shop\n,north\n")

@@ -76,7 +76,7 @@ def test_the_command_prints_the_figures_and_what_to_run_next(built, monkeypatch,
     assert not stop.value.code
     told = capsys.readouterr()
     assert "label (multiclass)" in told.out
-    assert f"answer new rows: plait predict {folder / 'model'} " in told.out
+    assert f"predict new rows: plait predict {folder / 'model'} " in told.out
     monkeypatch.setattr(sys, "argv", ["plait", "demo", "-o", str(folder), "--json"])
     with pytest.raises(SystemExit):
         cli.main()

@@ -169,7 +169,7 @@ def test_a_damaged_checkpoint_is_said_in_words(tmp_path, damage):
     with pytest.raises(BundleError) as caught:
         load_state(tmp_path)
     assert str(caught.value).startswith(f"the checkpoint in {tmp_path} is damaged (")
-    assert str(caught.value).endswith("). Delete that folder to start anew.")
+    assert str(caught.value).endswith("). Delete that folder to start again.")
     save_state(tmp_path, {"epoch": 1})  # starting anew over it works all the same
     assert load_state(tmp_path) == {"epoch": 1}
 
@@ -185,8 +185,8 @@ def test_a_full_disk_is_said_in_words_and_keeps_the_old_state(tmp_path, monkeypa
         with pytest.raises(BundleError) as caught:
             save_state(tmp_path, {"epoch": 2})
     assert str(caught.value) == (
-        f"the checkpoint could not be saved to {tmp_path}: No space left on device. The one before is "
-        "as it was. Free some space, then go on with --resume."
+        f"the checkpoint could not be saved to {tmp_path}: No space left on device. The previous one "
+        "is intact. Free some space, then continue with --resume."
     )
     assert load_state(tmp_path) == {"epoch": 1}
 

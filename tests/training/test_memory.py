@@ -100,8 +100,8 @@ def test_a_single_row_that_does_not_fit_ends_the_training_in_words():
     with pytest.raises(TrainError) as caught:
         trainer.run()
     assert str(caught.value) == (
-        "out of memory with a single row. Take a smaller encoder, tune less of it (--tune image=lora, or "
-        "frozen), set gradient_checkpointing=true, or use a machine with more."
+        "out of memory with a single row. Use a smaller encoder, tune less of it (--tune image=lora, or "
+        "frozen), set gradient_checkpointing=true, or use a machine with more memory."
     )
 
 

@@ -177,7 +177,10 @@ def test_rows_without_a_target_are_rebuilt_too_unless_a_held_out_row_shares_thei
 
 def test_a_fit_pretrains_first_and_says_so(pretrained):
     model, _, told = pretrained
-    assert "pretraining (reconstruct): rebuilds every cell of 41 rows, targets unused" in told.notes
+    assert (
+        "pretraining (reconstruct): reconstructs every cell of 41 rows, targets unused"
+        in told.notes
+    )
     assert told.steps == ["pretrain"] * 6 + ["train"] * 3
     assert [entry["epoch"] for entry in model.history] == [1]
 
@@ -189,7 +192,7 @@ def test_rows_without_a_target_are_told(maker, rows):
     ]
     maker.fit(table, "label", pretrain="masked", pretrain_epochs=1, progress=told)
     assert any(
-        note.startswith("pretraining (masked): rebuilds every cell of")
+        note.startswith("pretraining (masked): reconstructs every cell of")
         and note.endswith("targets unused; 5 of them have no target")
         for note in told.notes
     )

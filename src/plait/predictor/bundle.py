@@ -80,9 +80,9 @@ def save_bundle(folder: Path, contents: Contents) -> None:
         BUNDLE.write(folder, files)
     except OSError as error:
         raise BundleError(
-            f"the bundle could not be saved to {folder}: {error_line(error)}. Nothing of it was "
-            "kept. Free some space or name another folder; a fit continues from its last checkpoint "
-            "with --resume."
+            f"the bundle could not be saved to {folder}: {error_line(error)}. No part of it was kept. "
+            "Free some space or name another folder; a fit continues from its last checkpoint with "
+            "--resume."
         ) from error
 
 
@@ -118,8 +118,8 @@ def _expect(folder: Path) -> None:
         hint = "A fit was started there and has not finished; continue it with --resume."
     elif EXPORTED.is_in(folder):
         hint = (
-            "It holds an exported model, which `plait predict` and plait.runtime.Runtime answer with; "
-            "for all else name the bundle that it was exported from."
+            "It holds an exported model, for `plait predict` and plait.Runtime; for anything else name "
+            "the bundle that it was exported from."
         )
     if hint:
         raise BundleError(f"{folder} is not a plait bundle: it has no {BUNDLE.manifest}. {hint}")
@@ -130,5 +130,5 @@ def _tensors(folder: Path, name: str, data: bytes) -> dict[str, Tensor]:
         return load(data)
     except (SafetensorError, ValueError) as error:
         raise BundleError(
-            f"{folder}/{name} is not a safetensors file ({error}); plait opens no other kind."
+            f"{folder}/{name} is not a safetensors file ({error}); plait opens no other format."
         ) from error

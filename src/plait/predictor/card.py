@@ -22,7 +22,7 @@ def model_card(
     named = ", ".join(f"{_cell(t.name)} ({t.kind})" for t in targets)
     parts = [
         f"# A plait model for {named}",
-        "Load it with `plait.load(folder)`, or answer a table with `plait predict folder table.csv`.",
+        "Load it with `plait.load(folder)`, or predict a table with `plait predict folder table.csv`.",
         "## Inputs",
         _table(
             ["column", "modality", "prepared as"],
@@ -37,12 +37,12 @@ def model_card(
             f"Pretrained encoder of {_cell(stream)}: {_cell(record.told)}."
             for stream, record in plan.records.items()
         ),
-        "## Figures",
+        "## Metrics",
         _figures(metrics),
         *_found(metrics.get("figures", {})),
         "## Limits",
-        "The validation rows chose the best epoch, so the figures above are a little kind. Measure on "
-        "rows the model has never seen with `plait evaluate folder test.csv`.",
+        "The validation rows were used to choose the best epoch, so the metrics above are slightly "
+        "optimistic. Measure on unseen rows with `plait evaluate folder test.csv`.",
     ]
     classes = [
         f"Classes of {_cell(t.name)}: " + ", ".join(map(_cell, t.classes[:50]))
@@ -91,7 +91,7 @@ def _found(figures: Mapping[str, Any]) -> list[str]:
     for name, told in figures.items():
         lines = [*_added(told.get("contributions")), *_calibrated(told), _worst(told)]
         parts += [f"### {_cell(name)}", "\n".join(f"* {line}" for line in lines)]
-    return ["## What it rests on, and where it fails", *parts] if parts else []
+    return ["## Contributions, calibration and weak slices", *parts] if parts else []
 
 
 def _added(shares: Mapping[str, Any] | None) -> list[str]:
@@ -116,15 +116,15 @@ def _calibrated(told: Mapping[str, Any]) -> list[str]:
 def _worst(told: Mapping[str, Any]) -> str:
     if not told["slices"]:
         return (
-            f"Of {told['slices_looked_at']} slices of single columns, none does worse than the rest "
-            "beyond chance."
+            f"Of {told['slices_looked_at']} slices of single columns, none does significantly worse "
+            "than the other rows."
         )
     worst = "; ".join(
         f"{_cell(_slice(one))}: error {_number(one['error'])} on {one['rows']} rows, "
         f"{_number(one['rest'])} elsewhere"
         for one in told["slices"]
     )
-    return f"Slices that do worse, of {told['slices_looked_at']}: {worst}."
+    return f"Slices with more errors, of {told['slices_looked_at']}: {worst}."
 
 
 def _slice(one: Mapping[str, Any]) -> str:

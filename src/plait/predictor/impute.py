@@ -32,9 +32,9 @@ def impute(
     if not fitted.model.rebuilt:
         raise ConfigError(
             [
-                "impute: this model has no decoders, so it cannot tell what a missing cell would hold. "
-                "Fit it with pretrain='masked' or 'reconstruct' (--pretrain masked), or with "
-                "reconstruct=0.1 (--set reconstruct=0.1)."
+                "impute: this model has no decoders, so it cannot fill missing cells. Fit it with "
+                "pretrain='masked' or 'reconstruct' (--pretrain masked), or with reconstruct=0.1 "
+                "(--set reconstruct=0.1)."
             ]
         )
     table, met = open_table(source, root=root, empty=True), Met()

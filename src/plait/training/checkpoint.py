@@ -25,8 +25,8 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
         _write(folder, state)
     except (OSError, SafetensorError) as error:
         raise BundleError(
-            f"the checkpoint could not be saved to {folder}: {error_line(error)}. The one before is as "
-            "it was. Free some space, then go on with --resume."
+            f"the checkpoint could not be saved to {folder}: {error_line(error)}. The previous one is "
+            "intact. Free some space, then continue with --resume."
         ) from error
 
 
@@ -66,7 +66,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         state: dict[str, Any] = _join(saved["tree"], tensors)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise BundleError(
-            f"the checkpoint in {folder} is damaged ({error}). Delete that folder to start anew."
+            f"the checkpoint in {folder} is damaged ({error}). Delete that folder to start again."
         ) from error
     return state
 

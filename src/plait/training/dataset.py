@@ -96,7 +96,8 @@ def _groups(table: Table, name: str | None) -> list[object] | None:
     odd = next((cell for cell in groups if isinstance(cell, list | dict | np.ndarray)), None)
     if odd is not None:
         raise SchemaError(
-            f"the group '{name}' holds {type(odd).__name__} cells; a group is one text or number a row."
+            f"the group '{name}' holds {type(odd).__name__} cells; a group is one text or number per "
+            "row."
         )
     return groups
 

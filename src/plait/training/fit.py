@@ -115,7 +115,10 @@ def _pretrain(model: Model, job: Job) -> None:
     rows = rows_to_rebuild(data.table.rows, data.train, data.validation, groups)
     more = len(rows) - len(data.train)
     job.reporter.note(
-        f"pretraining ({config.pretrain}): rebuilds every cell of {counted(len(rows))}, targets unused"
+        (
+            f"pretraining ({config.pretrain}): reconstructs every cell of {counted(len(rows))}, targets "
+            "unused"
+        )
         + (f"; {more} of them have no target" if more else "")
     )
     epochs, patience = length(config, -(-len(rows) // config.batch_size))

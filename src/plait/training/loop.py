@@ -233,8 +233,9 @@ class Trainer:
             )
             return losses[-1]
         raise TrainError(
-            "out of memory with a single row. Take a smaller encoder, tune less of it (--tune "
-            "image=lora, or frozen), set gradient_checkpointing=true, or use a machine with more."
+            "out of memory with a single row. Use a smaller encoder, tune less of it (--tune "
+            "image=lora, or frozen), set gradient_checkpointing=true, or use a machine with more "
+            "memory."
         ) from error
 
     @property
@@ -323,8 +324,8 @@ class Trainer:
         scalars = {**self.validate(self.model), **self.balance.told()}
         if math.isnan(scalars["loss"]):
             raise TrainError(
-                f"epoch {at.epoch + 1}: the model's answers are no longer finite, the "
-                f"training has diverged. Try a smaller lr than {self.peaks[0]:g}."
+                f"epoch {at.epoch + 1}: the model's answers are no longer finite, training has "
+                f"diverged. Try a smaller lr than {self.peaks[0]:g}."
             )
         score = [scalars["score"], -scalars["loss"]]
         if not self.best or score > at.best_score:

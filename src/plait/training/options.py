@@ -139,8 +139,8 @@ def tune_problems(config: Config, modalities: Mapping[str, str]) -> list[str]:
             continue
         if not any(name is not None and is_reference(name) for name in named):
             problems.append(
-                f"tune: '{key}' has no pretrained encoder to tune. Name one, for instance "
-                f"--encoder {key}=hf:owner/name; plait's own encoders always learn."
+                f"tune: '{key}' has no pretrained encoder to tune. Name one, for example --encoder "
+                f"{key}=hf:owner/name; plait's own encoders are always trained."
             )
     return problems
 

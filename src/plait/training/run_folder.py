@@ -43,7 +43,7 @@ def check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
     """Refuse a folder that cannot be written to, or that holds a model nobody said to replace."""
     if folder is None:
         if resume:
-            raise ConfigError(["resume: name the folder to take up with out=... (--out)."])
+            raise ConfigError(["resume: name the folder to continue in with out=... (--out)."])
         return
     if folder.exists() and not folder.is_dir():
         raise ConfigError([f"out: '{folder}' is a file; name a folder."])
@@ -81,7 +81,7 @@ def check_same(training: Path, told: Mapping[str, Any], resume: bool) -> None:
             raise ConfigError(
                 [
                     f"resume: the checkpoint in '{training.parent}' was made with other values of "
-                    f"{', '.join(differ)}. Use the same ones, or start anew without resume."
+                    f"{', '.join(differ)}. Use the same ones, or start again without resume."
                 ]
             )
         return

@@ -461,7 +461,7 @@ def test_caps_hold_before_anything_is_decoded() -> None:
         "is damaged, or a frame has more than the cap of 0.003 megapixels (max_video_megapixels)"
     )
     assert refused(encode(square(4, size=(64, 48)), "mkv", "ffv1"), video_pixels=3000) == (
-        "claims 0.003072 megapixels a frame (48 x 64), more than the cap of 0.003 (max_video_megapixels)"
+        "claims 0.003072 megapixels per frame (48 x 64), more than the cap of 0.003 (max_video_megapixels)"
     )
     assert refused(data, video_seconds=1.5) == (
         "lasts 2 s, more than the cap of 1.5 s (max_video_seconds)"

@@ -101,7 +101,7 @@ def test_a_table_as_people_have_them(folder, told):
     assert reasons["same"] == "all 200 cells are 'v1': it tells no row from another"
     assert reasons["zip"] == "digits with leading zeros are codes, not numbers"
     assert reasons["label_id"] == (
-        "it goes one to one with the target 'label', so it seems to be the answer itself. If it will be "
+        "it goes one to one with the target 'label', so it seems to be the target itself (leakage). If it will be "
         "known for new rows, name it: --column label_id=numeric"
     )
     quality = _column(schema, "colour").quality
@@ -181,7 +181,7 @@ IDENTIFIERS = {
     "source id": (
         "user_id",
         [str(i % 60) for i in range(ROWS)],
-        "about 3 rows each: a model would learn",
+        "about 3 rows each: a model would memorise",
     ),
     "digits": ("code", [f"{x:06}" for x in RNG.permutation(10**5)[:ROWS]], "codes of digits"),
 }

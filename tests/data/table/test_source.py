@@ -349,7 +349,7 @@ BAD_FILES = [
         b"",
         "ends in '.xlsx', which plait cannot read as a table. Save the sheet as CSV UTF-8.",
     ),
-    ("t.json", b"[]", "Write one object a line and call it .jsonl. It reads .csv, .tsv"),
+    ("t.json", b"[]", "Write one object per line and call it .jsonl. It reads .csv, .tsv"),
     ("t.csv.gz", b"", "Unpack it first (gunzip)"),
     ("t", b"", "ends in '', which plait cannot read as a table. It reads .csv,"),
 ]

@@ -166,7 +166,7 @@ def test_all_that_is_wrong_is_told_at_once(maker):
         "jobs=0: it must be 1 or more.",
         "dropout=2: ",
         "there is no option 'lrr'.",
-        "fusion_options: every fusion is compared with its defaults; leave it out.",
+        "fusion_options: every fusion is compared with its default options; leave it out.",
         "threads: every run computes with one thread; leave it out.",
     ):
         assert text in problems

@@ -97,7 +97,7 @@ def test_a_page_when_everything_failed(about):
 
 def test_other_targets_are_named(few, about):
     page = render(few, {**about, "others": ["<size>"]})
-    assert "Also learnt by every run, and not compared: &lt;size&gt;." in page
+    assert "Also trained in every run, and not compared: &lt;size&gt;." in page
 
 
 # The terminal

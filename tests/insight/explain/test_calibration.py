@@ -95,8 +95,9 @@ def test_what_would_not_help_is_left_alone():
         assert found.applied == (found.log_loss[1] < found.log_loss[0])
         if not found.applied:
             assert found.temperature == 1.0
-            assert "is not calibrated, for a temperature would not help: log loss" in found.told(
-                "y"
+            assert (
+                "is not calibrated, because a temperature would not help: log loss"
+                in found.told("y")
             )
             break
     else:
@@ -104,7 +105,7 @@ def test_what_would_not_help_is_left_alone():
     few = calibrate(rng.integers(0, 2, FEWEST - 1), rng.normal(size=(FEWEST - 1, 2)))
     assert few == Calibration(1.0, FEWEST - 1)
     assert few.told("y") == (
-        "'y' is not calibrated: 19 validation rows with an answer, and a temperature needs 20"
+        "'y' is not calibrated: 19 labelled validation rows, and a temperature needs 20"
     )
 
 

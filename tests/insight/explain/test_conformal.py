@@ -208,8 +208,8 @@ def test_what_cannot_be_promised_is_told(several, braid, maker):
     with pytest.raises(TableError) as caught:
         old.predict_set(braid / "test.csv")
     assert str(caught.value) == (
-        "this model keeps no validation scores of 'label', 'score', which sets are promised from: it was "
-        "saved by an older plait, or had no validation row with an answer. Fit it again."
+        "this model keeps no validation scores of 'label', 'score', which prediction sets need: it was "
+        "saved by an older plait, or had no labelled validation row. Fit it again."
     )
     old.targets = old.targets[2:]
     with pytest.raises(TableError) as caught:

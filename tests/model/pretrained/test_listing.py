@@ -184,8 +184,8 @@ def table(maker: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 NO_TEXT = (
-    "  - tune: '{0}' has no pretrained encoder to tune. Name one, for instance --encoder "
-    "{0}=hf:owner/name; plait's own encoders always learn.\n"
+    "  - tune: '{0}' has no pretrained encoder to tune. Name one, for example --encoder "
+    "{0}=hf:owner/name; plait's own encoders are always trained.\n"
 )
 NO_WAY = (
     "  - tune: 'loro' is not a way to tune a pretrained encoder. Did you mean 'lora'? Take frozen, full, "

@@ -85,8 +85,8 @@ def test_a_drop_beyond_what_is_allowed_saves_nothing(plain_run, table, tmp_path,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"to": 0.0}, "to=0.0: a share of the weights between 0 and 1, for instance 0.25."),
-        ({"to": 1.0}, "to=1.0: a share of the weights between 0 and 1, for instance 0.25."),
+        ({"to": 0.0}, "to=0.0: a share of the weights between 0 and 1, for example 0.25."),
+        ({"to": 1.0}, "to=1.0: a share of the weights between 0 and 1, for example 0.25."),
         ({"way": "distill"}, "way: unknown way 'distill'. Did you mean 'distil'?"),
         ({"max_drop": 2.0}, "max_drop=2.0: a difference of scores between 0 and 1."),
         ({"streams": ["nota"]}, "streams: unknown stream 'nota'. Did you mean 'note'?"),
@@ -130,9 +130,7 @@ def test_another_table(plain_run, maker, tmp_path):
             ],
         )
     assert "the target 'label' is another one in " in str(caught.value)
-    assert "the model knows binary no, yes, the table holds binary mayb, maybe." in str(
-        caught.value
-    )
+    assert "the model has binary no, yes, the table holds binary mayb, maybe." in str(caught.value)
     with pytest.raises(TableError, match="label"):
         compress(model, [{"price": 1.0}])
 

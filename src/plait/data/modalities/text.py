@@ -159,7 +159,7 @@ class TextModality(Modality):
         """For instance ``1200 subwords, at most 24 a text``."""
         longer = f" ({state['longer']:.1%} of training texts are longer, and cut)"
         cut = longer if state["longer"] else ""
-        return f"{state['vocabulary']} subwords, at most {state['max_tokens']} a text{cut}"
+        return f"{state['vocabulary']} subwords, at most {state['max_tokens']} per text{cut}"
 
     def adapt(self, state: State, cells: Iterable[object], settings: Settings) -> State:
         """The state of a pretrained tokenizer with ``longer`` filled: the share of texts that it cuts.

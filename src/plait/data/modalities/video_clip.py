@@ -162,8 +162,8 @@ def check_pixels(width: int, height: int, limits: Limits) -> None:
     """Raise CellError when a frame has more pixels than the cap."""
     if width * height > limits.video_pixels:
         raise CellError(
-            f"claims {width * height / 1e6:.4g} megapixels a frame ({width} x {height}), more than the "
-            f"cap of {limits.video_pixels / 1e6:g} (max_video_megapixels)"
+            f"claims {width * height / 1e6:.4g} megapixels per frame ({width} x {height}), more than "
+            f"the cap of {limits.video_pixels / 1e6:g} (max_video_megapixels)"
         )
 
 

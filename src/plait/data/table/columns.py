@@ -258,8 +258,8 @@ def identifier(name: str, modality: str, facts: Facts) -> str | None:
     if facts.distinct > 2 and ((named and not few) or (words & _SOURCE_WORDS and _codelike(texts))):
         return (
             f"it looks like the name of what a row comes from ({example(facts.keys[0])}, "
-            f"{example(facts.keys[1])}, ...), about {each:.0f} rows each: a model would learn them by "
-            f"heart. Name it as the group (--group {name}) to keep them on one side of the split"
+            f"{example(facts.keys[1])}, ...), about {each:.0f} rows each: a model would memorise them. "
+            f"Name it as the group (--group {name}) to keep them on one side of the split"
         )
     return None
 

@@ -38,12 +38,12 @@ def _json_row(path: Path, number: int, line: bytes) -> dict[str, Any]:
         ) from None
     except (ValueError, RecursionError) as error:
         raise TableError(
-            f"{path}, line {number} is not JSON ({error}). JSON Lines holds one object a line: "
+            f"{path}, line {number} is not JSON ({error}). JSON Lines holds one object per line: "
             '{"text": "good", "label": 1}'
         ) from None
     if not isinstance(row, dict):
         raise TableError(
-            f"{path}, line {number} is a JSON {type(row).__name__}, not an object. JSON Lines holds one "
-            'object a line: {"text": "good", "label": 1}'
+            f"{path}, line {number} is a JSON {type(row).__name__}, not an object. JSON Lines holds "
+            'one object per line: {"text": "good", "label": 1}'
         )
     return row

@@ -48,7 +48,7 @@ def checked_columns(columns: Mapping[Any, Any], name: str) -> tuple[list[str], l
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"'{key}' {count}" for key, count in lengths.items())
         raise TableError(
-            f"the columns of {name} differ in length: {listed}. Each needs one cell a row."
+            f"the columns of {name} differ in length: {listed}. Each needs one cell per row."
         )
     return names, notes
 
@@ -72,7 +72,7 @@ def columns_of(rows: Sequence[Any], name: str) -> dict[Any, list[Any]]:
         if not isinstance(row, Mapping):
             raise TableError(
                 f"element {position} of {name} is {type(row).__name__}, not a dict. A list of rows "
-                "holds one dict a row, from column name to cell."
+                "holds one dict per row, from column name to cell."
             )
         keys.update(dict.fromkeys(row))
     return {key: [row.get(key) for row in rows] for key in keys}

@@ -249,15 +249,19 @@ def _plan(
     if MODALITIES[modality].quantitative and column_facts.leading_zeros(facts.sample):
         modality, reason = _CODES, "digits with leading zeros are codes, not numbers"
     if constant and MODALITIES[modality].quantitative:
-        modality, reason = _CODES, "a single number or missing, so that being there is what tells"
+        modality, reason = (
+            _CODES,
+            "a single number or missing, so that only its presence is informative",
+        )
     for target, answers in targets.items():
         if column_facts.leak(facts, answers):
             return (
                 "ignored",
                 None,
                 (
-                    f"it goes one to one with the target '{target}', so it seems to be the answer "
-                    f"itself. If it will be known for new rows, name it: --column {name}={modality}"
+                    f"it goes one to one with the target '{target}', so it seems to be the target "
+                    "itself (leakage). If it will be known for new rows, name it: --column "
+                    f"{name}={modality}"
                 ),
             )
     why = column_facts.identifier(name, modality, facts)
@@ -302,8 +306,8 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
             and 2 * (facts.distinct or 0) > facts.looked
         ):
             warnings.append(
-                f"{facts.distinct} categories in {facts.looked} cells: most are seen once; "
-                f"as text it may tell more (--column {plan.name}=text)"
+                f"{facts.distinct} categories in {facts.looked} cells: most are seen once; as text it "
+                f"may help more (--column {plan.name}=text)"
             )
         warnings += _mixed(plan, facts)
         warnings += column_facts.source(plan.name, plan.modality or "", facts)

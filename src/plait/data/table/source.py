@@ -110,7 +110,7 @@ _ADVICE = {
     ".xlsx": "Save the sheet as CSV UTF-8.",
     ".xls": "Save the sheet as CSV UTF-8.",
     ".ods": "Save the sheet as CSV UTF-8.",
-    ".json": "Write one object a line and call it .jsonl.",
+    ".json": "Write one object per line and call it .jsonl.",
     ".gz": "Unpack it first (gunzip), or save it as Parquet, which is compressed too.",
     ".zip": "Unpack it first.",
     ".zst": "Unpack it first.",

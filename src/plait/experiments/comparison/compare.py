@@ -37,7 +37,7 @@ from plait.training.run_folder import check_folder, claim
 ALL = "all"
 
 _FIXED = {
-    "fusion_options": "every fusion is compared with its defaults",
+    "fusion_options": "every fusion is compared with its default options",
     "threads": "every run computes with one thread",
 }
 
@@ -287,18 +287,18 @@ def _controls(ready: data.Ready, seeds: int) -> list[str]:
     encoders = ", ".join(f"{stream} → {name}" for stream, name in ready.plan.encoders.items())
     return [
         f"encoders: {encoders}; width {ready.plan.width} (preset {ready.plan.preset})",
-        "first weights: encoders and heads start alike for every fusion of a seed; so do the encoders "
+        "initial weights: the same encoders and heads for every fusion of a seed; so too the encoders "
         "of the models of one stream",
         f"rows: one split into {rows} to train on and {len(ready.validation)} to stop by "
         f"(seed {config.seed}), prepared once",
-        f"batches: the same rows in the same order, {config.batch_size} a step",
+        f"batches: the same rows in the same order, {config.batch_size} per step",
         f"optimizer: {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "
         f"weight decay {config.weight_decay:g}, schedule {config.schedule}",
         f"epochs: {epochs} at most, patience {patience}, the best epoch by the validation rows is kept",
         f"augmentation: {'the same draws at every step' if config.augment else 'none'}; "
         f"modality dropout {ready.plan.modality_dropout:g}, the same draws at every step",
-        f"each stream also answers alone while training, weight {config.unimodal_loss:g}; fusions whose "
+        f"each stream also predicts alone in training, weight {config.unimodal_loss:g}; fusions whose "
         "streams vote do so by themselves",
         "options of the fusions: their defaults; none was tuned",
-        f"{counted(seeds, 'seed')} a method, one thread a run",
+        f"{counted(seeds, 'seed')} per method, one thread per run",
     ]

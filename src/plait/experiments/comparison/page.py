@@ -35,9 +35,9 @@ def render(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         ("failed", "Failed runs", _failed(rows)),
         ("cost", f"{metric.capitalize()} against cost", _against_cost(rows, about, metric)),
         ("missing", "Missing streams", _curves(rows, about, metric) + _heat(rows, metric)),
-        ("controls", "What was held equal", _controls(about)),
+        ("controls", "What was kept equal", _controls(about)),
         ("notes", "Notes on the data", bullets(about["notes"])),
-        ("source", "Where it comes from", _source(about)),
+        ("source", "Provenance", _source(about)),
     ]
     sections = [Section(key, title, Html(body)) for key, title, body in parts if body]
     lead = _lead(rows, about, metric)
@@ -49,7 +49,7 @@ def _against_cost(rows: Sequence[Row], about: Mapping[str, Any], metric: str) ->
     named = metric.capitalize()
     asked = (
         ("parameters", f"{named} and parameters", "parameters"),
-        ("latency_ms", f"{named} and the time of one row", "milliseconds a row"),
+        ("latency_ms", f"{named} and the time of one row", "milliseconds per row"),
     )
     plots = (_cost(rows, metric, *one) for one in asked)
     return "".join(map(_figure, plots)) + _costs(rows, about)
@@ -135,7 +135,7 @@ def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
         series,
         title=f"{metric.capitalize()} with streams missing at random (named: the {STRONG} most robust, "
         f"and {about['reference']})",
-        x_label="chance that a stream of a row is missing",
+        x_label="probability that a stream of a row is missing",
         y_label=metric,
         ticks="percent",
         size=(1040, 420),
@@ -194,7 +194,7 @@ def _scores(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
 
 
 def _costs(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
-    heads = ["method", "parameters", "of the fusion", "FLOPs a row", "of the fusion", "rows/s"]
+    heads = ["method", "parameters", "of the fusion", "FLOPs per row", "of the fusion", "rows/s"]
     shown = [row for row in rows if row.seeds and row.role != "constant"]
     cells = [
         [
@@ -207,12 +207,13 @@ def _costs(rows: Sequence[Row], about: Mapping[str, Any]) -> str:
         for row in shown
     ]
     return (
-        _table(shown, [*heads, "epochs", "ms a row", "ms, model"], cells)
-        + f"<p>Training rates (rows/s) are medians over steps, measured with up to {about['jobs']} runs "
-        "at a time, one thread each. Times of one row are medians of 21 calls, measured afterwards in "
-        "one process with one thread and no other run beside it: <i>ms a row</i> from the raw cells to "
-        "the answer, <i>ms, model</i> through the model alone. FLOPs count matrix products, "
-        "convolutions and attention, a multiplication with its addition as two.</p>"
+        _table(shown, [*heads, "epochs", "ms per row", "ms, model"], cells)
+        + f"<p>Training rates (rows/s) are medians over steps, measured with up to {about['jobs']} "
+        "runs at a time, one thread each. Times of one row are medians of 21 calls, measured "
+        "afterwards in one process with one thread and no other run beside it: <i>ms per row</i> "
+        "from the raw cells to the answer, <i>ms, model</i> through the model alone. FLOPs count "
+        "matrix products, convolutions and attention, a multiplication with its addition as "
+        "two.</p>"
     )
 
 
@@ -243,7 +244,7 @@ def _controls(about: Mapping[str, Any]) -> str:
     others = ""
     if about["others"]:
         named = ", ".join(about["others"])
-        others = tag("p", f"Also learnt by every run, and not compared: {named}.")
+        others = tag("p", f"Also trained in every run, and not compared: {named}.")
     return bullets(about["controls"]) + others
 
 

@@ -75,7 +75,7 @@ def left_out(width: int, folder: str) -> list[str]:
         return []
     names = ", ".join(name for name, _ in COSTS)
     return [
-        f"Left out, since {width} columns have no room for them: {names}. They are in "
+        f"Left out, because they do not fit into {width} columns: {names}. They are in "
         f"{folder}/compare.html and compare.csv."
     ]
 

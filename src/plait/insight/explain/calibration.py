@@ -47,8 +47,8 @@ class Calibration:
         """The decision and its reason, in a sentence."""
         if self.log_loss is None or self.error is None:
             return (
-                f"'{name}' is not calibrated: {self.rows} validation rows with an answer, and a "
-                f"temperature needs {FEWEST}"
+                f"'{name}' is not calibrated: {self.rows} labelled validation rows, and a temperature "
+                f"needs {FEWEST}"
             )
         losses, errors = (
             f"{before:.4f} to {after:.4f}" for before, after in (self.log_loss, self.error)
@@ -56,7 +56,7 @@ class Calibration:
         told = f"log loss of validation rows {losses}, calibration error {errors}, cross-fitted"
         if self.applied:
             return f"'{name}' is calibrated by a temperature of {self.temperature:.3f}: {told}"
-        return f"'{name}' is not calibrated, for a temperature would not help: {told}"
+        return f"'{name}' is not calibrated, because a temperature would not help: {told}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""

@@ -59,8 +59,8 @@ class Explanation:
                 [row, answer, float(shares.fused[row]), *shares.values[row].tolist(), unusual[row]]
                 for row, answer in enumerate(shares.answers)
             ]
-            head = ["row", name, "score", *(f"adds: {stream}" for stream in streams)]
-            parts.append(grid([*head, "more unusual than, % of known rows"], rows))
+            head = ["row", name, "score", *(f"contribution: {stream}" for stream in streams)]
+            parts.append(grid([*head, "distance from training data, percentile"], rows))
         title = f"{len(self):,} explained answers"
         return block(title, *parts, notes=self.answers.notes())
 

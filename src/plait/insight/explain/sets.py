@@ -92,7 +92,7 @@ class PredictionSets:
             "to",
             "rows known",
         ]
-        title = f"Prediction sets that promise {self.coverage:.0%}"
+        title = f"Prediction sets with coverage {self.coverage:.0%}"
         return block(title, grid(head, rows), notes=self.notes)
 
     def to_json(self) -> dict[str, Any]:
@@ -153,8 +153,8 @@ def _asked(fitted: Fitted, method: str | None) -> list[Target]:
     lacking = [target.name for target in asked if target.name not in fitted.held.conformal]
     if lacking:
         raise TableError(
-            f"this model keeps no validation scores of {', '.join(map(repr, lacking))}, which sets are "
-            "promised from: it was saved by an older plait, or had no validation row with an answer. "
+            f"this model keeps no validation scores of {', '.join(map(repr, lacking))}, which "
+            "prediction sets need: it was saved by an older plait, or had no labelled validation row. "
             "Fit it again."
         )
     return asked

@@ -51,7 +51,7 @@ def run(
             "the report": str(folder / "model" / "report.html"),
             "the model card": str(folder / "model" / "README.md"),
             "look at the data": f"plait inspect {tables.train} --target label",
-            "answer new rows": f"plait predict {folder / 'model'} {tables.test}",
+            "predict new rows": f"plait predict {folder / 'model'} {tables.test}",
             "follow the training": f"tensorboard --logdir {folder / 'model' / 'training' / 'logs'}",
         },
     }

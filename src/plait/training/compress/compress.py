@@ -121,7 +121,7 @@ def compress(
 def _check(to: float, way: str, max_drop: float | None) -> None:
     problems = []
     if not 0 < to < 1:
-        problems.append(f"to={to}: a share of the weights between 0 and 1, for instance 0.25.")
+        problems.append(f"to={to}: a share of the weights between 0 and 1, for example 0.25.")
     if way not in WAYS:
         problems.append(f"way: {unknown('way', way, WAYS)}")
     if max_drop is not None and not 0 <= max_drop <= 1:
@@ -157,7 +157,7 @@ def _same_task(teacher: Predictor, table: Table, config: Config) -> Dataset:
     for known, found in zip(teacher.targets, data.targets, strict=True):
         if known.kind != found.kind or set(found.classes) - set(known.classes):
             raise CompressError(
-                f"the target '{known.name}' is another one in {table.name}: the model knows "
+                f"the target '{known.name}' is another one in {table.name}: the model has "
                 f"{_told(known)}, the table holds {_told(found)}."
             )
     encoded = {t.name: t.encode(table.cells(t.name))[:2] for t in teacher.targets}

@@ -41,7 +41,7 @@ class ServerError(PlaitError):
 
 @dataclass(frozen=True)
 class Reply:
-    """What a server says of some rows.
+    """A server's reply to a request, one answer per row.
 
     Attributes:
         model: who answered.

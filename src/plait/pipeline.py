@@ -44,14 +44,14 @@ def fit(
     """Fit a model to a table.
 
     Args:
-        source: a CSV, TSV, JSON Lines, Parquet or Arrow file, a folder of folders, a pandas, polars or
-            pyarrow table, a list of dicts, a Hugging Face dataset.
+        source: a CSV, TSV, JSON Lines, Parquet or Arrow file, a folder with one per class, a pandas,
+            polars or pyarrow table, a list of dicts, a Hugging Face dataset.
         target: the column to predict, or several.
         out: the folder to save checkpoints and the bundle to; None saves nothing.
-        resume: take up the last checkpoint in ``out``; starts anew where there is none.
+        resume: continue from the last checkpoint in ``out``; starts from scratch if there is none.
         overwrite: replace a model that ``out`` already holds.
-        root: the folder media paths are relative to; default: the table's own.
-        progress: show bars on standard error, or tell a reporter.
+        root: the folder that media paths are relative to; default: the table's own.
+        progress: True shows bars on standard error; or a reporter of one's own.
         options: see `plait.config.Config`.
 
     Returns:

@@ -54,7 +54,7 @@ class Answers:
     def to_columns(self) -> dict[str, Sequence[Any]]:
         """Columns for a file: the answer, its confidence, and each class's probability.
 
-        Where the model may abstain, a column says where it did; the answer there is None.
+        If the model may abstain, a further column marks where it did; the answer there is None.
 
         A name that is taken, by a target called ``y_confidence`` say, gets an underscore behind it.
         """

@@ -55,7 +55,7 @@ class Predictor(Fitted):
 
         Args:
             source: anything `plait.fit` takes, with the targets.
-            root: the folder media paths are relative to; default: the table's own.
+            root: the folder that media paths are relative to; default: the table's own.
             seed: of the bootstrap.
             resamples: of the bootstrap; 0 leaves the intervals out.
 
@@ -90,7 +90,7 @@ class Predictor(Fitted):
 
         Args:
             source: anything `plait.fit` takes; the target may be absent.
-            root: the folder media paths are relative to; default: the table's own.
+            root: the folder that media paths are relative to; default: the table's own.
             streams: the only streams to look at; None: all.
 
         Warns:
@@ -115,7 +115,7 @@ class Predictor(Fitted):
         seed: int = 0,
         reporter: Reporter | None = None,
     ) -> PredictionSets:
-        """For every row a set of classes, or an interval, that holds the truth as often as asked.
+        """For every row a set of classes, or an interval, that contains the truth at the requested rate.
 
         The promise rests on the validation rows of the fit and holds for rows of the same source; see
         `plait.insight.explain.conformal`. Where the table holds answers, the coverage is measured.
@@ -126,7 +126,7 @@ class Predictor(Fitted):
             method: ``lac`` (default), ``aps`` or ``aps_random`` for classes; numbers have ``absolute``.
             empty: whether a set may hold nothing. By default it holds the answered class at least, so
                 that a model that is right more often than was asked covers more than that.
-            root: the folder media paths are relative to; default: the table's own.
+            root: the folder that media paths are relative to; default: the table's own.
             seed: of the chance in ``aps_random``.
 
         Raises:
@@ -162,7 +162,7 @@ class Predictor(Fitted):
 
         Args:
             source: anything `plait.fit` takes; the target may be absent.
-            root: the folder media paths are relative to; default: the table's own.
+            root: the folder that media paths are relative to; default: the table's own.
             metrics: share the metrics out too; over 5000 rows at most, evenly spaced.
             orders: random orders for more than eight streams, each also backwards.
             seed: of those.
@@ -187,7 +187,7 @@ class Predictor(Fitted):
 
         Args:
             source: anything `plait.fit` takes; the target may be absent.
-            root: the folder media paths are relative to; default: the table's own.
+            root: the folder that media paths are relative to; default: the table's own.
             row: the only row to explain, counted from 0; None: all.
             steps: of the integrated gradients; see `plait.insight.explain.within`.
 
@@ -210,7 +210,7 @@ class Predictor(Fitted):
 
         Args:
             source: anything `plait.fit` takes; the target may be absent, and is never filled.
-            root: the folder media paths are relative to; default: the table's own.
+            root: the folder that media paths are relative to; default: the table's own.
 
         Raises:
             ConfigError: the model was trained without decoders.
@@ -236,7 +236,7 @@ class Predictor(Fitted):
             source: anything `plait.fit` takes; the targets may be absent.
             path: the file to write, whose name ends in .html; one that is there is replaced.
             root: the folder media paths are relative to, in ``train`` too; default: each table's own.
-            row: the only row to tell about, counted from 0: its answer and what that rests on.
+            row: report on this row alone, counted from 0: its answer and the explanation.
             options: ``language=``, ``train=``, ``run=``, ``limits=``, ``seed=``; see
                 `plait.insight.report.report.ReportOptions`.
 

@@ -271,7 +271,7 @@ class Target(ABC):
         return {}
 
     def replies(self, scores: Any) -> list[dict[str, Any]]:
-        """What the server says of each row, from what a head scored; the answer under ``answer``."""
+        """The server's reply for each row, from a head's scores; the answer under ``answer``."""
         return [{"answer": value} for value in self.answer(scores).tolist()]
 
     @abstractmethod

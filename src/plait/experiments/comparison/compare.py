@@ -110,7 +110,7 @@ def compare(
             file.
         jobs: runs at a time; default: half the cores.
         root: the folder media paths in ``source`` are relative to; ``test_root`` for ``test``.
-        progress: show bars on standard error, or tell a reporter.
+        progress: True shows bars on standard error; or a reporter of one's own.
         options: of every run, see `plait.config.Config`.
 
     Raises:
@@ -191,7 +191,7 @@ def _save(comparison: Comparison, folder: Path) -> None:
 def _checked(
     fusion: Any, seeds: int, jobs: int | None, options: dict[str, Any]
 ) -> tuple[list[str], Config]:
-    """The methods and the shared options; whatever is wrong with them is told together."""
+    """The methods and the shared options; all problems are reported together."""
     problems = [f"{name}: {why}; leave it out." for name, why in _FIXED.items() if name in options]
     asked = fusion.split(",") if isinstance(fusion, str) else list(fusion)
     named = [str(name).strip() for name in asked if str(name).strip()]

@@ -132,10 +132,11 @@ TABLE = [
     ("datetime", {"times": True}),
     ("datetime", {"times": False}),
 ]
-CASES = [(modality, name) for modality in ENCODERS for name in ENCODERS[modality]]
-CASES.append((TABULAR, "tokens"))
-QUICK_ENCODERS = [("text", "gru")]
 RECURRENT = ("gru", "lstm")
+MODALITIES = [*ENCODERS, TABULAR]
+REFUSED = [
+    (modality, name) for modality in ENCODERS for name in ENCODERS[modality] if name in RECURRENT
+]
 
 
 def cells_of(modality, rows, steps):
@@ -167,50 +168,55 @@ def cells_of(modality, rows, steps):
     return cells
 
 
-@pytest.mark.parametrize(
-    "case",
-    [c if c in QUICK_ENCODERS else pytest.param(c, marks=pytest.mark.slow) for c in CASES],
-    ids="-".join,
-)
-def test_encoders(case, unwatched):
-    modality, name = case
+def encoder_part(modality, name):
     size = {"width": WIDTH, "preset": "fast", "dropout": 0.1}
     if modality == TABULAR:
-        encoder = build_tabular(TABLE, **size)
-    else:
-        encoder = build_encoder(modality, name, STATES[modality], **size)
-    part = EncoderPart(encoder).eval()
-    example = cells_of(modality, 3, 24)
-    inputs = encoder_inputs(len(example) // 2)
-    axes = [mask.ndim for mask in example[1::2] for _ in range(2)]
+        return EncoderPart(build_tabular(TABLE, **size)).eval()
+    return EncoderPart(build_encoder(modality, name, STATES[modality], **size)).eval()
 
-    def exported():
-        return to_onnx(
-            part,
-            example,
-            axes,
-            inputs=inputs,
-            outputs=ENCODER_OUTPUTS,
-            what=f"the encoder '{name}'",
-            instead=ELSE_ENCODER,
+
+def exported_encoder(part, modality, what, outputs):
+    example = cells_of(modality, 3, 24)
+    return to_onnx(
+        part,
+        example,
+        [mask.ndim for mask in example[1::2] for _ in range(2)],
+        inputs=encoder_inputs(len(example) // 2),
+        outputs=outputs,
+        what=what,
+        instead=ELSE_ENCODER,
+    )
+
+
+@pytest.mark.parametrize(("modality", "name"), REFUSED, ids=[f"{m}-{name}" for m, name in REFUSED])
+def test_recurrent_encoders_are_refused(modality, name, unwatched):
+    with pytest.raises(
+        ExportError,
+        match=f"the encoder '{name}' cannot be exported to ONNX: the exporter unrolls a recurrent layer "
+        r"for a fixed number of steps, and cells differ in length. Fit with another encoder for it "
+        r"\(`plait encoders` lists them\), or predict with the bundle. Nothing was exported.",
+    ):
+        exported_encoder(
+            encoder_part(modality, name), modality, f"the encoder '{name}'", ENCODER_OUTPUTS
         )
 
-    if name in RECURRENT:
-        with pytest.raises(
-            ExportError,
-            match=f"the encoder '{name}' cannot be exported to ONNX: the exporter unrolls a recurrent layer "
-            r"for a fixed number of steps, and cells differ in length. Fit with another encoder for it \(`plait "
-            r"encoders` lists them\), or predict with the bundle. Nothing was exported.",
-        ):
-            exported()
-        return
-    graph = session(exported())
+
+@pytest.mark.slow
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_encoders(modality, unwatched):
+    """All encoders of a modality as one graph."""
+    names = [name for name in ENCODERS.get(modality, ("tokens",)) if name not in RECURRENT]
+    parts = Several([encoder_part(modality, name) for name in names]).eval()
+    outputs = [f"{name} {output}" for name in names for output in ENCODER_OUTPUTS]
+    graph = session(exported_encoder(parts, modality, modality, outputs))
     for rows, steps in [(1, 1), (1, 30), (4, 9), (2, 50), (3, 2)]:
         cells = cells_of(modality, rows, steps)
-        values, mask = graph.run(
-            ENCODER_OUTPUTS, {k: v.numpy() for k, v in zip(inputs, cells, strict=True)}
-        )
-        want, real = part(*cells)
-        np.testing.assert_array_equal(mask, real.numpy())
-        real = real.unsqueeze(-1).numpy()
-        np.testing.assert_allclose(values * real, want.detach().numpy() * real, atol=1e-4)
+        inputs = encoder_inputs(len(cells) // 2)
+        got = graph.run(outputs, {k: v.numpy() for k, v in zip(inputs, cells, strict=True)})
+        for name, values, mask, part in zip(names, got[::2], got[1::2], parts.parts, strict=True):
+            want, real = part(*cells)
+            np.testing.assert_array_equal(mask, real.numpy(), err_msg=name)
+            real = real.unsqueeze(-1).numpy()
+            np.testing.assert_allclose(
+                values * real, want.detach().numpy() * real, atol=1e-4, err_msg=name
+            )

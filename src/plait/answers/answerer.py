@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from plait.answers import golden
 from plait.answers.abstain import withhold
 from plait.answers.answers import Answers
@@ -18,6 +16,7 @@ from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.modalities.base import Problem
 from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import Table
+from plait.data.targets.scores import gap
 from plait.data.targets.target import Target
 from plait.errors import (
     BundleError,
@@ -136,8 +135,7 @@ class Answerer(ABC):
         for row in self.golden:
             scores = self.answer([row.cells()]).scores
             for name, expected in row.scores.items():
-                gap = float(np.abs(scores[name][0] - np.array(expected)).max()) / scales[name]
-                worst = max(worst, gap) if gap == gap else float("inf")  # NaN would compare as well
+                worst = max(worst, gap(scores[name][0], expected) / scales[name])
         if worst > self.tolerance:
             raise BundleError(
                 f"the model's golden rows now give answers that differ by {worst:.2g} from the saved "

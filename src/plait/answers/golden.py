@@ -25,7 +25,7 @@ class Row:
     """One row's input cells, as JSON values, and its scores by target."""
 
     stored: dict[str, Any]
-    scores: dict[str, list[float]]
+    scores: dict[str, Any]
 
     def cells(self) -> dict[str, Any]:
         """The cells as a table takes them."""

@@ -69,7 +69,8 @@ def explain(
         _head(console, found, target, row, table)
         _streams(console, found, target.name)
         _pairs(console, found, target.name)
-        _inside(console, found, found.within[target.name])
+        if target.name in found.within:
+            _inside(console, found, found.within[target.name])
     if html is not None:
         say(console, f"The page was written to {html}")
 

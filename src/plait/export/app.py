@@ -127,6 +127,7 @@ def export(
         MissingExtra: a package that export needs is not installed.
     """
     check_extra()
+    _check_dense(model)
     _check_options(int8, quantisation)
     folder, reporter = Path(out), reporter or Silent()
     _check_free(folder)
@@ -194,6 +195,16 @@ def _small(draft: Path, asked: Quantisation) -> tuple[dict[str, bytes], dict[str
 
 def _megabytes(files: Mapping[str, bytes]) -> float:
     return round(sum(len(data) for data in files.values()) / 1e6, 3)
+
+
+def _check_dense(model: Predictor) -> None:
+    """Refuse targets whose answers are sequences."""
+    for target in model.targets:
+        if target.ragged:
+            raise ExportError(
+                f"'{target.name}' is {target.noun}: a graph gives as many numbers for every row, and a "
+                "sequence has a length of its own. Nothing was exported."
+            )
 
 
 def _check_options(int8: bool, asked: Quantisation) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from plait.answers import golden
 from plait.answers.answerer import Answerer
 from plait.data.table.source import open_table
+from plait.data.targets.scores import to_json
 from plait.errors import ExportError, TableError, counted, error_line
 from plait.export.convert import check_extra, stamped
 from plait.export.single import SINGLE, single_graph
@@ -273,11 +274,7 @@ def _golden(runtime: Runtime) -> bytes:
     rows = []
     for row in runtime.golden:
         scores = runtime.answer([row.cells()]).scores
-        rows.append(
-            golden.Row(
-                row.stored, {name: np.ravel(one[0]).tolist() for name, one in scores.items()}
-            )
-        )
+        rows.append(golden.Row(row.stored, {name: to_json(one[0]) for name, one in scores.items()}))
     return json.dumps(golden.to_json(rows), ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -18,6 +18,7 @@ from plait.data.features import Features
 from plait.data.table.quarantine import Quarantine
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table, open_table
+from plait.data.targets.scores import Scores
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.insight.explain.held_out import HeldOut, apply_temperatures
@@ -85,7 +86,7 @@ class Fitted(Answerer):
         *,
         met: Met | None = None,
         reporter: Reporter | None = None,
-    ) -> dict[str, dict[str, Float[np.ndarray, "rows outputs"]]]:
+    ) -> dict[str, dict[str, Scores]]:
         """Scores of every row for each subset of streams; encoders run once.
 
         Args:
@@ -93,7 +94,7 @@ class Fitted(Answerer):
             met: is given the unreadable cells and the absent columns.
 
         Returns:
-            subset → target → probabilities, or standardised numbers.
+            subset → target → probabilities, standardised numbers, or sequences.
         """
         parts: dict[str, dict[str, list[np.ndarray]]] = {}
         with self.threads():

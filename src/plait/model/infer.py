@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Shaped
 from torch import Tensor
 
 from plait.answers.evaluation import ALL
 from plait.data.store import PreparedColumn
+from plait.data.targets.scores import Scores
 from plait.model.loader import collate, row_bytes
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch, Tokens
@@ -34,7 +35,7 @@ class Scored(NamedTuple):
     """
 
     present: Bool[np.ndarray, "rows streams"]
-    scores: dict[str, Float[np.ndarray, "views rows outputs"]]
+    scores: dict[str, Shaped[np.ndarray, "views rows ..."]]
 
 
 def infer(
@@ -44,7 +45,7 @@ def infer(
     *,
     subsets: Mapping[str, Sequence[str] | None] | None = None,
     device: torch.device | None = None,
-) -> dict[str, dict[str, Float[np.ndarray, "rows outputs"]]]:
+) -> dict[str, dict[str, Scores]]:
     """Scores of some rows, for each subset of streams.
 
     Args:
@@ -149,13 +150,15 @@ def in_order(
 
 def _fused_views(
     model: Model, tokens: dict[str, Tokens], views: Bool[Tensor, "views #batch streams"]
-) -> dict[str, Float[np.ndarray, "views batch outputs"]]:
+) -> dict[str, Shaped[np.ndarray, "views batch ..."]]:
     """A batch's scores under every view."""
     found: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
     size = sum(stream.values.numel() * stream.values.element_size() for stream in tokens.values())
     for some in views.split(max(1, MAX_COPIED_BYTES // max(1, size))):
         for name, scores in model.scores(model.fuse(_seen(tokens, some))).items():
-            found[name].append(scores.unflatten(0, (len(some), -1)).float().cpu().numpy())
+            found[name].append(
+                scores.reshape(len(some), len(scores) // len(some), *scores.shape[1:])
+            )
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 

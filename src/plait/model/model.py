@@ -4,9 +4,10 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from plait.data.targets.scores import Scores
 from plait.model.decoders.base import Decoder
 from plait.model.encoders.base import Encoder
 from plait.model.fusion.base import Fusion, StreamVectors
@@ -99,20 +100,18 @@ class Model(Trainable):
             tokens = drop_streams(tokens, self.modality_dropout)
         return self.fusion(tokens)
 
-    def answer(self, fused: Fused) -> dict[str, Float[Tensor, "batch outputs"]]:
+    def answer(self, fused: Fused) -> dict[str, Shaped[Tensor, "batch ..."]]:
         """Each target's logits."""
         return {name: head(fused) for name, head in zip(self.targets, self.heads, strict=True)}
 
-    def scores(self, fused: Fused) -> dict[str, Float[Tensor, "batch outputs"]]:
-        """Each target's scores: probabilities, or standardised numbers."""
+    def scores(self, fused: Fused) -> dict[str, Scores]:
+        """Each target's scores: probabilities, standardised numbers, or sequences."""
         return {
-            name: head.scores(head(fused))  # type: ignore[operator]
+            name: head.numpy_scores(head(fused))  # type: ignore[operator]
             for name, head in zip(self.targets, self.heads, strict=True)
         }
 
-    def forward(
-        self, batch: Mapping[str, ColumnBatch]
-    ) -> dict[str, Float[Tensor, "batch outputs"]]:
+    def forward(self, batch: Mapping[str, ColumnBatch]) -> dict[str, Shaped[Tensor, "batch ..."]]:
         """Prepared columns to logits."""
         return self.answer(self.fuse(self.encode(batch)))
 

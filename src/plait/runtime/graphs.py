@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from plait.data.store import PreparedColumn
+from plait.data.targets.scores import Scores
 from plait.errors import BundleError, MissingExtra
 from plait.onnx_session import SessionError, load_onnxruntime, open_session
 from plait.runtime.contained import is_contained
@@ -120,7 +121,7 @@ class Graphs:
         columns: Mapping[str, PreparedColumn],
         rows: int,
         streams: Sequence[str] | None = None,
-    ) -> dict[str, Float[np.ndarray, "rows outputs"]]:
+    ) -> dict[str, Scores]:
         """Every target's scores, rows in order.
 
         Args:
@@ -157,7 +158,7 @@ class Graphs:
         columns: Mapping[str, PreparedColumn],
         rows: int,
         subsets: Sequence[Sequence[str]],
-    ) -> list[dict[str, Float[np.ndarray, "rows outputs"]]]:
+    ) -> list[dict[str, Scores]]:
         """Every target's scores under each subset of streams; the encoders run once for all of them.
 
         Args:
@@ -181,7 +182,7 @@ class Graphs:
         name: str,
         cells: PreparedColumn,
         streams: Sequence[str] | None = None,
-    ) -> dict[str, Float[np.ndarray, "cells outputs"]]:
+    ) -> dict[str, Scores]:
         """Every target's scores of one row, with each of some cells in one column's place.
 
         Args:
@@ -208,7 +209,7 @@ class Graphs:
         columns: Mapping[str, PreparedColumn],
         rows: Int64[np.ndarray, " batch"],
         streams: Sequence[str] | None,
-    ) -> list[Float[np.ndarray, "batch outputs"]]:
+    ) -> list[Scores]:
         feed = self._encoded(columns, rows, streams)
         scores: list[np.ndarray] = self.sessions[FUSION].run(self.outputs, feed)
         return scores

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from plait.data.targets.scores import is_ragged
 from plait.data.targets.target import Target
 from plait.insight.explain.shapley import Game
 from plait.serve.engine import Result
@@ -23,8 +24,11 @@ def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, An
     whole = {name: scores[-1] for name, scores in result.scores.items()}
     rows = answers(targets, Result(whole, None, (), [], []))
     for target in targets:
-        values = result.scores[target.name].astype(np.float64)
-        values = values * target.scale + target.mean
+        values = result.scores[target.name]
+        if is_ragged(values):
+            values = target.row_scores(values)[..., None]
+        else:
+            values = values.astype(np.float64) * target.scale + target.mean
         shares = Game(len(result.streams)).shapley(values).values
         for row, reply in enumerate(rows):
             reply[target.name]["scores"] = [

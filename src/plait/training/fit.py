@@ -3,12 +3,12 @@
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 
 from plait.answers.evaluation import ALL, validation_score
 from plait.config import Config
 from plait.data.features import Features
+from plait.data.targets.scores import finite
 from plait.errors import counted
 from plait.model.assemble import build
 from plait.model.augment import augment
@@ -81,7 +81,7 @@ def _validate(model: Model, job: Job, learner: Trainable) -> dict[str, float]:
     rows = job.data.validation
     device = next(learner.parameters()).device
     scores = infer(model, job.prepared.columns, rows, device=device)[ALL]
-    if not all(np.isfinite(values).all() for values in scores.values()):
+    if not all(map(finite, scores.values())):
         return {"score": float("nan"), "loss": float("nan")}
     return validation_score(job.data.targets, job.data.held_out(), scores)
 

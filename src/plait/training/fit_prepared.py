@@ -7,6 +7,7 @@ from plait.answers.evaluation import Evaluation, measure, subsets
 from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.modalities import registry
+from plait.data.targets.scores import to_json
 from plait.insight.diagnose.brief import brief
 from plait.insight.explain.held_out import learn
 from plait.insight.fitted import Fitted
@@ -91,4 +92,4 @@ def _answer_golden(predictor: Predictor) -> None:
     """Write each golden row's answers down, one row at a time as `verify` will ask."""
     for row in predictor.golden:
         scores = predictor.answer([row.cells()]).scores
-        row.scores.update({name: values[0].tolist() for name, values in scores.items()})
+        row.scores.update({name: to_json(values[0]) for name, values in scores.items()})

@@ -17,6 +17,7 @@ from plait.data.targets.names import (
     strange_names,
     unseen,
 )
+from plait.data.targets.scores import ragged
 from plait.data.targets.target import Encoded, Metrics, Target
 from plait.errors import SchemaError
 
@@ -112,11 +113,7 @@ class Labels(Target):
         return self._sets(values > 0.5)
 
     def _sets(self, chosen: Bool[np.ndarray, "rows classes"]) -> np.ndarray:
-        answers = np.empty(len(chosen), dtype=object)
-        for row, which in enumerate(chosen):
-            # One by one: numpy would take lists of one length for an axis.
-            answers[row] = self.natural(np.flatnonzero(which).tolist())
-        return answers
+        return ragged(self.natural(np.flatnonzero(which).tolist()) for which in chosen)
 
     def strange(self, cell: object) -> list[str]:
         """The labels that are not known."""

@@ -62,6 +62,9 @@ class Target(ABC):
     """Whether each row has exactly one of `classes`."""
     numeric: ClassVar[bool] = False
     """Whether an answer is a number, which can be plotted against the truth."""
+    ragged: ClassVar[bool] = False
+    """Whether an answer is a sequence of its own length, so that scores are ragged; see
+    `plait.data.targets.scores`."""
     separable: ClassVar[bool] = False
     """Whether a text cell may hold several answers with a separator between."""
     noun: ClassVar[str]

@@ -143,6 +143,13 @@ def compare(
 
 def _able(names: Sequence[str], ready: data.Ready, reporter: Reporter) -> list[str]:
     """The methods that can answer the targets; the others are left out, and that is said."""
+    if ready.target.ragged:
+        raise ConfigError(
+            [
+                f"target: '{ready.target.name}' is {ready.target.noun}, by which fusions cannot be "
+                "compared. Put a target of classes, labels or numbers first."
+            ]
+        )
     able = []
     for name in names:
         unfit = [target for target in ready.targets if not FUSIONS[name].answers(target)]

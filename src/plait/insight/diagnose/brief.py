@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Int64, Shaped
 
 from plait.answers.plain import plain
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
+from plait.data.targets.scores import precise
 from plait.data.targets.target import Target
 from plait.insight.diagnose.mistakes import confusion
 from plait.insight.diagnose.slices import Slices, slices
@@ -29,7 +30,7 @@ class _Judged(NamedTuple):
     """One target's answers on the rows that are looked at, and which of the true ones are known."""
 
     target: Target
-    scores: Float[np.ndarray, "subsets rows outputs"]
+    scores: Shaped[np.ndarray, "subsets rows ..."]
     values: np.ndarray
     known: Bool[np.ndarray, " rows"]
 
@@ -64,7 +65,7 @@ def brief(
         values, known = (part[some] for part in encoded[target.name])
         if not known.any():
             continue
-        judged = _Judged(target, scores[target.name].astype(np.float64), values, known)
+        judged = _Judged(target, precise(scores[target.name]), values, known)
         errors = target.errors(values, judged.scores[-1])
         worst = slices(own, errors, known, leave_out=list(encoded), kinds=kinds)
         figures[target.name] = _figures(judged, worst)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from plait.answers.answerer import PreparedBatch
 from plait.answers.plain import plain
@@ -256,7 +256,7 @@ class _Gathered:
 
     def add(
         self,
-        scores: Float[np.ndarray, "subsets rows outputs"],
+        scores: Shaped[np.ndarray, "subsets rows ..."],
         present: Bool[np.ndarray, "rows streams"],
         kept: Bool[np.ndarray, " rows"] | None,
     ) -> None:
@@ -297,7 +297,7 @@ class _Gathered:
         )
 
     def _metrics(
-        self, truth: np.ndarray, scores: Float[np.ndarray, "subsets rows outputs"]
+        self, truth: np.ndarray, scores: Shaped[np.ndarray, "subsets rows ..."]
     ) -> dict[str, MetricShares]:
         target = self.target
         figures = [target.measure(truth, one) for one in scores]

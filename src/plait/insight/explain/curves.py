@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64
-from torch import Tensor
+from jaxtyping import Bool, Int64
 
 from plait.data.store import PreparedColumn
+from plait.data.targets.scores import Scores, is_ragged
 from plait.data.targets.target import Metrics, Target
 from plait.insight.explain.degrade import degradations, degrade
 from plait.insight.fitted import Fitted
@@ -21,8 +21,6 @@ from plait.progress import Reporter
 
 Truths = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Target → encoded answers, and which are known."""
-
-Scores = dict[str, Float[Tensor, "batch outputs"]]
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,7 @@ def effective_robustness(
     return relative_robustness(levels, values) - relative_robustness(levels, shifted)
 
 
-def metrics_of(
-    target: Target, truths: Truths, scores: Float[np.ndarray, "rows outputs"]
-) -> Metrics:
+def metrics_of(target: Target, truths: Truths, scores: Scores) -> Metrics:
     """A target's metrics over the rows whose answer is known."""
     values, known = truths[target.name]
     return target.measure(values[known], scores[known])
@@ -97,7 +93,7 @@ class _Batch(NamedTuple):
 
     rows: Int64[np.ndarray, " batch"]
     tokens: dict[str, Tokens]
-    own: dict[str, Scores]
+    own: dict[str, dict[str, Scores]]
 
 
 def degraded_curves(
@@ -163,19 +159,19 @@ class _Rows:
         self, column: str | None = None, worse: PreparedColumn | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         """Each target's scores: fused, and the mean over streams that answer by themselves."""
-        parts: list[tuple[Scores, Scores]] = []
+        parts: list[tuple[dict[str, Scores], dict[str, Scores]]] = []
         for batch in self.batches:
             tokens, own = batch.tokens, batch.own
             if column is not None and worse is not None:
                 stream, again = self._again(column, worse, batch.rows)
                 tokens = {**tokens, stream: again}
                 own = {**own, stream: self.model.scores(self.model.fuse(tokens, [stream]))}
-            there = torch.stack([one.present for one in tokens.values()])
+            there = np.stack([one.present.numpy() for one in tokens.values()])
             parts.append((self.model.scores(self.model.fuse(tokens)), _mean(own, there)))
         order = [batch.rows for batch in self.batches]
         fused, late = (
             {
-                name: in_order([part[at][name].float().numpy() for part in parts], order)
+                name: in_order([part[at][name] for part in parts], order)
                 for name in self.model.targets
             }
             for at in (0, 1)
@@ -195,12 +191,18 @@ class _Rows:
         return stream, tokens
 
 
-def _mean(own: Mapping[str, Scores], there: Bool[Tensor, "streams batch"]) -> Scores:
-    """The mean over the streams that a row has; over all for a row that has none."""
-    weight = torch.where(there.any(dim=0), there, True).float()
-    weight = (weight / weight.sum(dim=0))[:, :, None]
-    names = next(iter(own.values()))
-    return {
-        name: (torch.stack([scores[name] for scores in own.values()]) * weight).sum(dim=0)
-        for name in names
-    }
+def _mean(
+    own: Mapping[str, Mapping[str, Scores]], there: Bool[np.ndarray, "streams batch"]
+) -> dict[str, Scores]:
+    """The mean over the streams that a row has; over all for a row that has none.
+
+    Sequences have no mean: of those it is the answer of the first stream that a row has.
+    """
+    there = np.where(there.any(axis=0), there, True)
+    weight = (there / there.sum(axis=0, dtype=np.float32))[:, :, None].astype(np.float32)
+    first, rows = there.argmax(axis=0), np.arange(there.shape[1])
+    means = {}
+    for name in next(iter(own.values())):
+        every = np.stack([scores[name] for scores in own.values()])
+        means[name] = every[first, rows] if is_ragged(every) else (every * weight).sum(axis=0)
+    return means

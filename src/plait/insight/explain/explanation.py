@@ -100,6 +100,8 @@ def explain(
         for start, count, prepared in fitted.batches(table):
             model, columns, rows = fitted.model, prepared.columns, np.arange(count)
             for target in fitted.targets:
+                if target.ragged:  # no one score of a sequence to take a gradient of
+                    continue
                 found = attribute(model, columns, rows, target, fitted.features, steps=steps)
                 maps[target.name].append(found)
             part = table.slice(start, start + count)
@@ -110,7 +112,7 @@ def explain(
     return Explanation(
         answers=_numbered(fitted.answer(table), row or 0),
         contributions=contributions(fitted, table, metrics=False),
-        within={name: joined(parts) for name, parts in maps.items()},
+        within={name: joined(parts) for name, parts in maps.items() if parts},
         words=words,
         unusual=None if where is None else where.percentile(np.concatenate(vectors)),
     )

@@ -110,7 +110,8 @@ def learn(
         rows: the held-out rows.
         truths: target → values and presence of all rows of the table.
     """
-    logits, vectors = _pass(model, columns, rows)
+    wanted = [target.name for target in targets if target.calibrated or target.conformal]
+    logits, vectors = _pass(model, columns, rows, wanted)
     calibration = {}
     for target in targets:
         values, present = (part[rows] for part in truths[target.name])
@@ -129,16 +130,20 @@ def learn(
 
 @torch.no_grad()
 def _pass(
-    model: Model, columns: Mapping[str, PreparedColumn], rows: Int64[np.ndarray, " rows"]
+    model: Model,
+    columns: Mapping[str, PreparedColumn],
+    rows: Int64[np.ndarray, " rows"],
+    names: Sequence[str],
 ) -> tuple[dict[str, Float[Tensor, "rows outputs"]], Float[np.ndarray, "rows width"]]:
-    """Logits and fused vectors of some rows, in order."""
+    """Some targets' logits and the fused vectors of some rows, in order."""
     order, vectors = [], []
-    logits: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
+    logits: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for places, tokens in encoded(model, columns, rows):
         fused = model.fuse(tokens)
         order.append(places)
         vectors.append(fused.vector.float().numpy())
         for name, values in model.answer(fused).items():
-            logits[name].append(values.float().numpy())
+            if name in logits:
+                logits[name].append(values.float().numpy())
     whole = {name: torch.from_numpy(in_order(parts, order)) for name, parts in logits.items()}
     return whole, in_order(vectors, order)

@@ -17,6 +17,7 @@ from jaxtyping import Float, Shaped
 from plait.data.modalities import registry
 from plait.data.modalities.base import Unit
 from plait.data.store import PreparedColumn
+from plait.data.targets.scores import Scores, is_ragged
 from plait.data.targets.target import Target
 from plait.runtime import Runtime
 
@@ -177,9 +178,9 @@ def _marks(
     return {target: np.concatenate(some).reshape(parts.shape) for target, some in lost.items()}
 
 
-def _score(
-    target: Target, scores: Float[np.ndarray, "cells outputs"]
-) -> Float[np.ndarray, " cells"]:
+def _score(target: Target, scores: Scores) -> Float[np.ndarray, " cells"]:
     """The score of the first cell's answer, in all cells; of several labels, of the likeliest."""
+    if is_ragged(scores):
+        return target.row_scores(scores)
     likeliest = scores[:, int(scores[0].argmax())].astype(np.float64)
     return likeliest * target.scale + target.mean

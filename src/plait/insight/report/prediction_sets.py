@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from plait.answers.abstain import RiskCoverage, risk_coverage
+from plait.data.targets.scores import Scores
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -34,7 +35,7 @@ def promises(
     context: Context,
     target: Target,
     truth: Shaped[np.ndarray, "rows ..."],
-    scores: Float[np.ndarray, "rows outputs"],
+    scores: Scores,
 ) -> Html:
     """Conformal sets or intervals: the promise, and the coverage that was measured on these rows."""
     say = context.say
@@ -89,7 +90,7 @@ def _measured(
     method: str,
     coverage: float,
     truth: Shaped[np.ndarray, "rows ..."],
-    scores: Float[np.ndarray, "rows outputs"],
+    scores: Scores,
 ) -> tuple[list[Child], bool]:
     """A line of the table, and whether the coverage is too low."""
     kept = context.model.held.conformal[target.name][method]
@@ -115,7 +116,7 @@ def risks(
     context: Context,
     target: Target,
     truth: Shaped[np.ndarray, "rows ..."],
-    scores: Float[np.ndarray, "rows outputs"],
+    scores: Scores,
 ) -> Html:
     """What abstaining spares: the risk-coverage curve, and a few thresholds."""
     right, confidence = target.right(truth, scores), target.confidence(scores)

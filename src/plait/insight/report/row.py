@@ -131,7 +131,7 @@ def _maps(context: Context) -> Html:
         "答案依据了哪些像素、词语、时刻和字段（积分梯度）。",
     )
     parts: list[Child] = [tag("p", lead)]
-    for target in context.model.targets:
+    for target in [target for target in context.model.targets if not target.ragged]:
         if len(context.model.targets) > 1:
             parts.append(tag("h3", named(target.name)))
         parts.append(maps(context, target, np.zeros(1, np.int64)))

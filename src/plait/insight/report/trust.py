@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from plait.data.targets.scores import Scores
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Child,
@@ -38,7 +39,7 @@ class Judged(NamedTuple):
 
     target: Target
     truth: Shaped[np.ndarray, "rows ..."]
-    scores: Float[np.ndarray, "rows outputs"]
+    scores: Scores
 
 
 def section(context: Context) -> Section | None:

@@ -41,9 +41,10 @@ JUDGED = 5
 
 def section(context: Context) -> Section | None:
     """Maps of a few rows, and the two checks of such maps."""
-    if not len(context):
+    able = [target for target in context.model.targets if not target.ragged]
+    if not len(context) or not able:
         return None
-    say, target = context.say, context.model.targets[0]
+    say, target = context.say, able[0]
     places = chosen(context, target)
     lead = say(
         "Which pixels, words, moments and fields the answer is based on (integrated gradients). Orange "

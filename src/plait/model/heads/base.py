@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from plait.data.targets.scores import Scores
 from plait.model.heads.rules import (
     DEMPSTER,
     ENERGY,
@@ -166,6 +167,10 @@ class Head(nn.Module):
     ) -> Float[Tensor, " batch"]:
         """The loss of each row; zero where the target is missing."""
 
+    def numpy_scores(self, logits: Shaped[Tensor, "batch ..."]) -> Scores:
+        """`scores` without torch; a head whose answers are sequences gives ragged ones instead."""
+        return self.scores(logits).float().cpu().numpy()
+
     @abstractmethod
     def distance(
         self,
@@ -173,7 +178,10 @@ class Head(nn.Module):
         scores: Float[Tensor, "batch outputs"],
         temperature: float,
     ) -> Float[Tensor, " batch"]:
-        """How far a student's logits are from a teacher's scores (`plait.training.distill`)."""
+        """How far a student's logits are from a teacher's scores (`plait.training.distill`).
+
+        This and what follows is not asked of a head whose scores are ragged.
+        """
 
     @abstractmethod
     def scores(self, logits: Float[Tensor, "batch outputs"]) -> Float[Tensor, "batch outputs"]:

@@ -159,7 +159,7 @@ def evidential_loss(
 
 
 def known_rows(target: Shaped[Tensor, "batch ..."]) -> Bool[Tensor, " batch"]:
-    """Which rows have this target: a class of 0 or more, or no NaN."""
+    """Which rows have this target: a class (or a step of a sequence) of 0 or more, or no NaN."""
     if not target.is_floating_point():
-        return target >= 0
+        return target >= 0 if target.ndim == 1 else (target >= 0).any(dim=1)
     return ~target.isnan() if target.ndim == 1 else ~target.isnan().any(dim=1)

@@ -102,6 +102,11 @@ def compress(
     """
     _check(to, way, max_drop)
     teacher = model if isinstance(model, Predictor) else load(model)
+    untaught = [target for target in teacher.targets if target.ragged]
+    if untaught and way != "prune":
+        raise CompressError(
+            f"'{untaught[0].name}' is {untaught[0].noun}, which cannot be distilled; take way='prune'."
+        )
     reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
     folder = Path(out) if out is not None else None
     check_folder(folder, False, overwrite)

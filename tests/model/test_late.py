@@ -96,7 +96,7 @@ def test_stacks_are_fitted_to_held_out_rows_and_nothing_else_is():
     columns, goals = table()
     goal = torch.from_numpy(goals["kind"])
     found = fit_trust(model, columns, np.arange(40), {"kind": goal})
-    assert found == {}  # no trust to tell of
+    assert found == []  # no trust to report
     moved = [n for n, v in model.state_dict().items() if not torch.equal(v, before[n])]
     assert moved == ["heads.0.stack.maps", "heads.0.stack.bias"]
     assert all(weight.requires_grad for weight in model.parameters())

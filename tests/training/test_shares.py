@@ -78,7 +78,7 @@ def test_the_other_balancing_goes_on():
     found.modulate()
     found.close_epoch()
     state = found.state()
-    assert state == {"shares": {"updates": 1, "sums": dict.fromkeys(model.streams, 0.0), "looks": 0},
+    assert state == {"shares": {"updates": 1, "sums": dict.fromkeys(model.streams, 0.0), "counted": 0},
                      "inner": 7}  # fmt: skip
     again = watched(make_model(), Inner())
     again.load(state)

@@ -173,7 +173,7 @@ def _trust_held_out(model: Model, job: Job) -> None:
     """Let the validation rows say how far to trust each stream, for fusions that can."""
     rows = job.data.validation
     held = {name: torch.from_numpy(values[rows]) for name, values in job.goals().items()}
-    for trust in fit_trust(model, job.prepared.columns, rows, held).values():
+    for trust in fit_trust(model, job.prepared.columns, rows, held):
         job.reporter.note(f"trust fitted to the validation rows: {_trusted(trust, model)}")
 
 

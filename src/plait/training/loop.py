@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, PartialState
+from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from plait.config import Config
@@ -357,8 +357,9 @@ def _accelerator(config: Config) -> Accelerator:
     mixed = {"fp32": "no", "auto": "no"}.get(config.precision, config.precision)
     if config.precision == "auto" and device.startswith("cuda") and torch.cuda.is_bf16_supported():
         mixed = "bf16"
-    AcceleratorState._reset_state()
-    PartialState._reset_state()
+    # Accelerate keeps one state per process, and a second Accelerator for another device or precision
+    # is refused. It has no public way to begin anew; its own error names this one (accelerate 1.x).
+    AcceleratorState._reset_state(True)
     return Accelerator(cpu=device == "cpu", mixed_precision=mixed)
 
 

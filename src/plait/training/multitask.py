@@ -14,30 +14,14 @@ from plait.model.heads.rules import known_rows
 from plait.model.model import Model, Trainable
 
 RATE = 0.025
-"""How fast learned weights move: a step of Adam (Kingma & Ba 2015) at the rate of Chen et al. 2018."""
+"""The rate of learned weights, with Adam: that of Chen et al. 2018, section 4."""
 
 ALPHA = 1.5
 """How hard `GradNorm` pulls slow targets along; the paper's choice where targets differ much."""
 
 LEAST = 0.01
-"""The least weight `GradNorm` gives a target."""
-
-
-class Moments:
-    """Adam for a few plain numbers, so that they need no place in the model's own optimiser."""
-
-    def __init__(self) -> None:
-        self.first: dict[str, float] = {}
-        self.second: dict[str, float] = {}
-        self.steps: dict[str, int] = {}
-
-    def step(self, name: str, gradient: float) -> float:
-        """What to add to the number of that name."""
-        self.steps[name] = steps = self.steps.get(name, 0) + 1
-        self.first[name] = first = 0.9 * self.first.get(name, 0.0) + 0.1 * gradient
-        self.second[name] = second = 0.999 * self.second.get(name, 0.0) + 0.001 * gradient**2
-        spread = math.sqrt(second / (1 - 0.999**steps)) + 1e-8
-        return -RATE * first / (1 - 0.9**steps) / spread
+"""The least weight `GradNorm` gives a target: a step of Adam could make it negative, and from 0 it would
+not come back, since its gradient norm would be 0 as well."""
 
 
 class Weighting:
@@ -57,38 +41,66 @@ class Weighting:
         """Take up what `state` gave."""
 
 
-class Uncertainty(Weighting):
-    """Weights by learned uncertainty (Kendall, Gal & Cipolla 2018).
+class Learned(Weighting):
+    """Weights that follow a few numbers, one per target, which an Adam of their own moves.
 
-    ``L = Σ_t c_t e^{-s_t} L_t + s_t / 2`` with a learned log variance ``s_t = log σ_t²`` a target and
-    ``c_t`` = 1/2 for numbers (eq. 7) and 1 for classes and labels (eq. 10). The gradient by s_t is
-    ``-c_t e^{-s_t} L_t + 1/2``, which `Moments` follows. A target that a batch lacks stays as it is.
+    The numbers are in double precision and on the processor, whatever the model is. The number of a
+    target that a batch lacks stays as it is, and so do its moments.
     """
 
-    def __init__(self, halves: Mapping[str, bool]) -> None:
-        self.scales = {name: 0.5 if half else 1.0 for name, half in halves.items()}
-        self.logs = dict.fromkeys(self.scales, 0.0)
-        self.moments = Moments()
-        super().__init__(self.scales, self.scales)
+    def __init__(self, start: Mapping[str, float]) -> None:
+        super().__init__(start, start)
+        self.numbers = {
+            name: nn.Parameter(torch.tensor(number, dtype=torch.float64))
+            for name, number in start.items()
+        }
+        self.adam = torch.optim.Adam(self.numbers.values(), lr=RATE)
 
-    def learn(self, losses: Mapping[str, Tensor]) -> None:
-        """One step of every log variance whose target is there."""
-        for name, loss in losses.items():
-            gradient = 0.5 - self.weights[name] * float(loss.detach())
-            self.logs[name] += self.moments.step(name, gradient)
-            self.weights[name] = self.scales[name] * math.exp(-self.logs[name])
+    def step(self, gradients: Mapping[str, float]) -> None:
+        """One step of Adam for the numbers that have a gradient."""
+        for name, number in self.numbers.items():
+            gradient = gradients.get(name)
+            number.grad = None if gradient is None else number.new_tensor(gradient)
+        self.adam.step()
 
     def state(self) -> dict[str, Any]:
-        """Log variances, weights and moments."""
-        return {"logs": self.logs, "weights": self.weights, "moments": vars(self.moments)}
+        """Numbers, weights and moments."""
+        numbers = {name: number.item() for name, number in self.numbers.items()}
+        return {
+            "numbers": numbers,
+            "weights": self.weights,
+            "adam": self.adam.state_dict()["state"],
+        }
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave."""
-        self.logs, self.weights = dict(state["logs"]), dict(state["weights"])
-        vars(self.moments).update(state["moments"])
+        self.weights = dict(state["weights"])
+        for name, number in state["numbers"].items():
+            self.numbers[name].data.fill_(number)
+        self.adam.load_state_dict({**self.adam.state_dict(), "state": state["adam"]})
 
 
-class GradNorm(Weighting):
+class Uncertainty(Learned):
+    """Weights by learned uncertainty (Kendall, Gal & Cipolla 2018).
+
+    ``L = Σ_t c_t e^{-s_t} L_t + s_t / 2`` with a learned log variance ``s_t = log σ_t²`` per target and
+    ``c_t`` = 1/2 for numbers (eq. 7) and 1 for classes and labels (eq. 10). The gradient by s_t is
+    ``-c_t e^{-s_t} L_t + 1/2``. The numbers are the s. A target that a batch lacks stays as it is.
+    """
+
+    def __init__(self, halves: Mapping[str, bool]) -> None:
+        super().__init__(dict.fromkeys(halves, 0.0))
+        self.scales = {name: 0.5 if half else 1.0 for name, half in halves.items()}
+        self.weights = dict(self.scales)
+
+    def learn(self, losses: Mapping[str, Tensor]) -> None:
+        """One step of every log variance whose target is there."""
+        self.step({n: 0.5 - self.weights[n] * float(loss.detach()) for n, loss in losses.items()})
+        for name in losses:
+            self.weights[name] = self.scales[name] * math.exp(-self.numbers[name].item())
+
+
+class GradNorm(Learned):
     """Weights that let all targets learn at one pace (Chen et al. 2018).
 
     With ``G_t = ‖∇_W w_t L_t‖`` over the fusion's weights W (the last ones all targets share), the
@@ -100,10 +112,9 @@ class GradNorm(Weighting):
     """
 
     def __init__(self, targets: Collection[str], shared: list[nn.Parameter]) -> None:
-        super().__init__(targets, {})
+        super().__init__(dict.fromkeys(targets, 1.0))
         self.shared = shared
         self.first: dict[str, float] = {}
-        self.moments = Moments()
 
     def learn(self, losses: Mapping[str, Tensor]) -> None:
         """One step of the weights of the targets that are there, when there are several."""
@@ -115,14 +126,15 @@ class GradNorm(Weighting):
         ratio = {name: float(loss.detach()) / self.first[name] for name, loss in losses.items()}
         goals = gradnorm_goals({name: self.weights[name] * norms[name] for name in norms}, ratio)
         before = sum(self.weights[name] for name in norms)
-        for name, norm in norms.items():
-            error = self.weights[name] * norm - goals[name]
-            gradient = math.copysign(norm, error) if error else 0.0
-            moved = self.weights[name] + self.moments.step(name, gradient)
-            self.weights[name] = max(moved, LEAST)
-        after = sum(self.weights[name] for name in norms)
-        for name in norms:
-            self.weights[name] *= before / after
+        errors = {name: self.weights[name] * norm - goals[name] for name, norm in norms.items()}
+        self.step(
+            {n: math.copysign(norms[n], error) if error else 0.0 for n, error in errors.items()}
+        )
+        moved = {name: max(self.numbers[name].item(), LEAST) for name in norms}
+        scale = before / sum(moved.values())
+        for name, weight in moved.items():
+            self.weights[name] = weight * scale
+            self.numbers[name].data.fill_(weight * scale)
 
     def _norm(self, loss: Tensor) -> float:
         parts: tuple[Tensor | None, ...] = torch.autograd.grad(
@@ -132,13 +144,13 @@ class GradNorm(Weighting):
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
     def state(self) -> dict[str, Any]:
-        """Weights, first losses and moments."""
-        return {"weights": self.weights, "first": self.first, "moments": vars(self.moments)}
+        """Numbers, weights, moments and first losses."""
+        return {**super().state(), "first": self.first}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave."""
-        self.weights, self.first = dict(state["weights"]), dict(state["first"])
-        vars(self.moments).update(state["moments"])
+        super().load(state)
+        self.first = dict(state["first"])
 
 
 def gradnorm_goals(norms: Mapping[str, float], ratio: Mapping[str, float]) -> dict[str, float]:

@@ -15,6 +15,10 @@ from plait.sealed import TRAINING, write_whole
 PRETRAINING = "pretrain"
 """The subfolder of the training's where the pretraining keeps its checkpoint and logs."""
 
+FORMAT = 2
+"""Of the checkpoint: raised with every change to what it holds. A checkpoint lives no longer than a fit,
+so no version reads another's; 0.1.0 wrote no number."""
+
 try:
     import fcntl
 except ImportError:  # Windows has no such locks; two fits into one folder are then not kept apart
@@ -70,12 +74,21 @@ def check_same(training: Path, told: Mapping[str, Any], resume: bool) -> None:
         told: whatever must be the same, by the name a user knows it by.
 
     Raises:
-        ConfigError: naming each option, or part of the table, that is not as it was.
+        ConfigError: naming each option, or part of the table, that is not as it was; or it was made by
+            another version.
     """
     mark = training / "run.json"
     prints = {name: _print(value) for name, value in told.items()}
     if resume and mark.is_file():
         before = json.loads(mark.read_text(encoding="utf-8"))
+        if before.get("format") != FORMAT:
+            raise ConfigError(
+                [
+                    f"resume: the checkpoint in '{training.parent}' was made by another version of "
+                    "plait, which this one cannot continue. Resume it with that version, or start anew "
+                    "without resume."
+                ]
+            )
         differ = [name for name in prints if prints[name] != before.get(name)]
         if differ:
             raise ConfigError(
@@ -88,7 +101,7 @@ def check_same(training: Path, told: Mapping[str, Any], resume: bool) -> None:
     for checkpoint in (training / "checkpoint", training / PRETRAINING / "checkpoint"):
         if checkpoint.is_dir():
             (checkpoint / "state.json").unlink(missing_ok=True)
-    write_whole(mark, json.dumps(prints, indent=1))
+    write_whole(mark, json.dumps({"format": FORMAT, **prints}, indent=1))
 
 
 def _print(value: Any) -> str:

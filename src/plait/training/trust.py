@@ -1,28 +1,31 @@
 """How far to trust each stream's own prediction, learnt on rows that no encoder was trained on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from plait.data.store import PreparedColumn
+from plait.model.heads.base import Head
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import Tokens, stack_batches
 
-STEPS = 60
+STEPS, RATE = 60, 0.05
+"""Steps of Adam and its rate: each log of a trust can move by 3 at most, a factor of 20 either way."""
+
+RIDGE = 0.1
+"""Pull towards the trained values, so that few rows cannot change much: a trust that is to triple has to
+lower the mean loss by 0.12."""
+
 MOST = 512
-"""Rows looked at: plenty for a handful of numbers, and memory stays flat as tables grow."""
+"""Rows that are read: plenty for a handful of numbers, and memory stays flat as tables grow."""
 
 BATCH = 64
-"""Rows encoded at a time, as in training."""
-
-TRUST = "log_trust"
-"""The name that every fusion gives such a parameter."""
-
-STACK = "stack"
-"""The name that every head gives the map it stacks votes with."""
+"""Rows encoded at a time, as in training; batches of 256 clips took the memory (lab notes, "Why did
+memory grow with the table?")."""
 
 
 def fit_trust(
@@ -30,9 +33,7 @@ def fit_trust(
     columns: Mapping[str, PreparedColumn],
     rows: np.ndarray,
     targets: Mapping[str, Tensor],
-    *,
-    ridge: float = 0.1,
-) -> dict[str, list[float]]:
+) -> list[list[float]]:
     """Fit the trust parameters of a fusion to held-out rows, everything else staying as it is.
 
     An encoder that has memorised its training rows looks better on them than it is, and late fusion
@@ -43,25 +44,24 @@ def fit_trust(
     Args:
         rows: the held-out rows.
         targets: target → encoded goals of those rows.
-        ridge: pull towards the trained values, so that few rows cannot change much.
 
     Returns:
-        Parameter → its trust, ``exp`` of the fitted value.
+        Of each of the fusion's trusts (`Fusion.trusts`), ``exp`` of the fitted values.
     """
-    trusts = {name: p for name, p in model.fusion.named_parameters() if name.endswith(TRUST)}
-    stacks = {name: p for name, p in model.heads.named_parameters() if f".{STACK}." in name}
-    chosen = {**trusts, **stacks}
-    if not chosen:
-        return {}
+    trusts = model.fusion.trusts()
+    stacks = [weight for head in model.heads for weight in cast(Head, head).stack_weights()]
+    fitted = [*trusts, *stacks]
+    if not fitted:
+        return []
     model.eval()
-    fixed = [p for p in model.parameters() if p.requires_grad and not _among(p, chosen)]
+    fixed = [p for p in model.parameters() if p.requires_grad and not _among(p, fitted)]
     for parameter in fixed:  # no gradient, no memory for it
         parameter.requires_grad_(False)
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(np.int64))
     tokens = _encoded(model, columns, rows[some])
     goals = {name: target[torch.from_numpy(some)] for name, target in targets.items()}
-    before = {name: value.detach().clone() for name, value in chosen.items()}
-    optimizer = torch.optim.Adam(chosen.values(), lr=0.05)
+    before = [value.detach().clone() for value in fitted]
+    optimizer = torch.optim.Adam(fitted, lr=RATE)
     for _ in range(STEPS):
         optimizer.zero_grad()
         fused = model.fuse(tokens)
@@ -69,17 +69,17 @@ def fit_trust(
             head.loss(head(fused), goals[name]).mean()  # type: ignore[operator]
             for name, head in zip(model.targets, model.heads, strict=True)
         ]
-        pull = torch.stack([(p - before[name]).square().sum() for name, p in chosen.items()]).sum()
-        (torch.stack(losses).sum() + ridge * pull).backward()
+        moved = [(p - old).square().sum() for p, old in zip(fitted, before, strict=True)]
+        (torch.stack(losses).sum() + RIDGE * torch.stack(moved).sum()).backward()
         optimizer.step()
     model.zero_grad()
     for parameter in fixed:
         parameter.requires_grad_(True)
-    return {name: p.detach().exp().flatten().tolist() for name, p in trusts.items()}
+    return [trust.detach().exp().flatten().tolist() for trust in trusts]
 
 
-def _among(parameter: Tensor, chosen: Mapping[str, Tensor]) -> bool:
-    return any(parameter is one for one in chosen.values())
+def _among(parameter: Tensor, fitted: Sequence[Tensor]) -> bool:
+    return any(parameter is other for other in fitted)
 
 
 @torch.no_grad()

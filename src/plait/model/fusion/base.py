@@ -56,6 +56,10 @@ class Fusion(nn.Module):
         """The streams' names, in the order of every ``streams`` axis."""
         return list(self.widths)
 
+    def trusts(self) -> list[nn.Parameter]:
+        """Logs of the trust in votes, which held-out rows fit after training; most fusions have none."""
+        return []
+
     @abstractmethod
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch."""

@@ -54,6 +54,10 @@ class Qmf(Voting):
         super().__init__(widths, width=width, dropout=dropout)
         self.log_trust = nn.Parameter(torch.zeros(len(widths) + 1))
 
+    def trusts(self) -> list[nn.Parameter]:
+        """The log of the trust in each vote."""
+        return [self.log_trust]
+
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``vector`` is the mean of the votes, for embeddings."""
         votes = self.voices(tokens)

@@ -30,6 +30,10 @@ class Hybrid(Fusion):
         self.joint = Concat(widths, width=width, dropout=dropout)
         self.log_trust = nn.Parameter(torch.zeros(()))
 
+    def trusts(self) -> list[nn.Parameter]:
+        """The logs of the trust in the joint vote and in each stream's."""
+        return [self.log_trust, *self.late.trusts()]
+
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``weights`` are the shares of the streams' own votes."""
         voices, trust = self.late.votes(tokens)

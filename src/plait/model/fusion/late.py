@@ -50,6 +50,10 @@ class Late(Voting):
         self.stacks = len(widths) + 1 if mode == "stacked" else 0
         self.log_trust = nn.Parameter(torch.zeros(len(widths) + 1)) if mode == "weighted" else None
 
+    def trusts(self) -> list[nn.Parameter]:
+        """The log of the trust in each vote, in the mode ``weighted``."""
+        return [] if self.log_trust is None else [self.log_trust]
+
     def forward(self, tokens: dict[str, Tokens]) -> Fused:
         """Fuse one batch; ``vector`` is the mean of the votes, for embeddings."""
         votes, trust = self.votes(tokens)

@@ -49,6 +49,17 @@ class Head(nn.Module):
             return self.project(fused.vector)
         return self.combine(self.project(fused.votes.values), fused.trust, fused.rule)
 
+    def without_dropout(
+        self, values: Float[Tensor, "*batch width"]
+    ) -> Float[Tensor, "*batch outputs"]:
+        """Logits of vectors, whatever mode the head is in: no random number is drawn."""
+        norm, _, linear = self.project
+        return linear(norm(values))
+
+    def stack_weights(self) -> list[nn.Parameter]:
+        """The weights that stack votes, which held-out rows fit after training; mostly none."""
+        return [] if self.stack is None else list(self.stack.parameters())
+
     def row_loss(
         self,
         fused: Fused,

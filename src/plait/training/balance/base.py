@@ -84,11 +84,11 @@ class Listening(Balance):
     def observe(self, targets: Mapping[str, Tensor]) -> None:
         """Look at the batch that was listened to, then let go of it."""
         with torch.no_grad():
-            self.look(targets)
+            self.accumulate(targets)
         self.tokens, self.fused, self.voices = {}, None, None
 
-    def look(self, targets: Mapping[str, Tensor]) -> None:
-        """What a method makes of a batch."""
+    def accumulate(self, targets: Mapping[str, Tensor]) -> None:
+        """Add what a method needs of a batch to its running sums."""
         raise NotImplementedError
 
     def heads(self) -> Iterator[tuple[str, Head]]:
@@ -99,15 +99,9 @@ class Listening(Balance):
     def own(self, head: Head) -> tuple[Float[Tensor, "batch streams outputs"], Tensor]:
         """Each stream's own logits, without dropout, and which are there."""
         assert self.voices is not None
-        return plain(head, self.voices.values), self.voices.mask
+        return head.without_dropout(self.voices.values), self.voices.mask
 
 
 def still(stream: Tokens) -> Tokens:
     """Tokens that hold on to no graph."""
     return Tokens(stream.values.detach().float(), stream.mask)
-
-
-def plain(head: Head, values: Tensor) -> Tensor:
-    """A head's logits without dropout, whatever mode it is in: no random number is drawn."""
-    norm, _, linear = head.project
-    return linear(norm(values))

@@ -11,7 +11,7 @@ from torch import Tensor
 from plait.model.heads.rules import known_rows
 from plait.model.loader import Loader
 from plait.model.model import Model
-from plait.training.balance.base import Listening, plain
+from plait.training.balance.base import Listening
 
 LEAST_OVERFITTING = 0.05
 """The least rise in overfitting `Blending` divides by; below it, the estimate is noise."""
@@ -40,7 +40,7 @@ class Blending(Listening):
         self.alone = alone
         self.weights = [alone / len(self.streams)] * len(self.streams) + [1.0]
 
-    def look(self, targets: Mapping[str, Tensor]) -> None:
+    def accumulate(self, targets: Mapping[str, Tensor]) -> None:
         """Add the losses of a training batch to the epoch's."""
         self._measure(targets, self.train)
 
@@ -52,9 +52,9 @@ class Blending(Listening):
             logits, mask = self.own(head)
             each = [head.loss(logits[:, i], target) for i in range(len(self.streams))]
             if fused.votes is None or fused.trust is None:
-                joint = plain(head, fused.vector.float())
+                joint = head.without_dropout(fused.vector.float())
             else:
-                votes = plain(head, fused.votes.values.float())
+                votes = head.without_dropout(fused.votes.values.float())
                 joint = head.combine(votes, fused.trust, fused.rule)
             known = known_rows(target)
             there = torch.cat([mask & known.unsqueeze(1), known.unsqueeze(1)], dim=1)

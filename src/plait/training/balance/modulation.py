@@ -74,7 +74,7 @@ class OgmGe(Modulating):
     numbers have none, and ``exp(-loss)`` stands in.
     """
 
-    def look(self, targets: Mapping[str, Tensor]) -> None:
+    def accumulate(self, targets: Mapping[str, Tensor]) -> None:
         """Add up the probability each stream gives the truth."""
         for name, head in self.heads():
             logits, mask = self.own(head)
@@ -139,7 +139,7 @@ class Agm(Modulating):
         self.running = [0.0] * len(self.streams)
         self.seen = [0] * len(self.streams)
 
-    def look(self, targets: Mapping[str, Tensor]) -> None:
+    def accumulate(self, targets: Mapping[str, Tensor]) -> None:
         """Add up minus the loss of each stream's share."""
         parts = self.model.fusion, self.model.heads
         for part in parts:

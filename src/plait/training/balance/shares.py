@@ -12,7 +12,8 @@ from plait.progress import SHARE
 from plait.training.balance.base import Balance
 
 EVERY = 4
-"""Updates from one look at the gradients to the next."""
+"""Updates between two measurements of the gradients: a mean over an epoch needs no more, and norms cost
+time."""
 
 
 class Shares(Balance):
@@ -34,7 +35,7 @@ class Shares(Balance):
         ]
         self.updates = 0
         self.sums = dict.fromkeys(self.streams, 0.0)
-        self.looks = 0
+        self.counted = 0
         self.last: dict[str, float] = {}
 
     @contextmanager
@@ -50,25 +51,25 @@ class Shares(Balance):
     def modulate(self) -> None:
         """Look at the gradients now and then; then as the other modulates."""
         if self.updates % EVERY == 0:
-            self._look()
+            self._add_shares()
         self.updates += 1
         self.inner.modulate()
 
-    def _look(self) -> None:
+    def _add_shares(self) -> None:
         norms = [_norm(weights) for weights in self.weights]
         total = sum(norms)
         if not 0 < total < float("inf"):
             return
-        self.looks += 1
+        self.counted += 1
         for name, norm in zip(self.streams, norms, strict=True):
             self.sums[name] += norm / total
 
     def close_epoch(self) -> None:
         """Take the means, and begin anew."""
         self.last = {
-            SHARE + name: value / self.looks for name, value in self.sums.items() if self.looks
+            SHARE + name: value / self.counted for name, value in self.sums.items() if self.counted
         }
-        self.sums, self.looks = dict.fromkeys(self.streams, 0.0), 0
+        self.sums, self.counted = dict.fromkeys(self.streams, 0.0), 0
         self.inner.close_epoch()
 
     def told(self) -> dict[str, float]:
@@ -77,13 +78,13 @@ class Shares(Balance):
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs."""
-        own = {"updates": self.updates, "sums": self.sums, "looks": self.looks}
+        own = {"updates": self.updates, "sums": self.sums, "counted": self.counted}
         return {"shares": own, **self.inner.state()}
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Take up what `state` gave; a checkpoint of an older plait has no shares."""
         own = state.get("shares", {})
-        self.updates, self.looks = own.get("updates", 0), own.get("looks", 0)
+        self.updates, self.counted = own.get("updates", 0), own.get("counted", 0)
         self.sums = {**self.sums, **own.get("sums", {})}
         self.inner.load({name: value for name, value in state.items() if name != "shares"})
 

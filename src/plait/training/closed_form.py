@@ -13,9 +13,11 @@ from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 
 MOST_ROWS = 2048
-"""Rows an encoder is fitted to at most, drawn at random from the training rows."""
+"""Rows an encoder is fitted to at most, drawn at random from the training rows: 32 for each of
+the 64 components that a projection keeps, and all of them lie in memory."""
 
 _CHUNK = 64
+"""Rows collated at a time, as in training."""
 
 
 def fit_encoders(

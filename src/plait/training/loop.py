@@ -25,7 +25,8 @@ from plait.training.optim import AveragedWeights, build_optimizer, schedule
 from plait.training.session import Progress, Session, Validate, Vary
 
 BAD_STEPS = 10
-"""So many steps in a row without a finite loss end the training."""
+"""So many steps in a row without a finite loss end the training: rows are shuffled, so a few bad
+rows leave good batches between them, and only weights that are lost themselves fail every time."""
 
 
 class Losses(nn.Module):
@@ -371,5 +372,10 @@ def _mean_known(loss: Tensor, target: Tensor | None) -> Tensor:
 
 
 def _mix(seed: int, epoch: int, step: int) -> int:
-    """A seed for every step, so that a resumed run draws what an unbroken one would have."""
+    """A seed for every step, so that a resumed run draws what an unbroken one would have.
+
+    The factors are primes above the usual number of steps per epoch and per fit, so that no two steps
+    share a seed; if an epoch has more than 10,007 steps, two that lie far apart draw alike, which harms
+    nothing.
+    """
     return (seed * 1_000_003 + epoch * 10_007 + step) % 2**63

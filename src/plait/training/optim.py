@@ -15,7 +15,9 @@ from plait.model.pretrained.tuning import RATES, block_rates
 from plait.training.balance.rates import encoder_rates
 
 DEFAULT_LR = {"gd": 0.1, "sgd": 0.05, "rmsprop": 5e-4, "adam": 1e-3, "adamw": 2e-3}
-"""Peak learning rate by optimiser when the user gives none."""
+"""Peak learning rate by optimiser when the user gives none. Half of AdamW's was no better (lab
+notes, "Do frozen encoders want another learning rate?"); the others follow common use, scaled to
+it, and were not tuned."""
 
 
 def build_optimizer(model: nn.Module, config: Config) -> torch.optim.Optimizer:

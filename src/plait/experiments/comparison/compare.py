@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,15 +80,28 @@ class Comparison:
         return screen_table(self.rows, self.about, width)
 
 
+@dataclass(frozen=True)
+class Design:
+    """Which runs a comparison makes.
+
+    Attributes:
+        fusion: names with commas between, or a list of names, or ``all``. ``concat`` is always among
+            them, since all others are compared with it.
+        seeds: runs of each method; they start at the option ``seed``.
+        jobs: runs at a time; default: half the cores.
+    """
+
+    fusion: str | Sequence[str] = ALL
+    seeds: int = 3
+    jobs: int | None = None
+
+
 def compare(
     source: Any,
     target: str | int | Sequence[str | int],
     *,
-    fusion: str | Sequence[str] = ALL,
-    seeds: int = 3,
     test: Any = None,
     out: Path | str | None = None,
-    jobs: int | None = None,
     root: Path | str | None = None,
     test_root: Path | str | None = None,
     progress: bool | Reporter = False,
@@ -102,38 +115,37 @@ def compare(
     Args:
         source: anything `plait.fit` takes.
         target: the column to predict. Of several all are learnt, and methods compared by the first.
-        fusion: names with commas between, or a list of names, or ``all``. ``concat`` is always among
-            them, since all others are compared with it.
-        seeds: runs of each method; they start at the option ``seed``.
         test: the table to measure on; None holds a fifth of ``source`` out, which no run sees.
         out: the folder for runs, ``compare.csv``, ``compare.json`` and ``compare.html``; None keeps no
             file.
-        jobs: runs at a time; default: half the cores.
         root: the folder media paths in ``source`` are relative to; ``test_root`` for ``test``.
         progress: True shows bars on standard error; or a reporter of one's own.
-        options: of every run, see `plait.config.Config`.
+        options: ``fusion``, ``seeds`` and ``jobs``, see `Design`; the others are those of every run, see
+            `plait.config.Config`.
 
     Raises:
         PlaitError: what is wrong with the table or the options, and how to mend it. A run that fails
             raises nothing: its row says why.
     """
-    names, config = _checked(fusion, seeds, jobs, options)
+    own = {field.name: options.pop(field.name) for field in fields(Design) if field.name in options}
+    design = Design(**own)
+    names, config = _checked(design, options)
     targets = [str(name) for name in ([target] if isinstance(target, str | int) else target)]
     reporter = progress if not isinstance(progress, bool) else Bars() if progress else Silent()
     choose_device(config.device)  # say now that there is none such
     table = open_table(source, root=root)
     tested = None if test is None else open_table(test, root=test_root)
-    parallel = jobs or max(1, cores() // 2)
+    parallel = design.jobs or max(1, cores() // 2)
     with _folder(out) as folder, claim(folder):
         ready = data.make_ready(table, tested, targets, config, reporter)
         for note in ready.notes:
             reporter.note(note)
         able = _able(names, ready, reporter)
-        rows = _rows(ready, folder, able, seeds, parallel, reporter)
+        rows = _rows(ready, folder, able, design.seeds, parallel, reporter)
         told = {
             "source": table.name,
             "test": tested.name if tested else f"held out of {table.name}",
-            **_about(ready, seeds, parallel),
+            **_about(ready, design.seeds, parallel),
         }
         comparison = Comparison(rows, told)
         if out is not None:
@@ -195,11 +207,10 @@ def _save(comparison: Comparison, folder: Path) -> None:
     comparison.to_html(folder / "compare.html")
 
 
-def _checked(
-    fusion: Any, seeds: int, jobs: int | None, options: dict[str, Any]
-) -> tuple[list[str], Config]:
+def _checked(design: Design, options: dict[str, Any]) -> tuple[list[str], Config]:
     """The methods and the shared options; all problems are reported together."""
     problems = [f"{name}: {why}; leave it out." for name, why in _FIXED.items() if name in options]
+    fusion = design.fusion
     asked = fusion.split(",") if isinstance(fusion, str) else list(fusion)
     named = [str(name).strip() for name in asked if str(name).strip()]
     problems += [
@@ -212,7 +223,7 @@ def _checked(
         problems.append("fusion: name at least one, or 'all'.")
     problems += [
         f"{name}={value!r}: it must be 1 or more."
-        for name, value in (("seeds", seeds), ("jobs", jobs))
+        for name, value in (("seeds", design.seeds), ("jobs", design.jobs))
         if value is not None and value < 1
     ]
     given = {name: value for name, value in options.items() if name not in _FIXED}

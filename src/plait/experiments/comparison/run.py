@@ -45,7 +45,10 @@ from plait.training.job import Job
 
 GAPS = (0.25, 0.5, 0.75)
 """Chances that a stream is hidden from a row, for the robustness curve."""
+
 WARM, CALLS = 3, 21
+"""Calls that are not timed, since the first ones allocate, and calls whose median is taken: an odd
+number has one in the middle."""
 
 Role = Literal["fusion", "alone", "constant"]
 

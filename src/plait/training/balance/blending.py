@@ -14,7 +14,8 @@ from plait.model.model import Model
 from plait.training.balance.base import Listening
 
 LEAST_OVERFITTING = 0.05
-"""The least rise in overfitting `Blending` divides by; below it, the estimate is noise."""
+"""The least rise in overfitting `Blending` divides by, in units of the loss: below it the estimate is
+noise, and dividing by its square would give one stream all the weight. Chosen, not measured."""
 
 
 class Blending(Listening):

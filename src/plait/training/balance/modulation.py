@@ -18,7 +18,8 @@ OGM = 0.3
 """How hard `OgmGe` holds a leading stream back (the paper's α, between 0.1 and 0.8 there)."""
 
 AGM = 1.0
-"""How hard `Agm` holds a leading stream back (the paper's α)."""
+"""How hard `Agm` holds a leading stream back: the paper's α. At 1 its formula stands
+as it is printed; not tuned."""
 
 
 class Modulating(Listening):

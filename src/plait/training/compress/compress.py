@@ -1,6 +1,7 @@
 """`plait.training.compress`: a fitted model made smaller, with the rows it was fitted to."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,50 @@ _PLAIN: dict[str, Any] = {
 """Options of the fitted model's training that a student, taught as a whole, does not take over."""
 
 STEPS = 20
-"""Batches that tell which weights matter."""
+"""Batches whose gradients say which weights matter: 1280 rows at the default batch size. Which
+weights stay only has to be about right, since all of them are trained afterwards."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How a model is to be made smaller.
+
+    Attributes:
+        to: share of the learnt weights that may stay, between 0 and 1; a frozen encoder's own do not
+            count.
+        way: "prune" starts from the weights that matter most and trains on the table; "distil" starts
+            anew and learns from the fitted model's answers as well; "both" does both.
+        streams: the only streams of the smaller model, for one with fewer modalities; None: all.
+        max_drop: the most that the score may fall; None: however much it costs.
+
+    Raises:
+        ConfigError: listing everything that is wrong.
+    """
+
+    to: float = 0.25
+    way: str = "both"
+    streams: Sequence[str] | None = None
+    max_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 < self.to < 1:
+            problems.append(
+                f"to={self.to}: a share of the weights between 0 and 1, for example 0.25."
+            )
+        if self.way not in WAYS:
+            problems.append(f"way: {unknown('way', self.way, WAYS)}")
+        if self.max_drop is not None and not 0 <= self.max_drop <= 1:
+            problems.append(f"max_drop={self.max_drop}: a difference of scores between 0 and 1.")
+        if problems:
+            raise ConfigError(problems)
 
 
 def compress(
     model: Predictor | Path | str,
     source: Any,
     *,
-    to: float = 0.25,
-    way: str = "both",
-    streams: Sequence[str] | None = None,
     test: Any = None,
-    max_drop: float | None = None,
     out: Path | str | None = None,
     overwrite: bool = False,
     root: Path | str | None = None,
@@ -84,23 +117,21 @@ def compress(
     Args:
         model: a fitted model, or its folder.
         source: the table it was fitted to, or one like it, with the targets.
-        to: share of the learnt weights that may stay, between 0 and 1; a frozen encoder's own do not
-            count.
-        way: "prune" starts from the weights that matter most and trains on the table; "distil" starts
-            anew and learns from the fitted model's answers as well; "both" does both.
-        streams: the only streams of the smaller model, for one with fewer modalities; None: all.
         test: a table to measure both models on; None: the rows held out for validation.
-        max_drop: the most that the score may fall; None: however much it costs.
         out: the folder for the smaller model; None saves nothing.
         overwrite: replace a model that ``out`` already holds.
         root: the folder media paths are relative to; default: the table's own.
-        options: of the training, as in `plait.fit`; default: those of the fitted model.
+        options: ``to``, ``way``, ``streams`` and ``max_drop``, see `Reduction`; the others are those of
+            the training, as in `plait.fit`; default: those of the fitted model.
 
     Raises:
         CompressError: it cannot be made that small, or ``max_drop`` is exceeded; nothing is saved then.
         PlaitError: what is wrong with the table or the options.
     """
-    _check(to, way, max_drop)
+    own = {
+        field.name: options.pop(field.name) for field in fields(Reduction) if field.name in options
+    }
+    reduction = Reduction(**own)
     teacher = model if isinstance(model, Predictor) else load(model)
     untaught = [target for target in teacher.targets if target.ragged]
     if untaught and way != "prune":
@@ -114,25 +145,15 @@ def compress(
     with torch_threads(config.threads or compute_threads()):
         table = open_table(source, root=root)
         data = _same_task(teacher, table, config)
-        student = _student(teacher, data, config, to, way, streams, reporter)
-        told = measured(teacher, student, data, test, root=root, way=way, reporter=reporter)
-        told.check(max_drop)
+        student = _student(teacher, data, config, reduction, reporter)
+        told = measured(
+            teacher, student, data, test, root=root, way=reduction.way, reporter=reporter
+        )
+        told.check(reduction.max_drop)
     if folder is not None:
         with claim(folder):
             student.save(folder)
     return told
-
-
-def _check(to: float, way: str, max_drop: float | None) -> None:
-    problems = []
-    if not 0 < to < 1:
-        problems.append(f"to={to}: a share of the weights between 0 and 1, for example 0.25.")
-    if way not in WAYS:
-        problems.append(f"way: {unknown('way', way, WAYS)}")
-    if max_drop is not None and not 0 <= max_drop <= 1:
-        problems.append(f"max_drop={max_drop}: a difference of scores between 0 and 1.")
-    if problems:
-        raise ConfigError(problems)
 
 
 def _configured(config: Config, options: Mapping[str, Any]) -> Config:
@@ -178,9 +199,7 @@ def _student(
     teacher: Predictor,
     data: Dataset,
     config: Config,
-    to: float,
-    way: str,
-    streams: Sequence[str] | None,
+    reduction: Reduction,
     reporter: Reporter,
 ) -> Predictor:
     """The smaller model, trained."""
@@ -188,22 +207,22 @@ def _student(
     settings = settings_for(data.table, config)
     prepared = features.prepare(data.table, settings, store=Store(), reporter=reporter)
     prepared = encode(teacher.frozen, prepared, config, reporter)
-    if streams is not None:
-        plan = without(plan, _known(streams, list(plan.streams)))
+    if reduction.streams is not None:
+        plan = without(plan, _known(reduction.streams, list(plan.streams)))
         read = {column for columns in plan.streams.values() for column in columns}
         features = Features(
             {name: kind for name, kind in features.modalities.items() if name in read},
             {name: state for name, state in features.states.items() if name in read},
         )
-    most = to * learnt(teacher.model)
+    most = reduction.to * learnt(teacher.model)
     plan, fresh = narrower(plan, features, teacher.targets, most)
     reporter.note(
         f"width {plan.width} of {teacher.blueprint.width}: {learnt(fresh):,} weights of "
         f"{learnt(teacher.model):,}"
     )
     distillation = Distillation(
-        _inherited(teacher, data, prepared, config) if way != "distil" else _as_it_is,
-        _answers(teacher.model, prepared, data, reporter) if way != "prune" else {},
+        _inherited(teacher, data, prepared, config) if reduction.way != "distil" else _as_it_is,
+        _answers(teacher.model, prepared, data, reporter) if reduction.way != "prune" else {},
     )
     frozen = Frozen(
         {n: one for n, one in teacher.frozen.encoders.items() if n in features.modalities}

@@ -134,7 +134,7 @@ def compress(
     reduction = Reduction(**own)
     teacher = model if isinstance(model, Predictor) else load(model)
     untaught = [target for target in teacher.targets if target.ragged]
-    if untaught and way != "prune":
+    if untaught and reduction.way != "prune":
         raise CompressError(
             f"'{untaught[0].name}' is {untaught[0].noun}, which cannot be distilled; take way='prune'."
         )

@@ -151,7 +151,7 @@ def test_a_full_disk_leaves_nothing_of_a_new_export(plain_run, tmp_path, ready, 
     monkeypatch.setattr(sealed, "write_whole", full)
     with pytest.raises(
         ExportError,
-        match=r"the model could not be exported to .*app: No space left on device. Nothing of it was kept. "
+        match=r"the model could not be exported to .*app: No space left on device. No part of it was kept. "
         "Free some space or name another folder.",
     ):
         export(plain_run[0], tmp_path / "app")

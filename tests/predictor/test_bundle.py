@@ -232,7 +232,7 @@ def test_a_full_disk_leaves_the_earlier_bundle_as_it_was(copy, plain_run, maker,
     monkeypatch.setattr(sealed, "write_whole", full)
     with pytest.raises(
         BundleError,
-        match=r"the bundle could not be saved to .*run: No space left on device. Nothing of it was kept. "
+        match=r"the bundle could not be saved to .*run: No space left on device. No part of it was kept. "
         "Free some space or name another folder; a fit continues from its last checkpoint with --resume",
     ):
         plain_run[0].save(copy)
@@ -263,7 +263,7 @@ def test_a_real_limit_on_file_size_is_a_message_too(copy, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "could not be saved to" in done.stdout
-    assert "File too large. Nothing of it was kept" in done.stdout
+    assert "File too large. No part of it was kept" in done.stdout
     assert not (tmp_path / "new").exists()
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 50_000
 

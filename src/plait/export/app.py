@@ -147,7 +147,7 @@ def export(
         _remove_others(folder, files)
     except OSError as error:
         raise ExportError(
-            f"the model could not be exported to {folder}: {error_line(error)}. Nothing of it was "
+            f"the model could not be exported to {folder}: {error_line(error)}. No part of it was "
             "kept. Free some space or name another folder."
         ) from error
     finally:

@@ -83,7 +83,7 @@ def test_long_texts_are_cut_and_counted() -> None:
     state = TEXT.fit(["a b c d"] * 999 + ["a b " * 20], FREE)
     assert state["max_tokens"] == 4 and state["longer"] == 0.001
     assert TEXT.describe(state).endswith(
-        "at most 4 a text (0.1% of training texts are longer, and cut)"
+        "at most 4 per text (0.1% of training texts are longer, and cut)"
     )
     assert [len(found) for found in ids(state, "a b c d e f")] == [4]
     long = TEXT.fit(["word " * 500], FREE)

@@ -158,9 +158,9 @@ def test_longer_is_measured(checkpoint: Checkpoint, settings: Settings) -> None:
     measured = TextModality().adapt(state, cells, settings)
     assert measured == state | {"longer": 0.03} and state["longer"] == 0.0
     assert TextModality().describe(measured) == (
-        "190 subwords, at most 24 a text (3.0% of training texts are longer, and cut)"
+        "190 subwords, at most 24 per text (3.0% of training texts are longer, and cut)"
     )
-    assert TextModality().describe(state) == "190 subwords, at most 24 a text"
+    assert TextModality().describe(state) == "190 subwords, at most 24 per text"
     assert TextModality().adapt(state, [], settings)["longer"] == 0.0
     exact = " ".join(["cat"] * 40)
     for words in range(1, 40):

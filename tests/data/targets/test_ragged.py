@@ -96,7 +96,7 @@ def test_what_each_stream_adds_is_told_and_maps_are_left_out(fitted):
     told = model.explain(test, row=2)
     assert told.within == {} and json.dumps(told.to_json())
     html = (folder / "report.html").read_text(encoding="utf-8")
-    assert "spelling" in html and "Missing and broken inputs" in html
+    assert "spelling" in html and 'id="robustness"' in html
 
 
 def test_what_cannot_be_done_with_sequences_is_refused_by_name(fitted, tmp_path):

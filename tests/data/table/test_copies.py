@@ -13,10 +13,10 @@ def grouped(table, inputs, groups=None):
 
 
 def test_copies_are_one_group():
-    table = [{"x": 0.5 * n, "y": n % 2} for n in range(10)] * 3
+    table = [{"x": 0.5 * n, "y": n % 2} for n in range(20)] * 3
     groups, copies = grouped(table, ["x"])
-    assert copies == 20
-    assert groups == [n % 10 for n in range(30)]
+    assert copies == 40
+    assert groups == [n % 20 for n in range(60)]
 
 
 def test_categories_that_come_back_are_no_copies():
@@ -30,13 +30,14 @@ def test_rows_that_differ_are_left_alone():
     assert grouped(table, ["x"], list("aabbccddee")) == (list("aabbccddee"), 0)
 
 
-def test_a_table_of_one_row_many_times_is_not_one_group():
+def test_a_handful_of_settings_measured_again_are_no_copies():
     assert grouped([{"x": 0.5}] * 8, ["x"]) == (None, 0)
+    assert grouped([{"x": float(n % 19)} for n in range(57)], ["x"]) == (None, 0)
 
 
 def test_copies_tie_the_groups_together_that_hold_them():
-    table = [{"x": x} for x in (0.5, 1.5, 2.5, 0.5, 3.5, 4.5)]
-    groups, copies = grouped(table, ["x"], ["a", "a", "b", "b", None, "c"])
+    table = [{"x": x} for x in (0.5, 1.5, 2.5, 0.5, 3.5, 4.5, *range(10, 30))]
+    groups, copies = grouped(table, ["x"], ["a", "a", "b", "b", None, "c", *"d" * 20])
     assert copies == 1
     assert groups[0] == groups[1] == groups[2] == groups[3]
     assert len({groups[0], groups[4], groups[5]}) == 3

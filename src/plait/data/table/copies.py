@@ -15,6 +15,10 @@ Rows of a few categories repeat each other by chance, and a model is meant to an
 rows with the same measurement, text or file are one row written down twice.
 """
 
+MIN_DISTINCT = 20
+"""Fewer different rows than this are a handful of settings measured again, and groups of them cannot be
+parted without taking a whole class to one side."""
+
 
 def copy_groups(
     table: Table, inputs: Sequence[str], groups: Sequence[object] | None
@@ -34,7 +38,7 @@ def copy_groups(
     owner = [first.setdefault(row, number) for number, row in enumerate(rows)]
     copies = len(rows) - len(first)
     telling = max((len(set(column)) for column in digests), default=0) >= TELLING * len(first)
-    if not copies or not telling or len(first) < 2:
+    if not copies or not telling or len(first) < MIN_DISTINCT:
         return (None if groups is None else list(groups)), 0
     if groups is None:
         return list(owner), copies

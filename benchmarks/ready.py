@@ -11,6 +11,7 @@ from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
 from plait.data.store import Store
 from plait.data.table.source import Table, open_table
+from plait.display.progress import Silent
 from plait.model.assemble import build
 from plait.model.augment import augment
 from plait.model.blueprint import Blueprint, plan_model
@@ -18,7 +19,6 @@ from plait.model.frozen import Frozen
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
-from plait.progress import Silent
 from plait.training.dataset import Dataset, read_dataset
 from plait.training.prepare import frozen_of, prepare
 

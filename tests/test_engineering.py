@@ -511,3 +511,12 @@ def test_no_path_of_a_machine_is_written_down() -> None:
     texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in names}
     found = [name for name in names if re.search(r"/(opt|home|root|tmp|work)/", texts[name])]
     assert not found
+
+
+def test_the_top_floor_is_small() -> None:
+    files = [path.name for path in PACKAGE.iterdir() if path.is_file()]
+    folders = [path.name for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]
+    assert len(files) <= 12, (
+        f"a new file on the top floor needs a reason in docs/design.md: {files}"
+    )
+    assert len(folders) <= 14, f"a new room needs a reason in docs/design.md: {folders}"

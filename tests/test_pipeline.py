@@ -37,7 +37,7 @@ class Notes:
     """A reporter that remembers what it was told."""
 
     def __init__(self):
-        from plait.progress import Silent
+        from plait.display.progress import Silent
 
         self.told = []
         self.silent = Silent()

@@ -13,11 +13,11 @@ from plait.data.store import Store
 from plait.data.table.source import Table, open_table
 from plait.devices import choose_device, compute_threads, torch_threads
 from plait.display.bars import Bars
+from plait.display.progress import Reporter, Silent, Stopwatch
 from plait.errors import ConfigError, UnreadableCellsWarning, counted
 from plait.insight.report.report import FILE, report_held_out
 from plait.model.blueprint import Blueprint, with_decoders
 from plait.predictor.predictor import Predictor
-from plait.progress import Reporter, Silent, Stopwatch
 from plait.sealed import TRAINING
 from plait.training import board
 from plait.training.dataset import Dataset, read_dataset

@@ -10,6 +10,7 @@ from plait.cli.pairs import others
 from plait.config import configure
 from plait.data.features import Features, settings_for
 from plait.data.table.source import open_table
+from plait.display.progress import Silent
 from plait.errors import AlignError, ConfigError
 from plait.experiments.comparison.screen import left_out
 from plait.model import assemble
@@ -17,7 +18,6 @@ from plait.model.align import LDA, CrossAlign, SpatialTransformer
 from plait.model.blueprint import plan_model
 from plait.model.fusion import FUSIONS, Bottleneck, Concat, build_fusion
 from plait.model.tokens import Tokens, check_stream
-from plait.progress import Silent
 from plait.training.dataset import read_dataset
 from plait.training.options import without_effect
 

@@ -7,8 +7,8 @@ import pytest
 
 import plait
 from plait.cli import main as cli
+from plait.display.progress import Silent
 from plait.errors import MissingExtra
-from plait.progress import Silent
 from plait.recipes.demo import run as demo_run
 
 pytestmark = pytest.mark.usefixtures("few_resamples")

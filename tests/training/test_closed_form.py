@@ -8,11 +8,11 @@ import torch
 
 import plait
 from plait.config import configure
+from plait.display.progress import Silent
 from plait.errors import ConfigError
 from plait.model.encoders.aligned import Clocked, Straightened
 from plait.model.encoders.projected import Projected
 from plait.predictor.predictor import load
-from plait.progress import Silent
 from plait.training.closed_form import MOST_ROWS, fit_encoders
 
 ALL = ("photo", "note", "voice", "price", "shop", "day", "pulse", "score", "tags")

@@ -11,8 +11,8 @@ from checkpoints_image_text import save_image, save_text
 from PIL import Image
 
 import plait
+from plait.display.progress import Silent
 from plait.errors import CheckpointError, ConfigError, StoreError
-from plait.progress import Silent
 
 ROWS = 72
 

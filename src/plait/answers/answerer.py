@@ -18,6 +18,7 @@ from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import Table
 from plait.data.targets.scores import gap
 from plait.data.targets.target import Target
+from plait.display.progress import Reporter
 from plait.errors import (
     BundleError,
     ConfigError,
@@ -26,7 +27,6 @@ from plait.errors import (
     UnreadableCellsWarning,
     unknown,
 )
-from plait.progress import Reporter
 
 ROWS = 1024
 """Rows answered at a time; memory stays flat however many there are."""

@@ -139,7 +139,7 @@ def answerer(folder: str) -> Any:
 def reporter_for(quiet: bool) -> Any:
     """Bars on standard error, or nothing."""
     from plait.display.bars import Bars
-    from plait.progress import Silent
+    from plait.display.progress import Silent
 
     return Silent() if quiet else Bars(err)
 

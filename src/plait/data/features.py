@@ -14,7 +14,7 @@ from plait.data.store import PreparedColumn, Store
 from plait.data.table.quarantine import Quarantine
 from plait.data.table.source import Table
 from plait.devices import cores
-from plait.progress import Reporter, Silent, Stage
+from plait.display.progress import Reporter, Silent, Stage
 
 CHUNK_CELLS = 16_384
 """Cells of a light column that are Python objects at any one time."""

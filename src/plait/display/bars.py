@@ -18,7 +18,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from plait.progress import Stage
+from plait.display.progress import Stage
 
 MANY = 500
 """Units from which on the rate of the last half minute predicts the time left."""

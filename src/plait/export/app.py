@@ -23,6 +23,7 @@ from torch import Tensor
 
 from plait.answers import golden
 from plait.data.store import PreparedColumn
+from plait.display.progress import Reporter, Silent
 from plait.errors import BundleError, ConfigError, ExportError, check_keywords, error_line
 from plait.export.check import check_golden, check_random
 from plait.export.convert import check_extra, stamped, to_onnx
@@ -35,7 +36,6 @@ from plait.model.loader import collate
 from plait.predictor.bundle import holds_bundle
 from plait.predictor.card import model_card
 from plait.predictor.predictor import Predictor
-from plait.progress import Reporter, Silent
 from plait.runtime import Runtime
 from plait.runtime.graphs import (
     ENCODER_OUTPUTS,

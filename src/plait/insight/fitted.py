@@ -21,12 +21,12 @@ from plait.data.table.source import Table, open_table
 from plait.data.targets.scores import Scores
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
+from plait.display.progress import Reporter, Silent
 from plait.insight.explain.held_out import HeldOut, apply_temperatures
 from plait.model.blueprint import Blueprint
 from plait.model.frozen import Frozen
 from plait.model.infer import fused_vectors, infer
 from plait.model.model import Model
-from plait.progress import Reporter, Silent
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

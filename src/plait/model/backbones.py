@@ -10,6 +10,7 @@ from plait.config import Config
 from plait.data.modalities import registry
 from plait.data.modalities.base import Settings, State
 from plait.data.table.source import Table
+from plait.display.progress import Reporter
 from plait.errors import ConfigError
 from plait.model.encoders.base import Encoder, learnt_state
 from plait.model.encoders.pretrained import Adapter, Tuned
@@ -20,7 +21,6 @@ from plait.model.pretrained.record import Record, open_backbone, revive
 from plait.model.pretrained.registry import family_of
 from plait.model.pretrained.source import Checkpoint, find_checkpoint, is_reference
 from plait.model.pretrained.tuning import FROZEN, fit_problems, kind, tune
-from plait.progress import Reporter
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from plait.data.modalities.base import Problem, State
 from plait.data.store import PreparedColumn, Store
 from plait.data.token_store import Encoding, encoded_column
 from plait.devices import cores, is_out_of_memory, torch_threads
+from plait.display.progress import Reporter, Silent
 from plait.model.align.streams import resample_tokens
 from plait.model.augment import augment
 from plait.model.encoders.pretrained import standardised
 from plait.model.loader import collate
 from plait.model.pretrained.base import Backbone
 from plait.model.tokens import CELLS, ColumnBatch, Tokens, stack_batches
-from plait.progress import Reporter, Silent
 
 BATCH_CELLS = 32
 """Cells a step of a frozen encoder."""

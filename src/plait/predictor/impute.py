@@ -12,13 +12,13 @@ from plait.answers.answerer import Met, PreparedBatch
 from plait.data.features import Features
 from plait.data.modalities import registry
 from plait.data.table.source import open_table
+from plait.display.progress import Reporter
 from plait.errors import ConfigError
 from plait.insight.fitted import Fitted
 from plait.model.decoders.base import Decoder
 from plait.model.infer import BATCH, fused_vectors
 from plait.model.tokens import Fused
 from plait.predictor.filled_table import Filled
-from plait.progress import Reporter
 
 
 def impute(

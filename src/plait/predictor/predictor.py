@@ -16,6 +16,7 @@ from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.schema import Schema
 from plait.data.table.source import Table, open_table
 from plait.data.targets.registry import read_target
+from plait.display.progress import Reporter
 from plait.errors import BundleError, CheckpointError, MissingExtra, PlaitError, TableError, counted
 from plait.insight.explain.contributions import Contributions, contributions
 from plait.insight.explain.explanation import Explanation, explain
@@ -33,7 +34,6 @@ from plait.predictor.bundle import Contents, load_bundle, save_bundle
 from plait.predictor.card import model_card, model_html
 from plait.predictor.filled_table import Filled
 from plait.predictor.impute import impute
-from plait.progress import Reporter
 
 
 class Predictor(Fitted):

@@ -21,8 +21,8 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import open_table
 from plait.data.targets.registry import read_target
 from plait.devices import compute_threads, cores
+from plait.display.progress import Reporter, Silent
 from plait.errors import BundleError, ConfigError, PlaitError
-from plait.progress import Reporter, Silent
 from plait.runtime.graphs import Graphs, Stream
 from plait.runtime.rows import plain_columns
 from plait.sealed import EXPORTED, document

@@ -8,13 +8,13 @@ from plait.config import Config
 from plait.data.features import Features, settings_for
 from plait.data.modalities import registry
 from plait.data.targets.scores import to_json
+from plait.display.progress import Stopwatch
 from plait.insight.diagnose.brief import brief
 from plait.insight.explain.held_out import learn
 from plait.insight.fitted import Fitted
 from plait.model.infer import infer
 from plait.predictor.predictor import Predictor
 from plait.predictor.rebuild import measure_rebuilt
-from plait.progress import Stopwatch
 from plait.training.dataset import Dataset
 from plait.training.fit import train_model
 from plait.training.job import Job

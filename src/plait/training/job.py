@@ -8,11 +8,11 @@ import numpy as np
 
 from plait.config import Config
 from plait.data.features import Features, PreparedTable
+from plait.display.progress import Silent, Stopwatch
 from plait.model.blueprint import Blueprint
 from plait.model.encoders.registry import TABULAR
 from plait.model.frozen import Frozen
 from plait.model.pretrained.base import Backbone
-from plait.progress import Silent, Stopwatch
 from plait.sealed import TRAINING
 from plait.training.balance.rates import stream_rates
 from plait.training.dataset import Dataset

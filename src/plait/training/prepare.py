@@ -9,11 +9,11 @@ from plait.data.modalities.base import Settings
 from plait.data.store import Store
 from plait.data.table.source import Table
 from plait.devices import choose_device
+from plait.display.progress import Reporter
 from plait.model.backbones import choose, frozen_encoders, open_all
 from plait.model.blueprint import Blueprint, plan_model
 from plait.model.frozen import Frozen
 from plait.model.pretrained.base import Backbone
-from plait.progress import Reporter
 from plait.training.dataset import Dataset
 from plait.training.options import check_options
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from plait.display.progress import Reporter, Silent
 from plait.model.tokens import ColumnBatch
-from plait.progress import Reporter, Silent
 
 Validate = Callable[[Any], Mapping[str, float]]
 """Gives at least ``score`` (higher is better) and ``loss`` on the validation rows; a NaN loss ends the

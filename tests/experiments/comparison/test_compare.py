@@ -12,13 +12,13 @@ from plait.cli import main as cli
 from plait.data.table.source import open_table
 from plait.data.targets.classes import classification
 from plait.data.targets.registry import KINDS
+from plait.display.progress import Silent
 from plait.errors import ConfigError, TableError, TrainError
 from plait.experiments.comparison import compare as module
 from plait.experiments.comparison import data, run
 from plait.experiments.comparison.compare import Comparison, compare
 from plait.experiments.comparison.run import Run
 from plait.model.fusion.registry import FUSIONS
-from plait.progress import Silent
 
 QUICK = {"preset": "fast", "epochs": 1, "batch_size": 16, "columns": {"note": "text"}}
 
@@ -190,7 +190,7 @@ def test_it_is_part_of_the_public_face():
 
 def test_a_prepared_table_comes_back_as_it_was(maker, braid, tmp_path):
     from plait.config import configure
-    from plait.progress import Silent
+    from plait.display.progress import Silent
 
     config = configure(preset="fast", ignore=("score", "tags"))
     tables = [open_table(braid / name) for name in ("train.csv", "test.csv")]
@@ -220,7 +220,7 @@ def test_a_prepared_table_comes_back_as_it_was(maker, braid, tmp_path):
 
 def test_times_of_one_row(maker, tmp_path, monkeypatch):
     from plait.config import configure
-    from plait.progress import Silent
+    from plait.display.progress import Silent
 
     monkeypatch.setattr(run, "CALLS", 2)
     config = configure(preset="fast", columns={"note": "text"})

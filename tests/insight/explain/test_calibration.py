@@ -198,7 +198,7 @@ def test_calibration_is_a_note_and_changes_no_answer(maker, plain_run):
             self.told.append(text)
 
         def stage(self, title, total, unit):
-            from plait.progress import Silent
+            from plait.display.progress import Silent
 
             return Silent().stage(title, total, unit)
 

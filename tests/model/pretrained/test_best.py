@@ -9,10 +9,10 @@ from PIL import Image
 import plait
 from plait.data.media import Media
 from plait.data.modalities.base import Settings
+from plait.display.progress import Silent
 from plait.errors import ConfigError
 from plait.model.pretrained import best
 from plait.model.pretrained.best import best_encoder
-from plait.progress import Silent
 
 ENGLISH = [
     "a photo of a small red bird",

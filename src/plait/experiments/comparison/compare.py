@@ -18,6 +18,7 @@ from plait.data.table.source import open_table
 from plait.data.targets.registry import kinds_of
 from plait.devices import choose_device, cores
 from plait.display.bars import Bars
+from plait.display.progress import Reporter, Silent
 from plait.errors import ConfigError, counted, unknown
 from plait.experiments.comparison import about, data
 from plait.experiments.comparison.jobs import run_all, time_rows
@@ -27,7 +28,6 @@ from plait.experiments.comparison.run import Run, constant
 from plait.experiments.comparison.screen import table as screen_table
 from plait.model.fusion.registry import FUSIONS
 from plait.model.heads.registry import HEADS
-from plait.progress import Reporter, Silent
 from plait.sealed import write_whole
 from plait.training.fit import length
 from plait.training.optim import DEFAULT_LR

@@ -26,9 +26,9 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import Table
 from plait.data.targets.registry import read_target
 from plait.data.targets.target import Target
+from plait.display.progress import Reporter
 from plait.errors import StoreError, TableError, counted, error_line
 from plait.model.blueprint import Blueprint
-from plait.progress import Reporter
 from plait.training.dataset import Dataset, read_dataset
 from plait.training.prepare import encode, frozen_of, prepare
 

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from plait.display.progress import Reporter
 from plait.experiments.comparison.about import SOURCE
 from plait.experiments.comparison.run import Run
-from plait.progress import Reporter
 
 RUNS = "runs"
 LATENCY = "latency.json"

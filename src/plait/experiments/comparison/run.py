@@ -28,6 +28,7 @@ from plait.data.features import PreparedTable
 from plait.data.store import PreparedColumn
 from plait.data.table.quarantine import Quarantine
 from plait.devices import torch_threads
+from plait.display.progress import Stage, Stopwatch
 from plait.errors import PlaitError
 from plait.experiments.comparison.data import Ready, load
 from plait.model.assemble import build
@@ -38,7 +39,6 @@ from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 from plait.predictor.predictor import Predictor
-from plait.progress import Stage, Stopwatch
 from plait.sealed import write_whole
 from plait.training.fit import train_model
 from plait.training.job import Job

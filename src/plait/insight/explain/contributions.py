@@ -12,11 +12,11 @@ from plait.answers.plain import plain
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
+from plait.display.progress import Reporter
 from plait.errors import counted
 from plait.insight.explain.shapley import ORDERS, Game
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
-from plait.progress import Reporter
 
 MOST = 5000
 """Rows at most that metrics are shared out over; evenly spaced where a table has more."""

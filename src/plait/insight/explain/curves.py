@@ -11,13 +11,13 @@ from jaxtyping import Bool, Int64
 from plait.data.store import PreparedColumn
 from plait.data.targets.scores import Scores, is_ragged
 from plait.data.targets.target import Metrics, Target
+from plait.display.progress import Reporter
 from plait.insight.explain.degrade import degradations, degrade
 from plait.insight.fitted import Fitted
 from plait.model.infer import encoded, in_order
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import Tokens
-from plait.progress import Reporter
 
 Truths = Mapping[str, tuple[np.ndarray, np.ndarray]]
 """Target → encoded answers, and which are known."""

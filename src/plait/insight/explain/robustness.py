@@ -12,6 +12,7 @@ from plait.data.features import settings_for
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Metrics, Target
+from plait.display.progress import Reporter, Silent
 from plait.errors import TableError
 from plait.insight.explain.curves import (
     Curve,
@@ -23,7 +24,6 @@ from plait.insight.explain.curves import (
 from plait.insight.explain.shapley import EXACT
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
-from plait.progress import Reporter, Silent
 
 MOST = 2000
 """Rows at most that are degraded; evenly spaced where a table has more."""

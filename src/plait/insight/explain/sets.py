@@ -11,10 +11,10 @@ from plait.answers.plain import plain
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
 from plait.display.notebook import block, grid
+from plait.display.progress import Reporter
 from plait.errors import ConfigError, TableError, unknown
 from plait.insight.explain.conformal import ABSOLUTE, METHODS, covered, members, threshold, wilson
 from plait.insight.fitted import Fitted
-from plait.progress import Reporter
 
 Truth = tuple[np.ndarray, Bool[np.ndarray, " rows"]]
 """Encoded answers, and which are known."""

@@ -17,13 +17,13 @@ from plait.data.features import PreparedTable, settings_for
 from plait.data.store import PreparedColumn
 from plait.data.table.source import Table
 from plait.data.targets.target import Target
+from plait.display.progress import Reporter, Silent
 from plait.display.section import Language, metric_words, spoken
 from plait.insight.explain.contributions import Contributions, contributions
 from plait.insight.explain.curves import judged
 from plait.insight.fitted import Fitted
 from plait.insight.report.album import Album
 from plait.model.infer import fused_vectors, infer
-from plait.progress import Reporter, Silent
 
 
 @dataclass(frozen=True)

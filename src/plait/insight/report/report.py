@@ -13,6 +13,7 @@ from plait.data.table.quarantine import Entry, Quarantine
 from plait.data.table.source import Table, open_table
 from plait.display.markup import Html, join, named
 from plait.display.page import document
+from plait.display.progress import Reporter, Silent
 from plait.display.section import LANGUAGES, Language, Section
 from plait.errors import ConfigError, TableError, check_keywords, counted, error_line, unknown
 from plait.insight.explain.explanation import only
@@ -30,7 +31,6 @@ from plait.insight.report import (
 )
 from plait.insight.report.context import BRIEF, Context, Limits, some_rows
 from plait.insight.report.row import row_sections
-from plait.progress import Reporter, Silent
 from plait.sealed import write_whole
 
 FILE = "report.html"

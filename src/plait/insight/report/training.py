@@ -14,10 +14,10 @@ from plait.display.markup import (
     tiles,
 )
 from plait.display.plots import Bar, Series, bars, lines
+from plait.display.progress import SHARE
 from plait.display.section import Section
 from plait.errors import shortened
 from plait.insight.report.context import Context
-from plait.progress import SHARE
 
 WIDTH = 400
 HEIGHT = 260

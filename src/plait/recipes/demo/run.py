@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from plait.display.progress import Reporter
 from plait.pipeline import fit
-from plait.progress import Reporter
 from plait.recipes.demo.table import build
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from plait.display.progress import SHARE
 from plait.model.model import Model, Trainable
-from plait.progress import SHARE
 from plait.training.balance.base import Balance
 
 EVERY = 4

@@ -17,13 +17,13 @@ from plait.data.table.source import Table, open_table
 from plait.data.targets.target import Target
 from plait.devices import compute_threads, torch_threads
 from plait.display.bars import Bars
+from plait.display.progress import Reporter, Silent, Stopwatch
 from plait.errors import CompressError, ConfigError, unknown
 from plait.model.frozen import Frozen
 from plait.model.infer import infer
 from plait.model.loader import Loader
 from plait.model.model import Model
 from plait.predictor.predictor import Predictor, load
-from plait.progress import Reporter, Silent, Stopwatch
 from plait.training.compress.narrow import learnt, narrower, without
 from plait.training.compress.result import Compressed, measured
 from plait.training.compress.slices import inherit

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from plait.display.progress import Reporter
 from plait.errors import CompressError, counted
 from plait.predictor.predictor import Predictor
-from plait.progress import Reporter
 from plait.training.compress.narrow import learnt
 from plait.training.dataset import Dataset
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from plait.display.bars import Bars
-from plait.progress import Reporter, Silent, Stage, Stopwatch
+from plait.display.progress import Reporter, Silent, Stage, Stopwatch
 
 
 def shown():

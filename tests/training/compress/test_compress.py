@@ -141,7 +141,7 @@ def test_the_command(run, plain_run, table, tmp_path, few_resamples):
     code, out, err = run(*asked)
     assert code == 0, err
     assert "weights" in out and "ms per row" in out and "before" in out and "after" in out
-    assert "Score: the targets' main metric, on the 6 rows of train.csv held out" in out
+    assert "Score: the main metric of the targets, on the 6 rows of train.csv held out" in out
     assert "weights of " in err
     code, _, err = run(*asked)
     assert code == 2 and "overwrite" in err

@@ -460,7 +460,7 @@ def test_a_listed_file_that_may_not_be_there(copy):
 )
 def test_documents_that_make_no_sense(copy, name, value):
     _rewrite(copy, name, json.dumps(value).encode())
-    with pytest.raises(BundleError, match="the exported model .* does not fit together: "):
+    with pytest.raises(BundleError, match="the exported model .* is inconsistent: "):
         Runtime(copy)
 
 
@@ -479,9 +479,9 @@ def test_the_command(run, plain_run, tmp_path, ready):
     assert code == 0
     assert re.search(r"Exported to .*app, \d\.\d MB", out)
     assert re.search(
-        r"differ from the fitted model's by \S+ at most on golden rows, and by \S+ on", out
+        r"differ from the fitted model's by at most \S+ on golden rows and by at most \S+ on", out
     )
-    assert re.search(r"A server of it answers golden rows alike, to \d\.\de-0[5-9]", out)
+    assert re.search(r"Served over HTTP, its answers to golden rows agree to \d\.\de-0[5-9]", out)
     code, out, _ = run("export", plain_run[1], "--out", tmp_path / "app", "-q", "--json")
     assert set(json.loads(out)) == {
         "folder",

@@ -184,7 +184,7 @@ def test_a_damaged_manifest(copy, text, message):
 )
 def test_documents_that_are_json_and_no_model(copy, name, data):
     _rewrite(copy, name, data)
-    with pytest.raises(BundleError, match=rf"the bundle {copy} does not fit together: "):
+    with pytest.raises(BundleError, match=rf"the bundle {copy} is inconsistent: "):
         plait.load(copy)
 
 
@@ -202,7 +202,7 @@ def test_documents_that_are_json_and_no_model(copy, name, data):
 def test_an_architecture_that_does_not_fit(copy, change):
     plan = json.loads((copy / "architecture.json").read_text())
     _rewrite(copy, "architecture.json", json.dumps({**plan, **change}).encode())
-    with pytest.raises(BundleError, match="does not fit together: "):
+    with pytest.raises(BundleError, match="is inconsistent: "):
         plait.load(copy)
 
 

@@ -73,5 +73,5 @@ def test_an_endpoint_without_what_it_takes(monkeypatch):
         traces.telemetry()
     monkeypatch.setattr(traces, "_EXPORTER", "json")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-    with pytest.raises(ConfigError, match="PROTOCOL='grpc': only http/protobuf is spoken"):
+    with pytest.raises(ConfigError, match="PROTOCOL='grpc': only http/protobuf is supported"):
         traces.telemetry()

@@ -357,4 +357,4 @@ def load(folder: Path | str, **caps: float) -> Predictor:
     except (CheckpointError, MissingExtra):
         raise
     except _MISFITS as error:
-        raise BundleError(f"the bundle {path} does not fit together: {error}") from error
+        raise BundleError(f"the bundle {path} is inconsistent: {error}") from error

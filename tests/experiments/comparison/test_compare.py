@@ -175,7 +175,7 @@ def test_all_that_is_wrong_is_told_at_once(maker):
 
 
 def test_all_means_all():
-    names, config = module._checked("all", 1, None, {})
+    names, config = module._checked(module.Design("all", 1), {})
     assert set(names) == set(module.FUSIONS) and names[0] == "concat"
     assert config.fusion == "concat"
 
@@ -308,14 +308,14 @@ def test_a_whole_comparison_in_processes(maker, tmp_path):
 
 
 def test_all_may_stand_among_others_and_blanks_are_no_names():
-    names, _ = module._checked("mean, all,,late", 1, None, {})
+    names, _ = module._checked(module.Design("mean, all,,late", 1), {})
     assert sorted(names) == sorted(FUSIONS)
     with pytest.raises(ConfigError, match="fusion: name at least one, or 'all'"):
-        module._checked(" , ", 1, None, {})
+        module._checked(module.Design(" , ", 1), {})
     with pytest.raises(
         ConfigError, match="pretrain: a comparison trains every method from the same"
     ):
-        module._checked("mean", 1, None, {"pretrain": "masked"})
+        module._checked(module.Design("mean", 1), {"pretrain": "masked"})
 
 
 def test_a_method_that_cannot_answer_the_target_is_left_out_and_that_is_said(maker, inline):

@@ -153,7 +153,7 @@ def test_unreadable_cells_are_told(fitted, braid, page, tmp_path):
     (tmp_path / "bad.png").write_bytes(b"no picture")
     cells["photo"] = [None, "nowhere.png", *cells["photo"][2:]]
     found = page(fitted[0].report(cells, tmp_path / "r.html", root=braid, limits=QUICK))
-    assert "1 cells could not be read and counted as missing." in found.text
+    assert "1 cell could not be read and counted as missing." in found.text
 
 
 def test_a_model_that_kept_little(maker, page, tmp_path):

@@ -13,7 +13,7 @@ from plait.errors import ConfigError
 from plait.model.encoders.aligned import Clocked, Straightened
 from plait.model.encoders.projected import Projected
 from plait.predictor.predictor import load
-from plait.training.closed_form import MOST_ROWS, fit_encoders
+from plait.training.closed_form import MAX_ROWS, fit_encoders
 
 ALL = ("photo", "note", "voice", "price", "shop", "day", "pulse", "score", "tags")
 
@@ -165,7 +165,7 @@ def test_many_rows_are_drawn_from(maker):
         return part.seen
 
     seen = run(0)
-    assert len(seen) == len(set(seen)) == MOST_ROWS
+    assert len(seen) == len(set(seen)) == MAX_ROWS
     assert seen == sorted(seen) and min(seen) >= 100
     assert not any(row % 10 == 0 for row in seen)
     assert seen == run(0) != run(1)

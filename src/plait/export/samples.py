@@ -12,7 +12,6 @@ from plait.data.modalities import registry
 from plait.data.modalities.base import Settings
 from plait.data.store import PreparedColumn
 from plait.model.blueprint import Blueprint
-from plait.model.encoders.tabular import TabularTokens
 from plait.model.frozen import Frozen
 from plait.model.model import Model
 
@@ -73,16 +72,9 @@ def id_counts(model: Model, plan: Blueprint, frozen: Frozen) -> dict[str, int]:
     """Column → the ids that its encoder has vectors for, of columns that are ids."""
     counts = {}
     for columns, encoder in zip(plan.streams.values(), model.encoders, strict=True):
-        parts: dict[str, nn.Module] = {}
-        for name in columns:
+        for name, part in encoder.column_parts(columns).items():
             first = frozen.encoder(name)
-            parts[name] = encoder if first is None else first.backbone
-        tabular = next(
-            (part for part in encoder.modules() if isinstance(part, TabularTokens)), None
-        )
-        if tabular is not None:
-            parts = dict(zip(columns, tabular.embed, strict=True))
-        for name, part in parts.items():
+            part = part if first is None else first.backbone
             tables = [m.num_embeddings for m in part.modules() if isinstance(m, nn.Embedding)]
             if tables:
                 counts[name] = min(tables)

@@ -7,12 +7,12 @@ from jaxtyping import Int64, Shaped
 
 from plait.data.store import PreparedColumn
 from plait.errors import AlignError, ConfigError
-from plait.model.encoders.base import Fitted
+from plait.model.encoders.base import ClosedForm
 from plait.model.loader import collate
 from plait.model.model import Model
 from plait.model.tokens import ColumnBatch
 
-MOST_ROWS = 2048
+MAX_ROWS = 2048
 """Rows an encoder is fitted to at most, drawn at random from the training rows: 32 for each of
 the 64 components that a projection keeps, and all of them lie in memory."""
 
@@ -41,33 +41,33 @@ def fit_encoders(
     Raises:
         ConfigError: a column has too few cells to fit to.
     """
-    readers: dict[int, tuple[Fitted, list[str]]] = {}
+    readers: dict[int, tuple[ClosedForm, list[str]]] = {}
     for read, encoder in zip(model.streams.values(), model.encoders, strict=True):
         for part in encoder.modules():  # it may lie inside an aligner
-            if isinstance(part, Fitted):
+            if isinstance(part, ClosedForm):
                 readers.setdefault(id(part), (part, []))[1].append(read[0])
     notes, problems = [], []
     for part, names in readers.values():
         generator = np.random.default_rng(seed)
         chosen = {
-            name: _choose(columns[name], rows, goal, part, MOST_ROWS // len(names), generator)
+            name: _choose(columns[name], rows, goal, part, MAX_ROWS // len(names), generator)
             for name in names
         }
-        found = np.concatenate(list(chosen.values()))
-        shown = " and ".join(names)
-        if len(found) < 2:
+        rows_used = np.concatenate(list(chosen.values()))
+        named = " and ".join(names)
+        if len(rows_used) < 2:
             problems.append(
-                f"encoders: {shown} has {len(found)} readable training cells with a target; a "
+                f"encoders: {named} has {len(rows_used)} readable training cells with a target; a "
                 "projection needs 2 at least. Choose another encoder or ignore the column."
             )
             continue
         try:
-            told = part.fit_rows(
-                _batches(columns, chosen), goal[found] if part.needs_classes else None
+            summary = part.fit_rows(
+                _batches(columns, chosen), goal[rows_used] if part.needs_classes else None
             )
-            notes.append(f"{shown}: {told}")
+            notes.append(f"{named}: {summary}")
         except AlignError as error:
-            problems.append(f"encoders: {shown} cannot be fitted: {error}")
+            problems.append(f"encoders: {named} cannot be fitted: {error}")
     if problems:
         raise ConfigError(problems)
     return notes
@@ -77,7 +77,7 @@ def _choose(
     column: PreparedColumn,
     rows: np.ndarray,
     goal: np.ndarray,
-    part: Fitted,
+    part: ClosedForm,
     most: int,
     generator: np.random.Generator,
 ) -> Int64[np.ndarray, " chosen"]:

@@ -82,6 +82,7 @@ def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
             [cells[name][row] for row in train],
             kind=first[name].kind,
             separator=first[name].separator,
+            named=name in config.target_kinds,
         )
         for name in names
     ]

@@ -1,7 +1,8 @@
 """Every modality plait knows, by the word users write.
 
-To add one: a file here with its class, an import and a line below; then a line in each torch-side
-registry that it needs: `plait.model.encoders.registry` for an encoder, and, where they apply,
+To add one outside plait: `plait.register`, or an entry point of ``plait.modalities``, and an encoder
+for it. To add one to plait: a file here with its class, an import and a line below; then a line in each
+torch-side registry that it needs: `plait.model.encoders.registry` for an encoder, and, if they apply,
 `plait.model.decoders.registry`, `plait.model.masking`, `plait.model.augment`,
 `plait.model.pretrained.registry`, `plait.insight.explain.degrade` and `plait.serve.page_inputs`.
 """

@@ -1,4 +1,7 @@
-"""The visible dictionary of kinds of target, and the choice of one for a column."""
+"""The visible dictionary of kinds of target, and the choice of one for a column.
+
+`plait.register` and entry points of ``plait.targets`` add to it.
+"""
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -37,14 +40,16 @@ def propose_target(
     *,
     kind: str | None = None,
     separator: str | None = None,
+    named: bool = True,
 ) -> Target:
     """Choose the kind of a target and learn its classes or its scale.
 
     Args:
         name: of the column.
         cells: of the training rows only.
-        kind: if the user knows better than the proposal.
+        kind: if it is known already.
         separator: between the labels of a cell; naming one makes the target multi-label.
+        named: whether it was the user who named ``kind``, and not an earlier proposal.
 
     Raises:
         SchemaError: when there is nothing to learn, or the cells do not fit ``kind``.
@@ -61,7 +66,8 @@ def propose_target(
     if kind is None and separator is not None:
         kind = separable[0]
     if kind is not None:
-        why = "as you named it"
+        evidence = None if named else KINDS[kind].evidence(there)
+        why = "as you named it" if named else evidence or "as in the whole table"
         return KINDS[kind].learn(there, kind=kind, separator=separator, why=why)
     for known in reversed(list(KINDS)):
         reason = KINDS[known].evidence(there)

@@ -1,5 +1,9 @@
 """Aligning inside a model: an image straightened before its encoder, tokens put on a clock after it."""
 
+from collections.abc import Sequence
+
+from torch import nn
+
 from plait.model.align.spatial import SpatialTransformer
 from plait.model.align.streams import resample_tokens
 from plait.model.encoders.base import Encoder
@@ -39,6 +43,10 @@ class Clocked(Encoder):
     def forward(self, *columns: ColumnBatch) -> Tokens:
         """Encode one batch, with ``count`` tokens a sample that has more than one."""
         return resample_tokens(self.encoder(*columns), self.count)
+
+    def column_parts(self, columns: Sequence[str]) -> dict[str, nn.Module]:
+        """As the encoder inside has them."""
+        return self.encoder.column_parts(columns)
 
 
 ALIGNERS: dict[str, dict[str, type[Straightened]]] = {"image": {"stn": Straightened}}

@@ -1,7 +1,7 @@
 """The contract every encoder keeps."""
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int64
@@ -31,12 +31,16 @@ class Encoder(nn.Module):
         return []
 
     def start_epoch(self, epoch: int) -> None:
-        """Told before each epoch of training, counted from 0."""
+        """Called before each epoch of training, counted from 0."""
         return
 
+    def column_parts(self, columns: Sequence[str]) -> dict[str, nn.Module]:
+        """Column → what reads its cells alone, or this encoder as a whole."""
+        return dict.fromkeys(columns, self)
 
-class Fitted(Encoder):
-    """An encoder of one column with a part that is fitted to training rows once, before training.
+
+class ClosedForm(Encoder):
+    """An encoder of one column with a part that is fitted in closed form, once, before training.
 
     What is fitted lies in buffers, so that it is saved with the weights; it is not fitted again when
     a model is loaded or a training resumed.
@@ -58,7 +62,7 @@ class Fitted(Encoder):
             targets: the class of each row of all batches in order; None where none is needed.
 
         Returns:
-            what was found, in a few words for the user.
+            what was fitted, in a few words for the user.
 
         Raises:
             AlignError: these rows cannot be fitted to.

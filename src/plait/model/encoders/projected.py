@@ -12,7 +12,7 @@ from torch.nn import functional
 from plait.model.align.reduce import LDA, PCA
 from plait.model.align.streams import part_means
 from plait.model.blocks import masked_mean
-from plait.model.encoders.base import Fitted
+from plait.model.encoders.base import ClosedForm
 from plait.model.encoders.image import pixels
 from plait.model.encoders.normalise import standardise_steps
 from plait.model.tokens import ColumnBatch, Tokens
@@ -21,7 +21,7 @@ MAX_SIDE = 32
 """Pixels a side that an image is averaged down to before it is laid out in a row."""
 
 
-class Projected(Fitted):
+class Projected(ClosedForm):
     """A cell as one row of numbers, a fixed projection of it, and a learned linear map to a few tokens.
 
     * An image is averaged down to at most 32 pixels a side and laid out in a row (eigenfaces, Turk &

@@ -1,4 +1,7 @@
-"""Which encoders there are, by modality and name, and how a preset sizes them."""
+"""Which encoders there are, by modality and name, and how a preset sizes them.
+
+`plait.register` with ``modality=`` and entry points, such as ``plait.encoders.image``, add to them.
+"""
 
 from collections.abc import Callable
 from typing import Any

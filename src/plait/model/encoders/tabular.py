@@ -1,6 +1,7 @@
 """The tabular encoder: one token a column, whatever its kind, then attention between columns."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -87,6 +88,10 @@ class TabularTokens(Encoder):
         for block in self.blocks:
             values = block(values, row)
         return Tokens(self.norm(values), row)
+
+    def column_parts(self, columns: Sequence[str]) -> dict[str, nn.Module]:
+        """Column → its own embedding."""
+        return dict(zip(columns, self.embed, strict=True))
 
     def _show(self, present: Bool[Tensor, "batch columns"]) -> Bool[Tensor, "batch columns"]:
         if not self.training or not self.hide:

@@ -1,4 +1,4 @@
-"""The visible dictionary of fusion methods."""
+"""The visible dictionary of fusion methods; `plait.register` and entry points add to it."""
 
 import inspect
 from collections.abc import Mapping as Map

@@ -1,4 +1,4 @@
-"""The visible dictionary of heads; a kind of target names the one that answers it."""
+"""The visible dictionary of heads, in plait only; a kind of target names the one that answers it."""
 
 from typing import Any
 

@@ -6,7 +6,7 @@ from plait import open_table
 from plait.config import Config
 from plait.training.dataset import read_dataset
 
-TABLE = {"size": [float(row) for row in range(40)], "price": [row / 7 for row in range(40)]}
+TABLE = {"size": [row % 7 / 2 for row in range(40)], "price": [row / 7 for row in range(40)]}
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def id_counts(model: Model, plan: Blueprint, frozen: Frozen) -> dict[str, int]:
     """Column → the ids that its encoder has vectors for, of columns that are ids."""
     counts = {}
     for columns, encoder in zip(plan.streams.values(), model.encoders, strict=True):
-        for name, part in encoder.column_parts(columns).items():
+        for name, part in encoder.column_parts(columns).items():  # type: ignore[operator]
             first = frozen.encoder(name)
             part = part if first is None else first.backbone
             tables = [m.num_embeddings for m in part.modules() if isinstance(m, nn.Embedding)]

@@ -122,7 +122,8 @@ def measure(
             continue
         truth = target.in_units(values[present])
         by_subset = {
-            name: target.in_units(found[target.name][present]) for name, found in scores.items()
+            name: target.in_units(target_scores[target.name][present])
+            for name, target_scores in scores.items()
         }
         figures = {name: target.metrics(truth, guess) for name, guess in by_subset.items()}
         results[target.name] = Result(

@@ -138,7 +138,7 @@ def export(
     draft = folder.parent / f".{folder.name}-{uuid4().hex}"
     try:
         draft.mkdir(parents=True)  # now, since the graphs take a minute
-        files, about, told = _whole(model, draft / "whole", single, reporter)
+        files, about, single_note = _whole(model, draft / "whole", single, reporter)
         costs, whole = list[Cost](), None
         if int8:
             whole = _megabytes(files)
@@ -152,7 +152,7 @@ def export(
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported(str(folder), _megabytes(files), *told, about.get("int8"), whole, costs)
+    return Exported(str(folder), _megabytes(files), *single_note, about.get("int8"), whole, costs)
 
 
 def _whole(

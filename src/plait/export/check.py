@@ -29,15 +29,15 @@ def patterns(streams: Sequence[str], seed: int = 0) -> list[list[str]]:
     """Which streams are there: every subset of up to `MANY`, a sample of the subsets of more."""
     if len(streams) <= MANY:
         sizes = range(len(streams) + 1)
-        return [list(some) for size in sizes for some in combinations(streams, size)]
-    found = [list(streams), []]
-    found += [[name] for name in streams]
-    found += [[other for other in streams if other != name] for name in streams]
+        return [list(subset) for size in sizes for subset in combinations(streams, size)]
+    subsets = [list(streams), []]
+    subsets += [[name] for name in streams]
+    subsets += [[other for other in streams if other != name] for name in streams]
     generator = np.random.default_rng(seed)
     for _ in range(SAMPLED):
         kept = generator.random(len(streams)) < 0.5
-        found.append([name for name, keep in zip(streams, kept, strict=True) if keep])
-    return found
+        subsets.append([name for name, keep in zip(streams, kept, strict=True) if keep])
+    return subsets
 
 
 def check_golden(model: Predictor, runtime: Runtime) -> float:
@@ -69,10 +69,10 @@ def check_golden(model: Predictor, runtime: Runtime) -> float:
     for name, expected in want.items():
         alone = np.concatenate([scores[name] for scores in few])
         for got in (many[name], alone):
-            found = gaps(got, expected) / scales[name]
-            worst = max(worst, float(found.max()))
+            gap = gaps(got, expected) / scales[name]
+            worst = max(worst, float(gap.max()))
             if worst > TOLERANCE:
-                number, pattern, _ = cases[int(found.argmax())]
+                number, pattern, _ = cases[int(gap.argmax())]
                 raise _unlike(name, worst, f"golden row {number}", pattern)
     return worst
 
@@ -96,18 +96,18 @@ def check_random(
     Raises:
         ExportError: it is over 1e-4; names target, row and pattern.
     """
-    subsets = {", ".join(some): some for some in patterns(list(model.blueprint.streams))}
+    subsets = {", ".join(subset): subset for subset in patterns(list(model.blueprint.streams))}
     encoded = model.frozen.encode(PreparedTable(dict(columns), Quarantine())).columns
     want = infer(model.model, encoded, np.arange(rows), subsets=subsets)
     worst = 0.0
-    for pattern, some in subsets.items():
+    for pattern, subset in subsets.items():
         with onnxruntime_told():
-            got = runtime.graphs.run(columns, rows, some)
+            got = runtime.graphs.run(columns, rows, subset)
         for name, expected in want[pattern].items():
-            found = gaps(got[name], expected)
-            worst = max(worst, float(found.max()))
+            gap = gaps(got[name], expected)
+            worst = max(worst, float(gap.max()))
             if worst > TOLERANCE:
-                raise _unlike(name, worst, f"random row {int(found.argmax())}", some)
+                raise _unlike(name, worst, f"random row {int(gap.argmax())}", subset)
     _check_vectors(model, runtime, columns, rows)
     return worst
 

@@ -130,18 +130,18 @@ def cost(
     opened = open_table(table, root=root)
     opened.require([target.name for target in before.targets])
     scores = [model.answer(opened).scores for model in (before, after)]
-    found = []
+    costs = []
     for target in before.targets:
         values, present, _ = target.encode(opened.cells(target.name))
         if present.any():
             truth, metric = target.in_units(values[present]), target.primary
-            told = [target.metrics(truth, part[target.name][present]) for part in scores]
+            metrics = [target.metrics(truth, part[target.name][present]) for part in scores]
             rows = int(present.sum())
-            found.append(Cost(target.name, metric, rows, told[0][metric], told[1][metric]))
-    if not found:
+            costs.append(Cost(target.name, metric, rows, metrics[0][metric], metrics[1][metric]))
+    if not costs:
         names = ", ".join(target.name for target in before.targets)
         raise TableError(f"{opened.name} has no labelled row for {names}.")
-    return found
+    return costs
 
 
 def check_drop(costs: Sequence[Cost], most: float) -> None:
@@ -150,11 +150,11 @@ def check_drop(costs: Sequence[Cost], most: float) -> None:
     Raises:
         ExportError: naming each target that did, and what can be done.
     """
-    worse = [one for one in costs if not one.drop <= most]
+    worse = [cost_ for cost_ in costs if not cost_.drop <= most]
     if worse:
-        told = "; ".join(f"{one.told()}, a drop of {one.drop:.4f}" for one in worse)
+        drops = "; ".join(f"{cost_.told()}, a drop of {cost_.drop:.4f}" for cost_ in worse)
         raise ExportError(
-            f"int8 costs more than --max-drop {most:g}: {told}. Nothing was exported. Give --calibrate "
+            f"int8 costs more than --max-drop {most:g}: {drops}. Nothing was exported. Give --calibrate "
             "a table to calibrate on (or leave it out if it was given), raise --max-drop, or export "
             "without --int8."
         )
@@ -162,7 +162,7 @@ def check_drop(costs: Sequence[Cost], most: float) -> None:
 
 def noted(costs: Sequence[Cost]) -> list[dict[str, Any]]:
     """The costs as JSON values."""
-    return [{**asdict(one), "drop": one.drop} for one in costs]
+    return [{**asdict(cost_), "drop": cost_.drop} for cost_ in costs]
 
 
 def _graph(data: bytes, place: Path, feeds: list[Mapping[str, np.ndarray]] | None) -> bytes:
@@ -274,7 +274,11 @@ def _golden(runtime: Runtime) -> bytes:
     rows = []
     for row in runtime.golden:
         scores = runtime.answer([row.cells()]).scores
-        rows.append(golden.Row(row.stored, {name: to_json(one[0]) for name, one in scores.items()}))
+        rows.append(
+            golden.Row(
+                row.stored, {name: to_json(row_scores[0]) for name, row_scores in scores.items()}
+            )
+        )
     return json.dumps(golden.to_json(rows), ensure_ascii=False, separators=(",", ":")).encode()
 
 

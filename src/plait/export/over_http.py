@@ -49,11 +49,11 @@ def check_http(model: Predictor, folder: Path) -> float | None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PlaitWarning)
                 want = model.answer(rows, streams=pattern).scores
-            told = [
+            replies = [
                 answer for row in rows for answer in client.predict([row], streams=pattern).answers
             ]
             for target in model.targets:
-                gaps = _gaps(target, want[target.name], [answer[target.name] for answer in told])
+                gaps = _gaps(target, want[target.name], [answer[target.name] for answer in replies])
                 worst = max(worst, float(gaps.max()))
                 if not worst <= TOLERANCE:
                     raise ExportError(
@@ -65,11 +65,11 @@ def check_http(model: Predictor, folder: Path) -> float | None:
     return worst
 
 
-def _gaps(target: Target, want: np.ndarray, told: list[dict[str, Any]]) -> np.ndarray:
+def _gaps(target: Target, want: np.ndarray, replies: list[dict[str, Any]]) -> np.ndarray:
     """The largest difference of each row."""
-    gaps = np.abs(target.replied(told) - want).reshape(len(told), -1)
-    found: np.ndarray = gaps.max(axis=1) / target.scale
-    return found
+    gaps = np.abs(target.replied(replies) - want).reshape(len(replies), -1)
+    target_gaps: np.ndarray = gaps.max(axis=1) / target.scale
+    return target_gaps
 
 
 @contextmanager

@@ -194,7 +194,7 @@ class Predictor(Fitted):
         Raises:
             TableError: the table has no such row.
 
-        Cost: ``steps`` times forward and backward a row and target; a few dozen rows a second.
+        Cost: ``steps`` times forward and backward a row and target; a few dozen rows per second.
         """
         return explain(self, source, root=root, row=row, steps=steps)
 

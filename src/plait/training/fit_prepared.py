@@ -77,14 +77,14 @@ def _golden(data: Dataset, features: Features, config: Config) -> list[golden.Ro
     for start in range(0, len(data.validation), max(1, config.golden_rows)):
         if len(chosen) >= config.golden_rows:
             break
-        found = golden.choose(
+        rows = golden.choose(
             data.table,
             data.validation[start : start + config.golden_rows].tolist(),
             media,
             list(features.modalities),
             settings_for(data.table, config).media,
         )
-        chosen += [golden.Row(cells, {}) for _, cells in found]
+        chosen += [golden.Row(cells, {}) for _, cells in rows]
     return chosen[: config.golden_rows]
 
 

@@ -241,7 +241,7 @@ class Tasks:
     def _operate(self, rivals: list[Tensor], rest: list[Tensor], run: Callable[..., None]) -> None:
         """Heads get their own gradients as ever; what all share gets those of `pcgrad`."""
         before = [weight.grad for weight in self.shared]
-        found = []
+        updates = []
         touched = [grad is not None for grad in before]
         for index, loss in enumerate(rivals):
             self._forget()
@@ -250,8 +250,8 @@ class Tasks:
                 known or weight.grad is not None
                 for known, weight in zip(touched, self.shared, strict=True)
             ]
-            found.append(self._flat())
-        freed = pcgrad(found)
+            updates.append(self._flat())
+        freed = pcgrad(updates)
         self._forget()
         if rest:
             run(torch.stack(rest).sum())

@@ -67,18 +67,18 @@ def check_folder(folder: Path | None, resume: bool, overwrite: bool) -> None:
         )
 
 
-def check_same(training: Path, told: Mapping[str, Any], resume: bool) -> None:
+def check_same(training: Path, settings: Mapping[str, Any], resume: bool) -> None:
     """Refuse to take up a checkpoint of another run; mark a new one.
 
     Args:
-        told: whatever must be the same, by the name a user knows it by.
+        settings: whatever must be the same, by the name a user knows it by.
 
     Raises:
         ConfigError: naming each option, or part of the table, that is not as it was; or it was made by
             another version.
     """
     mark = training / "run.json"
-    prints = {name: _print(value) for name, value in told.items()}
+    prints = {name: _print(value) for name, value in settings.items()}
     if resume and mark.is_file():
         before = json.loads(mark.read_text(encoding="utf-8"))
         if before.get("format") != FORMAT:

@@ -57,9 +57,9 @@ def fit_trust(
     fixed = [p for p in model.parameters() if p.requires_grad and not _among(p, fitted)]
     for parameter in fixed:  # no gradient, no memory for it
         parameter.requires_grad_(False)
-    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(np.int64))
-    tokens = _encoded(model, columns, rows[some])
-    goals = {name: target[torch.from_numpy(some)] for name, target in targets.items()}
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(np.int64))
+    tokens = _encoded(model, columns, rows[spread])
+    goals = {name: target[torch.from_numpy(spread)] for name, target in targets.items()}
     before = [value.detach().clone() for value in fitted]
     optimizer = torch.optim.Adam(fitted, lr=RATE)
     for _ in range(STEPS):

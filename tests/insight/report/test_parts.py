@@ -98,7 +98,7 @@ def test_long_trainings_are_listed_in_part(context):
         found.body.count("<tr") < 40
         and '<tr class="strong"><th scope="row" class="text">41<' in found.body
     )
-    assert "odd stage" in found.body and "rows a second" not in found.body
+    assert "odd stage" in found.body and "rows per second" not in found.body
     assert "Gradient per stream" not in found.body and "Decisions" not in found.body
 
 

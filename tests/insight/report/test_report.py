@@ -39,7 +39,7 @@ def test_every_part_is_there(whole, fitted):
         "Example rows", "Are these maps reliable?", "Deletion:", "tabular fields",
         "Missing streams", "relative robustness", "truncation", "swapped between rows",
         "Are the probabilities calibrated?", "Prediction sets", "Accuracy when abstaining",
-        "Unusual rows", "Gradient per stream", "Time spent", "rows a second",
+        "Unusual rows", "Gradient per stream", "Time spent", "rows per second",
         "Decisions, with their reasons", "target label: multiclass",
     ):  # fmt: skip
         assert told in found.text, told

@@ -142,12 +142,12 @@ def compare(
             reporter.note(note)
         able = _able(names, ready, reporter)
         rows = _rows(ready, folder, able, design.seeds, parallel, reporter)
-        told = {
+        about_run = {
             "source": table.name,
             "test": tested.name if tested else f"held out of {table.name}",
             **_about(ready, design.seeds, parallel),
         }
-        comparison = Comparison(rows, told)
+        comparison = Comparison(rows, about_run)
         if out is not None:
             _save(comparison, folder)
     return comparison
@@ -166,9 +166,11 @@ def _able(names: Sequence[str], ready: data.Ready, reporter: Reporter) -> list[s
     for name in names:
         unfit = [target for target in ready.targets if not FUSIONS[name].answers(target)]
         if unfit:
-            told = ", ".join(f"'{target.name}' is {target.kind}" for target in unfit)
+            kinds_named = ", ".join(f"'{target.name}' is {target.kind}" for target in unfit)
             answers = " and ".join(kinds_of(FUSIONS[name].heads or HEADS))
-            reporter.note(f"{name} is left out: it answers {answers} targets only, and {told}")
+            reporter.note(
+                f"{name} is left out: it answers {answers} targets only, and {kinds_named}"
+            )
         else:
             able.append(name)
     return able

@@ -130,9 +130,11 @@ def make_ready(
     frozen = frozen_of(ground, config)
     prepared, tested = (encode(frozen, part, config, reporter) for part in (prepared, tested))
     truth, odd = _truth(test, data.targets)
-    for what, found in (("train", prepared), ("test", tested)):
-        notes += [f"{what}, counted as missing: {line}" for line in found.quarantine.summary()]
-        notes += [f"{what} has no column '{name}'" for name in found.absent]
+    for what, table_prepared in (("train", prepared), ("test", tested)):
+        notes += [
+            f"{what}, counted as missing: {line}" for line in table_prepared.quarantine.summary()
+        ]
+        notes += [f"{what} has no column '{name}'" for name in table_prepared.absent]
     row = _complete(tested, plan)
     return Ready(
         config=config,
@@ -183,8 +185,8 @@ def _cells(test: Table, row: int, features: Features, config: Config) -> golden.
     media = [name for name, kind in features.modalities.items() if registry.get(kind).media]
     there = [name for name in features.modalities if name in test.columns]
     opener = settings_for(test, config).media
-    found = golden.choose(test, [row], [n for n in media if n in there], there, opener)
-    return golden.Row(found[0][1], {}) if found else None
+    rows_chosen = golden.choose(test, [row], [n for n in media if n in there], there, opener)
+    return golden.Row(rows_chosen[0][1], {}) if rows_chosen else None
 
 
 class _Writer:
@@ -200,20 +202,20 @@ class _Writer:
         path = self.folder / f"{self.count}.bin"
         self.count += 1
         plain = np.ascontiguousarray(array)
-        told = {"file": path.name, "dtype": plain.dtype.str, "shape": list(plain.shape)}
-        self.hash.update(json.dumps([told["dtype"], told["shape"]]).encode())
+        entry = {"file": path.name, "dtype": plain.dtype.str, "shape": list(plain.shape)}
+        self.hash.update(json.dumps([entry["dtype"], entry["shape"]]).encode())
         if plain.size:
             self.hash.update(plain.reshape(-1).view(np.uint8).data)
         if not _linked(array, path):
             plain.tofile(path)
-        return told
+        return entry
 
     def column(self, column: PreparedColumn) -> dict[str, Any]:
         """Write a prepared column."""
         parts = {"offsets": column.offsets, "index": column.index}
-        told = {name: self.put(part) for name, part in parts.items() if part is not None}
-        told |= {"values": self.put(column.values), "present": self.put(column.present)}
-        return told | {"views": column.views}
+        entry = {name: self.put(part) for name, part in parts.items() if part is not None}
+        entry |= {"values": self.put(column.values), "present": self.put(column.present)}
+        return entry | {"views": column.views}
 
 
 def _linked(array: np.ndarray, path: Path) -> bool:
@@ -230,21 +232,21 @@ def _linked(array: np.ndarray, path: Path) -> bool:
     return True
 
 
-def _get(folder: Path, told: dict[str, Any]) -> np.ndarray:
-    shape, kind = tuple(told["shape"]), np.dtype(told["dtype"])
+def _get(folder: Path, entry: dict[str, Any]) -> np.ndarray:
+    shape, kind = tuple(entry["shape"]), np.dtype(entry["dtype"])
     if 0 in shape:
         return np.zeros(shape, kind)
-    return np.memmap(folder / told["file"], kind, "r", shape=shape)
+    return np.memmap(folder / entry["file"], kind, "r", shape=shape)
 
 
-def _get_column(folder: Path, told: dict[str, Any]) -> PreparedColumn:
-    found = {name: _get(folder, part) for name, part in told.items() if name != "views"}
+def _get_column(folder: Path, entry: dict[str, Any]) -> PreparedColumn:
+    arrays = {name: _get(folder, part) for name, part in entry.items() if name != "views"}
     # Small arrays that are indexed at every batch are quicker in memory.
     offsets, index = (
-        np.array(found[name]) if name in found else None for name in ("offsets", "index")
+        np.array(arrays[name]) if name in arrays else None for name in ("offsets", "index")
     )
     return PreparedColumn(
-        found["values"], offsets, np.array(found["present"]), index, views=told["views"]
+        arrays["values"], offsets, np.array(arrays["present"]), index, views=entry["views"]
     )
 
 
@@ -255,11 +257,11 @@ def save(ready: Ready, folder: Path) -> str:
     try:
         draft.mkdir()
         writer = _Writer(draft)
-        told = _told(ready, writer)
-        text = json.dumps(told, sort_keys=True)
+        index = _told(ready, writer)
+        text = json.dumps(index, sort_keys=True)
         writer.hash.update(text.encode())
-        told["fingerprint"] = writer.hash.hexdigest()
-        (draft / "ready.json").write_text(json.dumps(told), encoding="utf-8")
+        index["fingerprint"] = writer.hash.hexdigest()
+        (draft / "ready.json").write_text(json.dumps(index), encoding="utf-8")
         shutil.rmtree(folder / FOLDER, ignore_errors=True)
         draft.rename(folder / FOLDER)
     except OSError as error:
@@ -269,7 +271,7 @@ def save(ready: Ready, folder: Path) -> str:
         ) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return str(told["fingerprint"])
+    return str(index["fingerprint"])
 
 
 def _told(ready: Ready, writer: _Writer) -> dict[str, Any]:
@@ -292,29 +294,29 @@ def _told(ready: Ready, writer: _Writer) -> dict[str, Any]:
 def load(folder: Path) -> Ready:
     """What `save` wrote."""
     place = folder / FOLDER
-    told = json.loads((place / "ready.json").read_text(encoding="utf-8"))
+    index = json.loads((place / "ready.json").read_text(encoding="utf-8"))
 
     def pairs(name: str) -> Truth:
-        found = {}
-        for target, (values, present) in told[name].items():
-            found[target] = (np.array(_get(place, values)), np.array(_get(place, present)))
-        return found
+        truths = {}
+        for target, (values, present) in index[name].items():
+            truths[target] = (np.array(_get(place, values)), np.array(_get(place, present)))
+        return truths
 
-    train, validation = (np.array(_get(place, part)) for part in told["rows"])
-    cells = golden.from_json(told["cells"])
+    train, validation = (np.array(_get(place, part)) for part in index["rows"])
+    cells = golden.from_json(index["cells"])
     return Ready(
-        config=Config(**told["config"]),
-        schema=Schema.from_json(told["schema"]),
-        features=Features.from_json(told["features"]),
-        plan=Blueprint.from_json(told["plan"]),
-        targets=[read_target(part) for part in told["targets"]],
+        config=Config(**index["config"]),
+        schema=Schema.from_json(index["schema"]),
+        features=Features.from_json(index["features"]),
+        plan=Blueprint.from_json(index["plan"]),
+        targets=[read_target(part) for part in index["targets"]],
         train=train,
         validation=validation,
-        columns={name: _get_column(place, part) for name, part in told["columns"].items()},
-        test={name: _get_column(place, part) for name, part in told["test"].items()},
+        columns={name: _get_column(place, part) for name, part in index["columns"].items()},
+        test={name: _get_column(place, part) for name, part in index["test"].items()},
         encoded=pairs("encoded"),
         truth=pairs("truth"),
-        row=told["row"],
+        row=index["row"],
         cells=cells[0] if cells else None,
-        fingerprint=told["fingerprint"],
+        fingerprint=index["fingerprint"],
     )

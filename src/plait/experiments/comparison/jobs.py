@@ -41,18 +41,18 @@ def path_of(folder: Path, run: Run) -> Path:
 
 def finished(folder: Path, run: Run) -> dict[str, Any] | None:
     """The result of an earlier run with the same fingerprint that did not fail."""
-    found = _read(path_of(folder, run))
-    if found is None or "error" in found or found.get("fingerprint") != run.fingerprint:
+    result = _read(path_of(folder, run))
+    if result is None or "error" in result or result.get("fingerprint") != run.fingerprint:
         return None
-    return found
+    return result
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        result = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return result if isinstance(result, dict) else None
 
 
 def run_all(
@@ -73,7 +73,7 @@ def run_all(
         reporter.note(f"{len(runs) - len(waiting)} of {len(runs)} runs were finished before")
     if waiting:
         _run(folder, waiting, parallel, reporter, results)
-    return [found for found in results.values() if found is not None]
+    return [result for result in results.values() if result is not None]
 
 
 def _run(
@@ -94,9 +94,9 @@ def _run(
                 for process in [p for p in running if p.poll() is not None]:
                     run = running.pop(process)
                     _stop([process])
-                    found = results[run] = _collect(folder, run, process.returncode)
-                    if "error" in found:
-                        first = found["error"].partition("\n")[0]
+                    result = results[run] = _collect(folder, run, process.returncode)
+                    if "error" in result:
+                        first = result["error"].partition("\n")[0]
                         reporter.note(f"{run.method}, seed {run.seed} failed: {first}")
                     stage.advance()
                 time.sleep(_WAIT)
@@ -130,11 +130,11 @@ def launch(argument: dict[str, Any], log: Path) -> "subprocess.Popen[bytes]":
 def _collect(folder: Path, run: Run, status: int) -> dict[str, Any]:
     """What a process left; where it left nothing, how it ended."""
     path = path_of(folder, run)
-    found = _read(path)
-    if found is not None:
-        if "error" not in found:
+    result = _read(path)
+    if result is not None:
+        if "error" not in result:
             path.with_suffix(".log").unlink(missing_ok=True)
-        return found
+        return result
     how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"
     how += ", as when memory runs out" if status == -9 else ""
     log = path.with_suffix(".log")

@@ -51,7 +51,7 @@ def _against_cost(rows: Sequence[Row], about: Mapping[str, Any], metric: str) ->
         ("parameters", f"{named} and parameters", "parameters"),
         ("latency_ms", f"{named} and the time of one row", "milliseconds per row"),
     )
-    plots = (_cost(rows, metric, *one) for one in asked)
+    plots = (_cost(rows, metric, *axis) for axis in asked)
     return "".join(map(_figure, plots)) + _costs(rows, about)
 
 
@@ -61,16 +61,16 @@ def _fusions(rows: Sequence[Row]) -> list[Row]:
 
 def _lead(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
     """The answer in two sentences."""
-    found = _fusions(rows)
-    told = f"{about['target']} ({about['kind']}), {rows_of(about)}, {seeds_of(about)}."
-    if not found:
-        return f"{told} No fusion finished a run."
-    best = found[0]
+    fusions = _fusions(rows)
+    lead = f"{about['target']} ({about['kind']}), {rows_of(about)}, {seeds_of(about)}."
+    if not fusions:
+        return f"{lead} No fusion finished a run."
+    best = fusions[0]
     if best.method == about["reference"]:
-        return f"{told} No fusion is above {best.method}, {metric} {number(best.mean)}."
+        return f"{lead} No fusion is above {best.method}, {metric} {number(best.mean)}."
     sure = "" if best.p_holm < 0.05 else "not "
     return (
-        f"{told} The highest {metric} is that of {best.method}, {number(best.mean)}, "
+        f"{lead} The highest {metric} is that of {best.method}, {number(best.mean)}, "
         f"{signed(best.difference)} from {about['reference']}; that difference is {sure}significant "
         f"at 5 % (p {chance(best.p_holm) or 'unknown'} after Holm's correction)."
     )
@@ -119,8 +119,8 @@ def _cost(rows: Sequence[Row], metric: str, field: str, title: str, label: str) 
 
 def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
     """The best few under missing streams, and the reference, among all others in grey."""
-    found = _fusions(rows)
-    order = sorted(found, key=lambda row: -sum(v for v in row.gaps.values() if not math.isnan(v)))
+    fusions = _fusions(rows)
+    order = sorted(fusions, key=lambda row: -sum(v for v in row.gaps.values() if not math.isnan(v)))
     strong = {row.method for row in order[:STRONG]} | {about["reference"]}
     series = [
         Series(
@@ -129,7 +129,7 @@ def _curves(rows: Sequence[Row], about: Mapping[str, Any], metric: str) -> str:
             [row.mean, *row.gaps.values()],
             row.method in strong,
         )
-        for row in found
+        for row in fusions
     ]
     drawn = lines(
         series,

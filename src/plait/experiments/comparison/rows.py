@@ -62,12 +62,12 @@ class Row:
     def flat(self) -> dict[str, Any]:
         """One level of named values, as a line of a CSV has them; None for NaN."""
         nested = ("metrics", "without", "gaps", "problems")
-        told = {name: value for name, value in asdict(self).items() if name not in nested}
-        told |= dict(self.metrics)
-        told |= {f"without {name}": value for name, value in self.without.items()}
-        told |= {f"{float(share):.0%} missing": value for share, value in self.gaps.items()}
-        told["problems"] = "; ".join(self.problems)
-        return dict(plain(told))
+        flat_row = {name: value for name, value in asdict(self).items() if name not in nested}
+        flat_row |= dict(self.metrics)
+        flat_row |= {f"without {name}": value for name, value in self.without.items()}
+        flat_row |= {f"{float(share):.0%} missing": value for share, value in self.gaps.items()}
+        flat_row["problems"] = "; ".join(self.problems)
+        return dict(plain(flat_row))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; None for NaN."""
@@ -93,22 +93,22 @@ def aggregate(
         results: what the runs wrote, ``method`` included.
         times: method → latencies.
     """
-    good = [found for found in results if "error" not in found]
+    good = [result for result in results if "error" not in result]
     drawn: dict[str, dict[int, np.ndarray]] = {}
     if good:
         values, present = truth
         known = target.in_units(values[present])
-        guesses = np.array([found["answers"] for found in good])
+        guesses = np.array([result["answers"] for result in good])
         figures = bootstrap(target, known, guesses, resamples=resamples, seed=seed)
-        for found, line in zip(good, figures, strict=True):
-            drawn.setdefault(found["method"], {})[found["seed"]] = line
+        for result, line in zip(good, figures, strict=True):
+            drawn.setdefault(result["method"], {})[result["seed"]] = line
     by_method: dict[str, list[dict[str, Any]]] = {}
-    for found in results:
-        by_method.setdefault(found["method"], []).append(found)
+    for result in results:
+        by_method.setdefault(result["method"], []).append(result)
     main = target.primary
     rows = [
-        _row(found, main, drawn.get(name, {}), drawn.get(REFERENCE, {}), times.get(name, {}))
-        for name, found in by_method.items()
+        _row(runs, main, drawn.get(name, {}), drawn.get(REFERENCE, {}), times.get(name, {}))
+        for name, runs in by_method.items()
     ]
     references = [r for r in by_method.get(REFERENCE, []) if "error" not in r]
     rows = [_compared(row, by_method[row.method], references, main) for row in rows]
@@ -116,26 +116,26 @@ def aggregate(
 
 
 def _row(
-    found: Sequence[dict[str, Any]],
+    runs: Sequence[dict[str, Any]],
     main: str,
     mine: dict[int, np.ndarray],
     reference: dict[int, np.ndarray],
     times: dict[str, Any],
 ) -> Row:
-    good = [run for run in found if "error" not in run]
-    method, role = found[0]["method"], found[0]["role"]
-    reasons = [f"seed {run['seed']}: {run['error']}" for run in found if "error" in run]
+    good = [run for run in runs if "error" not in run]
+    method, role = runs[0]["method"], runs[0]["role"]
+    reasons = [f"seed {run['seed']}: {run['error']}" for run in runs if "error" in run]
     if not good:
         return Row(method, role, problems=reasons)
     reached = [_number(run["metrics"][main]) for run in good]
     low, high = interval(np.mean(list(mine.values()), axis=0))
     both = sorted(mine.keys() & reference.keys())
-    told: dict[str, float] = {}
+    averages: dict[str, float] = {}
     if both and method != REFERENCE:
         gap = np.mean([mine[seed] - reference[seed] for seed in both], axis=0)
-        told["difference_low"], told["difference_high"] = interval(gap)
+        averages["difference_low"], averages["difference_high"] = interval(gap)
         if role == "fusion":
-            told["p"] = p_value(gap)
+            averages["p"] = p_value(gap)
     costs = ("parameters", "fusion_parameters", "flops", "fusion_flops", "rows_per_second")
     return Row(
         method,
@@ -145,7 +145,7 @@ def _row(
         std=float(np.std(reached, ddof=1)) if len(good) > 1 else NAN,
         low=low,
         high=high,
-        **told,
+        **averages,
         **{name: _average([run.get(name) for run in good]) for name in (*costs, "epochs")},
         **{name: _number(times.get(name)) for name in ("latency_ms", "forward_ms")},
         metrics=_averages([run["metrics"] for run in good]),
@@ -198,4 +198,4 @@ def _average(values: Sequence[float | None]) -> float:
 
 
 def _averages(figures: Sequence[dict[str, float | None]]) -> dict[str, float]:
-    return {name: _average([one[name] for one in figures]) for name in figures[0]}
+    return {name: _average([figure[name] for figure in figures]) for name in figures[0]}

@@ -83,13 +83,13 @@ def plan_for(plan: Blueprint, run: Run) -> Blueprint:
     """The shared architecture with the run's fusion, or with one stream only."""
     if run.role == "fusion":
         return replace(plan, fusion=run.name)
-    one = run.name
+    stream = run.name
     return replace(
         plan,
         fusion="concat",
-        streams={one: plan.streams[one]},
-        encoders={one: plan.encoders[one]},
-        shared={one: one},
+        streams={stream: plan.streams[stream]},
+        encoders={stream: plan.encoders[stream]},
+        shared={stream: stream},
         modality_dropout=0.0,
     )
 
@@ -174,21 +174,21 @@ def scores(
         streams: of the masks' columns; the model may have fewer.
     """
     views = np.stack(list(masks.values()))[:, :, [streams.index(name) for name in model.streams]]
-    found = score_views(model, columns, np.arange(views.shape[1]), views).scores
-    return dict(zip(masks, found[model.targets[0]], strict=True))
+    by_target = score_views(model, columns, np.arange(views.shape[1]), views).scores
+    return dict(zip(masks, by_target[model.targets[0]], strict=True))
 
 
-def _figures(ready: Ready, found: Mapping[str, np.ndarray]) -> dict[str, Any]:
+def _figures(ready: Ready, scores: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """Metrics of every view, and the answers that the bootstrap resamples."""
     target = ready.target
     values, present = ready.truth[target.name]
-    views = {name: target.measure(values[present], got[present]) for name, got in found.items()}
+    views = {name: target.measure(values[present], got[present]) for name, got in scores.items()}
     main = target.primary
     return {
         "metrics": plain(views["all"]),
         "without": plain({name: views[f"without {name}"][main] for name in ready.streams}),
         "gaps": plain({str(share): views[f"gaps {share}"][main] for share in GAPS}),
-        "answers": target.compared(found["all"][present]),
+        "answers": target.compared(scores["all"][present]),
     }
 
 
@@ -260,7 +260,7 @@ def _milliseconds(call: Any) -> float:
 class Clock:
     """A reporter that says nothing and takes the training's time.
 
-    ``rate`` is the median over steps of rows a second; the median leaves out the steps that validation
+    ``rate`` is the median over steps of rows per second; the median leaves out the steps that validation
     came before.
     """
 
@@ -293,13 +293,13 @@ class Clock:
 def attempt(ready: Ready, run: Run) -> dict[str, Any]:
     """The run's result, or why there is none; every kind of failure is a reason and not a crash."""
     try:
-        found = perform(ready, run)
+        result = perform(ready, run)
     except PlaitError as error:
-        found = {"error": str(error)}
+        result = {"error": str(error)}
     except Exception as error:
         traceback.print_exc()  # into the run's log; the result has room for one line
-        found = {"error": f"{type(error).__name__}: {error}"}
-    return {**run.told(), **found}
+        result = {"error": f"{type(error).__name__}: {error}"}
+    return {**run.told(), **result}
 
 
 def end_with(stream: IO[bytes]) -> None:
@@ -330,8 +330,8 @@ def main(argument: str) -> None:
             times[run.method] = latency(ready, run)
         except (PlaitError, ValueError, RuntimeError):  # its runs have told why
             times[run.method] = {"latency_ms": None, "forward_ms": None}
-    told = {"fingerprint": runs[0].fingerprint, "times": times}
-    write_whole(Path(asked["out"]), json.dumps(told))
+    written = {"fingerprint": runs[0].fingerprint, "times": times}
+    write_whole(Path(asked["out"]), json.dumps(written))
 
 
 if __name__ == "__main__":

@@ -52,17 +52,17 @@ def brief(
         rows: the held-out ones.
         encoded: target → values and presence of all rows of the table.
     """
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, ROWS).astype(np.int64))]
-    streams, own = list(fitted.model.streams), table.take(some)
+    spread = rows[np.unique(np.linspace(0, len(rows) - 1, ROWS).astype(np.int64))]
+    streams, own = list(fitted.model.streams), table.take(spread)
     game = Game(len(streams)) if len(streams) <= EXACT else None
     every = np.ones((1, len(streams)), bool) if game is None else game.subsets
-    scores = score_views(fitted.model, columns, some, every[:, None]).scores
+    scores = score_views(fitted.model, columns, spread, every[:, None]).scores
     group, kinds = fitted.config.group, dict(fitted.schema.inputs)
     if group:
         kinds[group] = "categorical"
     figures = {}
     for target in fitted.targets:
-        values, known = (part[some] for part in encoded[target.name])
+        values, known = (part[spread] for part in encoded[target.name])
         if not known.any():
             continue
         judged = _Judged(target, precise(scores[target.name]), values, known)
@@ -83,7 +83,7 @@ def _figures(judged: _Judged, worst: Slices) -> dict[str, Any]:
     whole = scores[-1]
     figures: dict[str, Any] = {
         "rows": int(known.sum()),
-        "slices": [vars(one) for one in worst.found[:SLICES]],
+        "slices": [vars(slice_) for slice_ in worst.found[:SLICES]],
         "slices_looked_at": worst.looked_at,
         "error": worst.overall,
     }
@@ -99,7 +99,9 @@ def _figures(judged: _Judged, worst: Slices) -> dict[str, Any]:
 def _contributions(judged: _Judged, game: Game, streams: Sequence[str]) -> dict[str, Any]:
     target, scores, values, known = judged
     metric = target.primary
-    figures = np.array([target.measure(values[known], one[known])[metric] for one in scores])
+    figures = np.array(
+        [target.measure(values[known], scores_of[known])[metric] for scores_of in scores]
+    )
     rows = np.abs(game.shapley(target.row_scores(scores)).values).mean(axis=1)
     return {
         "metric": metric,

@@ -112,7 +112,7 @@ def describe(
     The drift of all columns is adjusted together, so that noise is rarely shown as a finding.
     """
     plans = {plan.name: plan for plan in schema.columns}
-    found = []
+    columns = []
     for name in [*plans, *(name for name in here if name not in plans)]:
         if name not in here:
             continue
@@ -121,8 +121,10 @@ def describe(
         rows = len(own.hashes)
         quality = plan.quality.get("missing") if plan else None
         where = np.flatnonzero(own.hashes != NOTHING)
-        some = where[np.unique(np.linspace(0, len(where) - 1, 4).astype(int))] if len(where) else []
-        found.append(
+        spread = (
+            where[np.unique(np.linspace(0, len(where) - 1, 4).astype(int))] if len(where) else []
+        )
+        columns.append(
             Column(
                 name=name,
                 role=plan.role if plan else "new",
@@ -133,41 +135,41 @@ def describe(
                 missing_before=old.missing / len(old.hashes) if old is not None else quality,
                 unread=own.unread,
                 distinct=len(np.unique(own.hashes[own.hashes != NOTHING])),
-                examples=[example(cell) for cell in table.cells(name, np.asarray(some, int))],
-                example_rows=[int(row) for row in some],
+                examples=[example(cell) for cell in table.cells(name, np.asarray(spread, int))],
+                example_rows=[int(row) for row in spread],
                 distribution=_distribution(table, name, own, old),
                 drift=[]
                 if plan and plan.role == "group"  # whose values are meant to be new
                 else _drift(own, old, (streams or {}).get(name)),
             )
         )
-    return _adjusted(found)
+    return _adjusted(columns)
 
 
 def _drift(own: Prints, old: Prints | None, stream: Drift | None) -> list[Drift]:
-    found = [stream]
+    tests = [stream]
     if old is not None:
         counts = old.missing, len(old.hashes), own.missing, len(own.hashes)
-        found.append(drift.missing(*counts))
+        tests.append(drift.missing(*counts))
         if own.what is not None and old.what is not None:
-            found.append(drift.numbers(old.size, own.size))
+            tests.append(drift.numbers(old.size, own.size))
         elif own.what is None and _repeats(own) and _repeats(old):
-            found.append(drift.categories(*drift.counted(old.hashes, own.hashes)))
-    return [one for one in found if one is not None]
+            tests.append(drift.categories(*drift.counted(old.hashes, own.hashes)))
+    return [test for test in tests if test is not None]
 
 
-def _repeats(one: Prints) -> bool:
+def _repeats(prints: Prints) -> bool:
     """Whether values come back, as categories do; names that every row has of its own do not."""
-    there = one.hashes[one.hashes != NOTHING]
+    there = prints.hashes[prints.hashes != NOTHING]
     return len(there) > 0 and 2 * len(np.unique(there)) <= len(there)
 
 
 def _adjusted(columns: list[Column]) -> list[Column]:
     """With q-values over everything that was tested."""
-    tests = [one for column in columns for one in column.drift]
-    q = iter(adjusted(np.array([one.p for one in tests])).tolist())
+    tests = [test for column in columns for test in column.drift]
+    q = iter(adjusted(np.array([test.p for test in tests])).tolist())
     return [
-        replace(column, drift=[replace(one, q=next(q)) for one in column.drift])
+        replace(column, drift=[replace(test, q=next(q)) for test in column.drift])
         for column in columns
     ]
 
@@ -221,4 +223,4 @@ def _binned(
     values: Float[np.ndarray, " values"], edges: Float[np.ndarray, " edges"]
 ) -> list[float]:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
-    return [float(one) for one in counts / len(values)]
+    return [float(share) for share in counts / len(values)]

@@ -115,9 +115,9 @@ def near(
         return None
     usual = float(np.median(apart))
     distance, twin = _nearest(here, there)
-    found = np.flatnonzero(distance <= NEAR * usual)
-    found = found[np.argsort(distance[found], kind="stable")]
-    return Near(own[found], bank[twin[found]], distance[found], usual)
+    close = np.flatnonzero(distance <= NEAR * usual)
+    close = close[np.argsort(distance[close], kind="stable")]
+    return Near(own[close], bank[twin[close]], distance[close], usual)
 
 
 def _some(rows: int) -> Int64[np.ndarray, " some"]:

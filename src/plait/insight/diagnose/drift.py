@@ -92,8 +92,8 @@ def numbers(
         return None
     from scipy.stats import ks_2samp
 
-    found = ks_2samp(before, after, method="asymp")
-    return Drift("ks", float(found.statistic), GAP, float(found.pvalue))
+    test = ks_2samp(before, after, method="asymp")
+    return Drift("ks", float(test.statistic), GAP, float(test.pvalue))
 
 
 def missing(before: int, before_rows: int, after: int, after_rows: int) -> Drift | None:

@@ -84,11 +84,11 @@ def prints(
                     size = float("nan") if number is None else number
             hashes.append(hashed)
             sizes.append(size)
-    found = np.array(sizes, np.float64)
-    all_numbers = np.isfinite(found).sum() == len(found) - missing
+    numbers = np.array(sizes, np.float64)
+    all_numbers = np.isfinite(numbers).sum() == len(numbers) - missing
     if what is None or (kind is None and not all_numbers):
-        what, found = None, np.full(len(found), np.nan)
-    return Prints(np.array(hashes, np.uint64), found, what, missing, unread)
+        what, numbers = None, np.full(len(numbers), np.nan)
+    return Prints(np.array(hashes, np.uint64), numbers, what, missing, unread)
 
 
 def _plain(value: Any) -> tuple[int, float]:
@@ -149,6 +149,6 @@ def _hash(content: bytes) -> int:
 
 def row_hashes(columns: Mapping[str, Prints]) -> UInt64[np.ndarray, " rows"]:
     """One hash a row of all its cells, in the order of the columns; `NOTHING` for a row without any."""
-    found = np.stack([one.hashes for one in columns.values()], axis=1)
-    whole = [_hash(row.tobytes()) for row in np.ascontiguousarray(found)]
-    return np.where((found == NOTHING).all(axis=1), np.uint64(NOTHING), np.array(whole, np.uint64))
+    hashes = np.stack([column.hashes for column in columns.values()], axis=1)
+    whole = [_hash(row.tobytes()) for row in np.ascontiguousarray(hashes)]
+    return np.where((hashes == NOTHING).all(axis=1), np.uint64(NOTHING), np.array(whole, np.uint64))

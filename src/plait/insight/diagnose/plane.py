@@ -64,8 +64,8 @@ def flatten(vectors: Float[np.ndarray, "rows width"], *, seed: int = 0) -> Plane
         max_iter=STEPS,
         random_state=seed,
     )
-    found = layout.fit_transform(seen.astype(np.float32))
-    return Plane(found.astype(np.float64), TSNE, float(shares[:DIMENSIONS].sum()))
+    placed = layout.fit_transform(seen.astype(np.float32))
+    return Plane(placed.astype(np.float64), TSNE, float(shares[:DIMENSIONS].sum()))
 
 
 def _principal(

@@ -101,18 +101,18 @@ def slices(
     tested = []
     for name in table.columns:
         if name not in leave_out:
-            for one, inside in _of_column(table, name, (kinds or {}).get(name)):
+            for slice_, inside in _of_column(table, name, (kinds or {}).get(name)):
                 inside = inside & known
                 if SMALLEST <= inside.sum() <= rows - SMALLEST:
-                    tested.append(_tested(one, error, inside, known & ~inside))
-    q = adjusted(np.array([one.p for one in tested]))
-    whole = [replace(one, q=float(each)) for one, each in zip(tested, q, strict=True)]
-    found = [one for one in whole if one.q <= level and one.error > one.rest]
-    return Slices(sorted(found, key=lambda one: one.p), len(tested), overall)
+                    tested.append(_tested(slice_, error, inside, known & ~inside))
+    q = adjusted(np.array([slice_.p for slice_ in tested]))
+    whole = [replace(slice_, q=float(each)) for slice_, each in zip(tested, q, strict=True)]
+    significant = [slice_ for slice_ in whole if slice_.q <= level and slice_.error > slice_.rest]
+    return Slices(sorted(significant, key=lambda slice_: slice_.p), len(tested), overall)
 
 
 def _tested(
-    one: Slice,
+    slice_: Slice,
     error: np.ndarray,
     inside: Bool[np.ndarray, " rows"],
     rest: Bool[np.ndarray, " rows"],
@@ -122,7 +122,7 @@ def _tested(
         p = too_many(int(here.sum()), len(here), int(there.sum()), len(there))
     else:
         p = larger(here, there)
-    return replace(one, rows=len(here), error=float(here.mean()), rest=float(there.mean()), p=p)
+    return replace(slice_, rows=len(here), error=float(here.mean()), rest=float(there.mean()), p=p)
 
 
 def _of_column(

@@ -102,14 +102,14 @@ def compare_tables(
     both = [name for name in inputs if name in before]
     here, there = (_whole(side, both) for side in (own, before))
     itself = len(copies.shared(here, there[held])) > ITSELF * len(here) if len(held) else False
-    kept = {name: _of(one, learnt) for name, one in before.items()}
+    kept = {name: _of(prints, learnt) for name, prints in before.items()}
     streams, near, count = _by_vectors(model, origin, seen, learnt, held, itself, compared)
-    found = copies.shared(here, there[learnt])
+    shared = copies.shared(here, there[learnt])
     leaks = Leaks(
-        Copies(found.rows, learnt[found.twins]),
-        _disagree(Copies(found.rows, learnt[found.twins]), goals, _goals(model, origin.table)),
+        Copies(shared.rows, learnt[shared.twins]),
+        _disagree(Copies(shared.rows, learnt[shared.twins]), goals, _goals(model, origin.table)),
         _cells(features, own, kept, learnt),
-        near if near is None else _without(near, found.rows),
+        near if near is None else _without(near, shared.rows),
         count,
         len(learnt),
         {name: before[name].unread for name in both if before[name].unread},
@@ -138,10 +138,12 @@ def _sides(origin: Origin) -> tuple[Int64[np.ndarray, " learnt"], Int64[np.ndarr
     return np.setdiff1d(rows, held), held
 
 
-def _of(one: Prints, rows: Int64[np.ndarray, " some"]) -> Prints:
-    hashes, size = one.hashes[rows], one.size[rows]
-    share = len(rows) / max(1, len(one.hashes))
-    return Prints(hashes, size, one.what, round(one.missing * share), round(one.unread * share))
+def _of(prints: Prints, rows: Int64[np.ndarray, " some"]) -> Prints:
+    hashes, size = prints.hashes[rows], prints.size[rows]
+    share = len(rows) / max(1, len(prints.hashes))
+    return Prints(
+        hashes, size, prints.what, round(prints.missing * share), round(prints.unread * share)
+    )
 
 
 def _goals(model: Fitted, table: Table) -> list[object]:
@@ -152,8 +154,8 @@ def _goals(model: Fitted, table: Table) -> list[object]:
     return table.cells(name)
 
 
-def _disagree(found: Copies, own: list[object], others: list[object]) -> list[int]:
-    return copies.disagreeing(found, own, others)
+def _disagree(pairs: Copies, own: list[object], others: list[object]) -> list[int]:
+    return copies.disagreeing(pairs, own, others)
 
 
 def _cells(
@@ -163,15 +165,15 @@ def _cells(
     learnt: Int64[np.ndarray, " learnt"],
 ) -> dict[str, Copies]:
     """Media and texts that are in the training rows too, column by column."""
-    found = {}
+    repeated = {}
     for name, kind in features.modalities.items():
         if name not in own or name not in before:
             continue
         part = registry.get(kind)
         if part.media or (part.words and copies.telling(before[name])):
             same = copies.shared(own[name].hashes, before[name].hashes)
-            found[name] = Copies(same.rows, learnt[same.twins])
-    return found
+            repeated[name] = Copies(same.rows, learnt[same.twins])
+    return repeated
 
 
 def _by_vectors(
@@ -185,15 +187,15 @@ def _by_vectors(
 ) -> tuple[dict[str, Drift | None], Near | None, int]:
     """Drift of each stream against the held-out rows, and near copies of training rows."""
     room = most - min(len(held), most // 2)
-    some = learnt[np.unique(np.linspace(0, len(learnt) - 1, room).astype(np.int64))]
+    spread = learnt[np.unique(np.linspace(0, len(learnt) - 1, room).astype(np.int64))]
     apart = held[: most // 2]
     settings = settings_for(origin.table, model.config)
     prepared = model.features.prepare(origin.table, settings, store=Store())
     prepared = model.frozen.encode(prepared, store=Store())
-    known = vectors(model.model, prepared.columns, some)
+    known = vectors(model.model, prepared.columns, spread)
     near = copies.near(seen.all_streams, known.all_streams)
     if near is not None:
-        near = Near(near.rows, some[near.twins], near.distance, near.usual)
+        near = Near(near.rows, spread[near.twins], near.distance, near.usual)
     streams: dict[str, Drift | None] = {}
     if len(apart) and not itself:
         unseen = vectors(model.model, prepared.columns, apart)
@@ -201,7 +203,7 @@ def _by_vectors(
             streams[name] = drift.vectors(
                 unseen.streams[name][unseen.present[name]], seen.streams[name][seen.present[name]]
             )
-    return streams, near, len(some)
+    return streams, near, len(spread)
 
 
 def _without(near: Near, rows: Int64[np.ndarray, " copies"]) -> Near:
@@ -213,7 +215,7 @@ def _without(near: Near, rows: Int64[np.ndarray, " copies"]) -> Near:
 def _by_column(plan: Blueprint, streams: Mapping[str, Drift | None]) -> dict[str, Drift | None]:
     """A stream's drift for its column; that of several columns together belongs to none of them."""
     return {
-        plan.streams[stream][0]: found
-        for stream, found in streams.items()
+        plan.streams[stream][0]: drift
+        for stream, drift in streams.items()
         if len(plan.streams[stream]) == 1
     }

@@ -47,11 +47,11 @@ def vectors(
     for places, tokens in encoded(model, columns, rows):
         order.append(places)
         fused.append(model.fuse(tokens).vector.float().numpy())
-        for name, one in tokens.items():
-            real = one.mask.unsqueeze(-1).to(one.values.dtype)
-            mean = (one.values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
+        for name, stream_tokens in tokens.items():
+            real = stream_tokens.mask.unsqueeze(-1).to(stream_tokens.values.dtype)
+            mean = (stream_tokens.values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
             streams[name].append(mean.float().numpy())
-            present[name].append(one.present.numpy())
+            present[name].append(stream_tokens.present.numpy())
     return Vectors(
         in_order(fused, order),
         {name: in_order(parts, order) for name, parts in streams.items()},

@@ -70,12 +70,12 @@ class Calibration:
             ValueError: the temperature is no positive number.
         """
         pairs = {name: tuple(data[name]) if data[name] else None for name in ("log_loss", "error")}
-        found = cls(
+        calibration = cls(
             float(data["temperature"]), int(data["rows"]), pairs["log_loss"], pairs["error"]
         )
-        if not 0 < found.temperature < float("inf"):
-            raise ValueError(f"a temperature is a positive number, got {found.temperature}")
-        return found
+        if not 0 < calibration.temperature < float("inf"):
+            raise ValueError(f"a temperature is a positive number, got {calibration.temperature}")
+        return calibration
 
 
 @dataclass(frozen=True)

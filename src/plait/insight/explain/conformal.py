@@ -50,9 +50,9 @@ def oddness(
         return 1 - chances
     order = np.argsort(-chances, axis=1, kind="stable")
     total = np.cumsum(np.take_along_axis(chances, order, axis=1), axis=1)
-    found = np.empty_like(chances)
-    np.put_along_axis(found, order, total, axis=1)
-    return found if uniform is None else found - uniform[:, None] * chances
+    oddness_of = np.empty_like(chances)
+    np.put_along_axis(oddness_of, order, total, axis=1)
+    return oddness_of if uniform is None else oddness_of - uniform[:, None] * chances
 
 
 def held_scores(
@@ -69,14 +69,14 @@ def held_scores(
         scores: what the head gave.
     """
     uniform = np.random.default_rng(seed).random(len(values))
-    found = {}
+    by_target = {}
     for method in target.conformal:
         if method == ABSOLUTE:
-            found[method] = np.sort(target.errors(values, scores).astype(np.float64))
+            by_target[method] = np.sort(target.errors(values, scores).astype(np.float64))
             continue
         odd = oddness(method, scores, uniform if method == APS_RANDOM else None)
-        found[method] = np.sort(odd[np.arange(len(values)), values])
-    return found
+        by_target[method] = np.sort(odd[np.arange(len(values)), values])
+    return by_target
 
 
 def threshold(sorted_scores: Float[np.ndarray, " rows"], coverage: float, name: str) -> float:

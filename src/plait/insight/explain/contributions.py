@@ -141,8 +141,11 @@ class Contributions:
             targets[name] = {
                 **vars(shares),
                 "metrics": {
-                    metric: {**vars(one), "readings": _told(self.metric_readings(name, metric))}
-                    for metric, one in shares.metrics.items()
+                    metric: {
+                        **vars(contribution),
+                        "readings": _told(self.metric_readings(name, metric)),
+                    }
+                    for metric, contribution in shares.metrics.items()
                 },
                 "readings": [_told(self.readings(name, row)) for row in range(len(self))],
                 "importance": self.importance(name),
@@ -152,10 +155,10 @@ class Contributions:
     def _read(self, interactions: np.ndarray, values: np.ndarray, whole: float) -> dict[Pair, str]:
         place = {name: number for number, name in enumerate(self.streams)}
         return {
-            (one, two): reading(
-                float(interaction), abs(values[place[one]]) + abs(values[place[two]]), whole
+            (first, second): reading(
+                float(interaction), abs(values[place[first]]) + abs(values[place[second]]), whole
             )
-            for (one, two), interaction in zip(self.pairs, interactions, strict=True)
+            for (first, second), interaction in zip(self.pairs, interactions, strict=True)
         }
 
 
@@ -216,10 +219,12 @@ def contributions(
     if known and table.rows > MOST:
         notes.append(f"metrics are shared out over {len(wanted)} of the {table.rows} rows")
     shares = {
-        name: one.shares(_truth(table, one.target, wanted) if one.target in known else None)
-        for name, one in gathered.items()
+        name: gathering.shares(
+            _truth(table, gathering.target, wanted) if gathering.target in known else None
+        )
+        for name, gathering in gathered.items()
     }
-    pairs = [(streams[one], streams[two]) for one, two in game.pairs]
+    pairs = [(streams[first], streams[second]) for first, second in game.pairs]
     whole = np.concatenate(present)
     return Contributions(table.name, streams, pairs, whole, shares, game.sampled, notes)
 
@@ -261,19 +266,19 @@ class _Gathered:
         kept: Bool[np.ndarray, " rows"] | None,
     ) -> None:
         """Take in a run of rows; ``kept`` marks those whose scores metrics need."""
-        game, one = self.game, self.target.row_scores(scores)
+        game, row_scores = self.game, self.target.row_scores(scores)
         both = np.array([present[:, a] & present[:, b] for a, b in game.pairs])
         both = both.reshape(len(game.pairs), len(present))
         put = self.parts.setdefault
-        put("fused", []).append(one[-1])
-        put("empty", []).append(one[0])
-        for name, found, there in (
-            ("values", game.shapley(one), present.T),
-            ("interactions", game.interactions(one), both),
+        put("fused", []).append(row_scores[-1])
+        put("empty", []).append(row_scores[0])
+        for name, values, there in (
+            ("values", game.shapley(row_scores), present.T),
+            ("interactions", game.interactions(row_scores), both),
         ):
-            put(name, []).append(np.where(there, found.values, 0.0).T)
-            if found.error is not None:
-                put(f"{name} error", []).append(np.where(there, found.error, 0.0).T)
+            put(name, []).append(np.where(there, values.values, 0.0).T)
+            if values.error is not None:
+                put(f"{name} error", []).append(np.where(there, values.error, 0.0).T)
         self.answers += self.target.answer(scores[-1]).tolist()
         if kept is not None:
             self.kept.append(scores[:, kept])
@@ -300,7 +305,7 @@ class _Gathered:
         self, truth: np.ndarray, scores: Shaped[np.ndarray, "subsets rows ..."]
     ) -> dict[str, MetricShares]:
         target = self.target
-        figures = [target.measure(truth, one) for one in scores]
+        figures = [target.measure(truth, subset_scores) for subset_scores in scores]
         shares = {}
         for name in figures[0]:
             values = np.array([figure[name] for figure in figures])

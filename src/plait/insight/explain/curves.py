@@ -85,7 +85,11 @@ def metrics_of(target: Target, truths: Truths, scores: Scores) -> Metrics:
 
 def judged(fitted: Fitted, truths: Truths) -> list[Target]:
     """The targets of which some row's true answer is known."""
-    return [one for one in fitted.targets if one.name in truths and bool(truths[one.name][1].any())]
+    return [
+        target
+        for target in fitted.targets
+        if target.name in truths and bool(truths[target.name][1].any())
+    ]
 
 
 class _Batch(NamedTuple):
@@ -127,17 +131,19 @@ def degraded_curves(
     untouched = whole.scores()
     with reporter.stage("degrade", len(plans) * len(levels), "passes") as stage:
         for name, how in plans:
-            found: dict[str, list[tuple[float, float]]] = {target.name: [] for target in targets}
+            curves: dict[str, list[tuple[float, float]]] = {target.name: [] for target in targets}
             for level in levels:
                 worse = degrade(columns[name], modalities[name], how, level, seed=seed)
                 both = whole.scores(name, worse) if level else untouched
                 for target in targets:
-                    fused, late = (metrics_of(target, truths, one[target.name]) for one in both)
+                    fused, late = (
+                        metrics_of(target, truths, answers[target.name]) for answers in both
+                    )
                     primary = target.primary
-                    found[target.name].append((fused[primary], late[primary]))
+                    curves[target.name].append((fused[primary], late[primary]))
                 stage.advance(1)
             for target in targets:
-                values, late_values = map(list, zip(*found[target.name], strict=True))
+                values, late_values = map(list, zip(*curves[target.name], strict=True))
                 primary = target.primary
                 yield Curve(target.name, name, how, primary, list(levels), values, late_values)
 
@@ -166,7 +172,7 @@ class _Rows:
                 stream, again = self._again(column, worse, batch.rows)
                 tokens = {**tokens, stream: again}
                 own = {**own, stream: self.model.scores(self.model.fuse(tokens, [stream]))}
-            there = np.stack([one.present.numpy() for one in tokens.values()])
+            there = np.stack([stream_tokens.present.numpy() for stream_tokens in tokens.values()])
             parts.append((self.model.scores(self.model.fuse(tokens)), _mean(own, there)))
         order = [batch.rows for batch in self.batches]
         fused, late = (

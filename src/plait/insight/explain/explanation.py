@@ -71,11 +71,11 @@ class Explanation:
             "scores": self.answers.scores,
             "notes": self.answers.notes(),
         }
-        told = {name: one.to_json() for name, one in self.within.items()}
+        maps = {name: attributions.to_json() for name, attributions in self.within.items()}
         return {
             "answers": plain(answers),
             "contributions": self.contributions.to_json(),
-            "within": told,
+            "within": maps,
             "words": plain(self.words),
             "unusual": plain(self.unusual),
         }
@@ -102,8 +102,8 @@ def explain(
             for target in fitted.targets:
                 if target.ragged:  # no one score of a sequence to take a gradient of
                     continue
-                found = attribute(model, columns, rows, target, fitted.features, steps=steps)
-                maps[target.name].append(found)
+                attributions = attribute(model, columns, rows, target, fitted.features, steps=steps)
+                maps[target.name].append(attributions)
             part = table.slice(start, start + count)
             for name, pieces in spelt(fitted.features, fitted.config, part, prepared).items():
                 words.setdefault(name, []).extend(pieces)
@@ -121,7 +121,7 @@ def explain(
 def _numbered(answers: Answers, first: int) -> Answers:
     """The answers, unreadable cells under the rows of a table in which these begin at ``first``."""
     cells = Quarantine(
-        Entry(first + one.row, one.column, one.reason) for one in answers.quarantine.entries
+        Entry(first + entry.row, entry.column, entry.reason) for entry in answers.quarantine.entries
     )
     cells.shortened = answers.quarantine.shortened
     return replace(answers, quarantine=cells)
@@ -160,33 +160,33 @@ def _texts(
 
     Left out where an encoder has fewer tokens than a text has subwords, or more.
     """
-    found = {
+    cells = {
         name: prepared.columns[name]
         for name, kind in features.modalities.items()
         if registry.get(kind).words
     }
-    behind = [name for name, column in found.items() if column.values.ndim > 1]
+    behind = [name for name, column in cells.items() if column.values.ndim > 1]
     states = {name: features.states[name] for name in behind}
     modalities = {name: features.modalities[name] for name in behind}
     again = Features(modalities, states).prepare(part, settings_for(part, config))
     for name in behind:
-        raw, tokens = again.columns[name].lengths, found[name].lengths
+        raw, tokens = again.columns[name].lengths, cells[name].lengths
         if raw is not None and tokens is not None and np.array_equal(raw, tokens):
-            found[name] = again.columns[name]
+            cells[name] = again.columns[name]
         else:
-            del found[name]
-    return found
+            del cells[name]
+    return cells
 
 
 def _words(features: Features, columns: Mapping[str, PreparedColumn]) -> dict[str, Words]:
     """The pieces of every text column that a tokenizer of its own cut up."""
-    found = {}
+    words_of = {}
     for name, column in columns.items():
         state = features.states[name].get("tokenizer")
         words = registry.get(features.modalities[name]).words
         if words and state and column.values.ndim == 1:
-            found[name] = pieces(column, _tokenizer(state))
-    return found
+            words_of[name] = pieces(column, _tokenizer(state))
+    return words_of
 
 
 def _tokenizer(state: Any) -> Tokenizer:
@@ -203,15 +203,15 @@ def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
     marks = {one.content for one in added.values() if one.special}
     kind = type(tokenizer.model).__name__
     ids, mask = column.batch(np.arange(len(column)))
-    told: Words = []
+    words: Words = []
     for own, real in zip(ids, mask, strict=True):
         tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
         shown = ["" if token in marks else _piece(token, kind) for token in tokens]
         _join_bytes(shown, tokens)
         # A word's end is marked in some vocabularies; the space belongs to the next word's beginning.
         ended = [" " if one.endswith("</w>") else "" for one in ["", *tokens[:-1]]]
-        told.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
-    return told
+        words.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
+    return words
 
 
 AGAIN = "\u2060"

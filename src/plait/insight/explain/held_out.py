@@ -43,27 +43,29 @@ class HeldOut:
 
     def notes(self) -> list[str]:
         """What was decided for the user."""
-        return [one.told(name) for name, one in self.calibration.items()]
+        return [calibration.told(name) for name, calibration in self.calibration.items()]
 
     def to_json(self) -> dict[str, Any]:
         """The part that is no array."""
         return {
-            "calibration": {name: one.to_json() for name, one in self.calibration.items()},
+            "calibration": {
+                name: calibration.to_json() for name, calibration in self.calibration.items()
+            },
             "conformal": {name: list(scores) for name, scores in self.conformal.items()},
             "outlier": None if self.outlier is None else {"k": self.outlier.k},
         }
 
     def arrays(self) -> dict[str, Tensor]:
         """The part that is arrays."""
-        found = {
+        arrays = {
             f"conformal.{number}.{method}": torch.from_numpy(scores)
             for number, by_method in enumerate(self.conformal.values())
             for method, scores in by_method.items()
         }
         if self.outlier is not None:
-            found["outlier.bank"] = torch.from_numpy(self.outlier.bank)
-            found["outlier.distances"] = torch.from_numpy(self.outlier.distances)
-        return found
+            arrays["outlier.bank"] = torch.from_numpy(self.outlier.bank)
+            arrays["outlier.distances"] = torch.from_numpy(self.outlier.distances)
+        return arrays
 
     @classmethod
     def restored(cls, data: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> "HeldOut":
@@ -85,7 +87,7 @@ class HeldOut:
             for number, (name, methods) in enumerate(data["conformal"].items())
         }
         calibration = {
-            name: Calibration.from_json(one) for name, one in data["calibration"].items()
+            name: Calibration.from_json(written) for name, written in data["calibration"].items()
         }
         return cls(calibration, conformal, outlier)
 

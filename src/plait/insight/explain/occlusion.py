@@ -77,14 +77,14 @@ def occluded(
         if streams is None or stream.name in streams
         for name in stream.columns
     }
-    found = []
+    maps = []
     for name, column in columns.items():
         if name in read and column.rows_present[0]:
             parts = _parts(runtime, name, column, cells[name])
             if parts is not None:
                 marks = _marks(runtime, columns, name, parts, streams)
-                found.append(Marked(name, parts.kind, parts.cell, marks))
-    return found
+                maps.append(Marked(name, parts.kind, parts.cell, marks))
+    return maps
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _parts(runtime: Runtime, name: str, column: PreparedColumn, raw: object) -> 
         words = pieces(str(raw))
         texts = ["".join(words[:at] + words[at + 1 :]) for at in range(len(words))]
         runs = ([raw, *texts[start : start + STEP]] for start in range(0, len(texts), STEP))
-        versions = (runtime.prepare({name: some}, len(some)).columns[name] for some in runs)
+        versions = (runtime.prepare({name: cells}, len(cells)).columns[name] for cells in runs)
         return _Parts(kind, words, (len(words),), versions)
     cell = column.batch(np.zeros(1, np.int64))[0][0]
     edges = _edges(GRIDS[kind], cell.shape)
@@ -175,7 +175,7 @@ def _marks(
         for target in runtime.targets:
             own = _score(target, scores[target.name])
             lost[target.name].append(own[0] - own[1:])
-    return {target: np.concatenate(some).reshape(parts.shape) for target, some in lost.items()}
+    return {target: np.concatenate(drops).reshape(parts.shape) for target, drops in lost.items()}
 
 
 def _score(target: Target, scores: Scores) -> Float[np.ndarray, " cells"]:

@@ -41,16 +41,16 @@ class Neighbourhood:
         """What validation rows' fused vectors tell; None where there are fewer than three."""
         if len(vectors) < 3:
             return None
-        some = np.unique(np.linspace(0, len(vectors) - 1, MOST).astype(np.int64))
-        bank = _unit(vectors[some])
+        spread = np.unique(np.linspace(0, len(vectors) - 1, MOST).astype(np.int64))
+        bank = _unit(vectors[spread])
         k = min(NEIGHBOURS, len(bank) - 1)
         # Each row is its own nearest: one further, and the same neighbour among the others.
         return cls(bank, np.sort(_kth(bank, bank, k + 1)), k)
 
     def percentile(self, vectors: Float[np.ndarray, "new width"]) -> Float[np.ndarray, " new"]:
         """0 to 100 for each row."""
-        found = _kth(_unit(vectors), self.bank, self.k)
-        return 100 * np.searchsorted(self.distances, found, side="left") / len(self.distances)
+        distances = _kth(_unit(vectors), self.bank, self.k)
+        return 100 * np.searchsorted(self.distances, distances, side="left") / len(self.distances)
 
 
 def _unit(vectors: Float[np.ndarray, "rows width"]) -> Float[np.ndarray, "rows width"]:

@@ -87,7 +87,7 @@ class Inputs:
         for (name, columns), encoder in zip(
             self.model.streams.items(), self.model.encoders, strict=True
         ):
-            swap = self._swap([one for one in columns if one in self._ids], values, keep)
+            swap = self._swap([column for column in columns if column in self._ids], values, keep)
             hooks = [
                 part.register_forward_hook(swap)
                 for part in encoder.modules()
@@ -96,10 +96,10 @@ class Inputs:
             try:
                 tokens[name] = encoder(
                     *(
-                        self.batch[one]
-                        if one in self._ids
-                        else ColumnBatch(values[one], self.mask[one])
-                        for one in columns
+                        self.batch[column]
+                        if column in self._ids
+                        else ColumnBatch(values[column], self.mask[column])
+                        for column in columns
                     )
                 )
             finally:

@@ -52,8 +52,8 @@ class Robustness:
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""
         present = {
-            name: [{"streams": streams, "metrics": told} for streams, told in found.items()]
-            for name, found in self.present.items()
+            name: [{"streams": streams, "metrics": metrics} for streams, metrics in subsets.items()]
+            for name, subsets in self.present.items()
         }
         curves = [
             {**asdict(curve), "relative": curve.relative, "effective": curve.effective}
@@ -115,13 +115,13 @@ def robustness(
 
 
 def _truths(targets: Sequence[Target], table: Table) -> Truths:
-    found = {target.name: target.encode(table.cells(target.name))[:2] for target in targets}
-    if not any(present.any() for _, present in found.values()):
+    truths = {target.name: target.encode(table.cells(target.name))[:2] for target in targets}
+    if not any(present.any() for _, present in truths.values()):
         raise TableError(
-            f"{table.name} has no row with a known answer in {', '.join(found)}: nothing can be "
+            f"{table.name} has no row with a known answer in {', '.join(truths)}: nothing can be "
             "measured."
         )
-    return found
+    return truths
 
 
 def every_subset(
@@ -137,14 +137,14 @@ def every_subset(
     count = len(streams)
     every = (np.arange(2 ** min(count, EXACT))[:, None] >> np.arange(count) & 1).astype(bool)
     if count > EXACT:
-        one = np.eye(count, dtype=bool)
-        every = np.concatenate([one, ~one, np.ones((1, count), dtype=bool)])
-    found = score_views(model, columns, np.arange(rows), every[:, None]).scores
+        alone = np.eye(count, dtype=bool)
+        every = np.concatenate([alone, ~alone, np.ones((1, count), dtype=bool)])
+    subset_scores = score_views(model, columns, np.arange(rows), every[:, None]).scores
     names = [tuple(np.array(streams, dtype=object)[kept].tolist()) for kept in every]
     return {
         target.name: {
             name: metrics_of(target, truths, scores)
-            for name, scores in zip(names, found[target.name], strict=True)
+            for name, scores in zip(names, subset_scores[target.name], strict=True)
         }
         for target in targets
     }

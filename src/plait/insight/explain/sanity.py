@@ -140,7 +140,7 @@ def deletion_check(
                     falls.append((score - now).numpy()[known])
                 pairs = zip(falls[0].tolist(), np.mean(falls[1:], axis=0).tolist(), strict=True)
                 drops.setdefault(group, []).extend(pairs)
-    return [_deletion(group, np.array(found)) for group, found in drops.items()]
+    return [_deletion(group, np.array(group_drops)) for group, group_drops in drops.items()]
 
 
 def _deletion(group: str, drops: Float[np.ndarray, "rows 2"]) -> Deletion:
@@ -194,15 +194,15 @@ class _Pieces:
 
     def deleted(self, chosen: Bool[np.ndarray, "rows pieces"]) -> dict[str, Tensor]:
         """The columns' values with the chosen pieces at their baseline."""
-        found = {}
+        marks = {}
         for name, numbers in self.places.items():
             values, base = self.inputs.values[name], self.inputs.base[name]
             gone = torch.from_numpy(np.take_along_axis(
                 chosen, np.maximum(numbers, 0).reshape(len(numbers), -1), axis=1
             ).reshape(numbers.shape) & (numbers >= 0))  # fmt: skip
             gone = gone.reshape(*gone.shape, *[1] * (values.ndim - gone.ndim))
-            found[name] = torch.where(gone, base, values)
-        return found
+            marks[name] = torch.where(gone, base, values)
+        return marks
 
 
 def _groups(
@@ -267,27 +267,29 @@ def randomisation_check(
         for parameter in shuffled.parameters():
             order = torch.randperm(parameter.numel(), generator=generator)
             parameter.copy_(parameter.flatten()[order].reshape(parameter.shape))
-    one, two = (
+    trained_maps, shuffled_maps = (
         attribute(which, columns, rows, target, fitted.features, steps=steps)
         for which in (fitted.model, shuffled)
     )
     checks = []
-    for name in one.maps:
-        pairs = zip(one.maps[name], two.maps[name], strict=True)
-        found = np.array(
+    for name in trained_maps.maps:
+        pairs = zip(trained_maps.maps[name], shuffled_maps.maps[name], strict=True)
+        likeness = np.array(
             [_likeness(a, b) for a, b in pairs if a is not None and b is not None and a.size > 2]
         )
-        found = found[~np.isnan(found)]
-        if len(found):
-            checks.append(Randomised(name, len(found), float(found.mean()), _interval(found)))
+        likeness = likeness[~np.isnan(likeness)]
+        if len(likeness):
+            checks.append(
+                Randomised(name, len(likeness), float(likeness.mean()), _interval(likeness))
+            )
     return checks
 
 
-def _likeness(one: np.ndarray, two: np.ndarray) -> float:
+def _likeness(first: np.ndarray, second: np.ndarray) -> float:
     """The absolute rank correlation of two maps' sizes; NaN where one of them is flat."""
     from scipy.stats import rankdata
 
-    ranks = [rankdata(np.abs(each).ravel()) for each in (one, two)]
+    ranks = [rankdata(np.abs(each).ravel()) for each in (first, second)]
     if any(np.ptp(each) == 0 for each in ranks):
         return float("nan")
     return float(abs(np.corrcoef(*ranks)[0, 1]))

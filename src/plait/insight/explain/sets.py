@@ -46,7 +46,7 @@ class TargetSets:
     def size(self) -> float:
         """The mean number of classes in a set, or the mean width of an interval; NaN without rows."""
         if self.sets is not None:
-            sizes = [float(len(one)) for one in self.sets]
+            sizes = [float(len(labels)) for labels in self.sets]
             return float(np.mean(sizes)) if sizes else float("nan")
         assert self.low is not None and self.high is not None
         return float((self.high - self.low).mean()) if len(self.low) else float("nan")
@@ -69,20 +69,20 @@ class PredictionSets:
     def to_columns(self) -> dict[str, Sequence[Any]]:
         """Columns for a file: the set, or the ends of the interval."""
         columns: dict[str, Sequence[Any]] = {}
-        for name, one in self.targets.items():
-            if one.sets is not None:
-                columns[f"{name}_set"] = one.sets
-            elif one.low is not None and one.high is not None:
-                columns[f"{name}_low"] = one.low.tolist()
-                columns[f"{name}_high"] = one.high.tolist()
+        for name, sets in self.targets.items():
+            if sets.sets is not None:
+                columns[f"{name}_set"] = sets.sets
+            elif sets.low is not None and sets.high is not None:
+                columns[f"{name}_low"] = sets.low.tolist()
+                columns[f"{name}_high"] = sets.high.tolist()
         return columns
 
     def _repr_html_(self) -> str:
         """How large the sets are and how often they held, for a notebook."""
         rows = []
-        for name, one in self.targets.items():
-            hit, (low, high), known = one.measured or (None, (None, None), 0)
-            rows.append([name, one.method, one.size, hit, low, high, known])
+        for name, sets in self.targets.items():
+            hit, (low, high), known = sets.measured or (None, (None, None), 0)
+            rows.append([name, sets.method, sets.size, hit, low, high, known])
         head = [
             "target",
             "method",
@@ -97,7 +97,7 @@ class PredictionSets:
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only; NaN as null."""
-        targets = {name: {**vars(one), "size": one.size} for name, one in self.targets.items()}
+        targets = {name: {**vars(sets), "size": sets.size} for name, sets in self.targets.items()}
         return dict(plain({**vars(self), "targets": targets}))
 
 
@@ -123,20 +123,22 @@ def predict_set(
     asked = _asked(fitted, method)
     limits = {target.name: _limit(fitted, target, method, coverage) for target in asked}
     answers = fitted.answer(table, reporter=reporter)
-    found = {}
+    sets = {}
     for target in asked:
         truth = None
         if target.name in table.columns:
             truth = target.encode(table.cells(target.name))[:2]
         limit, scores = limits[target.name], answers.scores[target.name]
         if limit.method == ABSOLUTE:
-            found[target.name] = _intervals(target, scores, limit, truth)
+            sets[target.name] = _intervals(target, scores, limit, truth)
         else:
             kept = members(limit.method, scores, limit.score, seed=seed, empty=empty)
-            found[target.name] = _sets(target, scores, kept, limit, truth)
+            sets[target.name] = _sets(target, scores, kept, limit, truth)
     left = [target for target in fitted.targets if target not in asked]
-    notes = [f"'{one.name}' is {one.noun} and gets no prediction set" for one in left]
-    return PredictionSets(coverage, found, answers.notes() + notes)
+    notes = [
+        f"'{unserved.name}' is {unserved.noun} and gets no prediction set" for unserved in left
+    ]
+    return PredictionSets(coverage, sets, answers.notes() + notes)
 
 
 def _asked(fitted: Fitted, method: str | None) -> list[Target]:

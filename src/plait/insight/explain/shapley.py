@@ -93,12 +93,12 @@ class Game:
             return Estimate(np.tensordot(self._value_weights(), values, axes=1), None)
         means, squares = np.zeros((2, self.players, *values.shape[1:]))
         for both in self._orders:
-            found = np.zeros_like(means)
+            shares = np.zeros_like(means)
             for order in both:
                 chain = values[[self._before(order, place) for place in range(self.players + 1)]]
-                found[order] += np.diff(chain, axis=0) / len(both)
-            means += found
-            squares += found**2
+                shares[order] += np.diff(chain, axis=0) / len(both)
+            means += shares
+            squares += shares**2
         count = np.full((self.players, *[1] * (means.ndim - 1)), float(len(self._orders)))
         return _mean_and_error(means, squares, count)
 
@@ -115,16 +115,16 @@ class Game:
         count = np.zeros((len(self.pairs), *[1] * (means.ndim - 1)))
         for order in self._orders.reshape(-1, self.players):
             for place in range(self.players - 1):
-                one, two = order[place], order[place + 1]
+                first, second = order[place], order[place + 1]
                 swapped = order.copy()
-                swapped[[place, place + 1]] = two, one
+                swapped[[place, place + 1]] = second, first
                 surplus = (
                     values[self._before(order, place + 2)]
                     - values[self._before(order, place + 1)]
                     - values[self._before(swapped, place + 1)]
                     + values[self._before(order, place)]
                 )
-                pair = place_of[int(min(one, two)), int(max(one, two))]
+                pair = place_of[int(min(first, second)), int(max(first, second))]
                 means[pair] += surplus
                 squares[pair] += surplus**2
                 count[pair] += 1
@@ -146,8 +146,8 @@ class Game:
     def _pair_weights(self) -> Float[np.ndarray, "pairs subsets"]:
         n, size = self.players, self.subsets.sum(axis=1)
         weights = np.zeros((len(self.pairs), len(self.subsets)))
-        for number, (one, two) in enumerate(self.pairs):
-            inside = self.subsets[:, one].astype(int) + self.subsets[:, two]
+        for number, (first, second) in enumerate(self.pairs):
+            inside = self.subsets[:, first].astype(int) + self.subsets[:, second]
             others = size - inside
             share = [factorial(s) * factorial(n - s - 2) / factorial(n - 1) for s in range(n - 1)]
             weights[number] = np.array(share)[others] * np.array([1.0, -1.0, 1.0])[inside]

@@ -59,7 +59,7 @@ class Within:
     def totals(self, row: int) -> dict[str, float]:
         """What each column's map sums to, for one row; 0 for a missing cell."""
         return {
-            name: 0.0 if (found := maps[row]) is None else float(found.sum())
+            name: 0.0 if (row_map := maps[row]) is None else float(row_map.sum())
             for name, maps in self.maps.items()
         }
 
@@ -137,9 +137,9 @@ def _slopes(
     head: Any = inputs.model.heads[place]
     scores = answer_score(target, head, wide.scores(at, place), again)
     total = (scores.unflatten(0, (many, -1)) * weights[:, None]).sum()
-    found = torch.autograd.grad(total, list(at.values()), allow_unused=True)
+    gradients = torch.autograd.grad(total, list(at.values()), allow_unused=True)
     slopes = {}
-    for name, slope in zip(at, found, strict=True):
+    for name, slope in zip(at, gradients, strict=True):
         if slope is not None:
             slopes[name] = slope.unflatten(0, (many, -1)).sum(dim=0)
     return slopes
@@ -171,10 +171,12 @@ def attribute(
     for start in range(0, len(rows), BATCH):
         batch = collate(own, rows[start : start + BATCH])
         kinds = kinds_of(features, batch)
-        found, score, base, inputs = integrated(model, batch, target, kinds, steps=steps)
-        total = torch.stack([values.flatten(1).sum(dim=1) for values in found.values()]).sum(dim=0)
+        attributed, score, base, inputs = integrated(model, batch, target, kinds, steps=steps)
+        total = torch.stack([values.flatten(1).sum(dim=1) for values in attributed.values()]).sum(
+            dim=0
+        )
         ends.append((score.numpy(), base.numpy(), (score - base - total).numpy()))
-        for name, values in found.items():
+        for name, values in attributed.items():
             whole = pooled(values, kinds[name]).numpy()
             maps.setdefault(name, []).extend(_cells(whole, inputs.mask[name].numpy()))
     edges = [
@@ -213,7 +215,7 @@ def joined(parts: list[Within]) -> Within:
     if len(parts) == 1:
         return first
     score, base, gap = (
-        np.concatenate([getattr(one, name) for one in parts]) for name in ("score", "base", "gap")
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("score", "base", "gap")
     )
-    maps = {name: [each for one in parts for each in one.maps[name]] for name in first.maps}
+    maps = {name: [each for part in parts for each in part.maps[name]] for name in first.maps}
     return Within(first.target, first.kinds, maps, score, base, gap, first.left)

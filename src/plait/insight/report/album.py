@@ -100,8 +100,8 @@ class Album:
                 case "frames":
                     return self._frames(column, row)
         except _BROKEN as error:
-            told = spoken(self.language, "unreadable", "无法读取")
-            return tag("span", f"{told}: ", named(_short(str(error))), class_="chip")
+            unreadable = spoken(self.language, "unreadable", "无法读取")
+            return tag("span", f"{unreadable}: ", named(_short(str(error))), class_="chip")
         return named(_short(cell))
 
     def picture(
@@ -139,8 +139,8 @@ class Album:
         import soundfile
 
         data = BytesIO()
-        some = np.clip(wave[: round(SECONDS * rate)], -1, 1)
-        soundfile.write(data, some, rate, format="MP3", subtype="MPEG_LAYER_III")
+        excerpt = np.clip(wave[: round(SECONDS * rate)], -1, 1)
+        soundfile.write(data, excerpt, rate, format="MP3", subtype="MPEG_LAYER_III")
         source = self._packed("audio/mpeg", data.getvalue())
         if source is None:
             return self._named_only(name)
@@ -165,10 +165,10 @@ class Album:
         kind, state = self.features.modalities[column], self.features.states[column]
         table = self.table.take(np.array([row]))
         whole = Features({column: kind}, {column: state}).prepare(table, self.settings)
-        found = whole.columns[column]
-        if not found.present[0]:
-            raise CellError(found.problems[0].reason if found.problems else "holds nothing")
-        return Prepared(found.values, found.lengths, found.present)
+        prepared = whole.columns[column]
+        if not prepared.present[0]:
+            raise CellError(prepared.problems[0].reason if prepared.problems else "holds nothing")
+        return Prepared(prepared.values, prepared.lengths, prepared.present)
 
     def _image(self, column: str, cell: Any) -> Html:
         limits = self.settings.media.limits
@@ -208,10 +208,10 @@ class Album:
         return text
 
     def _named_only(self, name: str) -> Html:
-        told = spoken(
+        explanation = spoken(
             self.language, "not shown, to limit the size of the page", "因页面大小限制未显示"
         )
-        return join([tag("span", told, class_="chip"), " ", named(_short(name))])
+        return join([tag("span", explanation, class_="chip"), " ", named(_short(name))])
 
 
 def _short(cell: object) -> str:

@@ -49,15 +49,15 @@ def section(context: Context) -> Section | None:
         "每个模态（全部表格列合为一个）对答案的贡献。尝试所有模态子集，并公平分摊（Shapley 值）："
         "各部分之和恰好等于“全部可见”与“全部不可见”之差。",
     )
-    told = [tag("p", lead)]
+    blocks = [tag("p", lead)]
     if context.contributions.sampled:
         sampled = say(
             "There are more than eight streams, so these are estimates from random orders.",
             "模态超过八个，以下为随机顺序的估计值。",
         )
-        told.append(note(sampled))
+        blocks.append(note(sampled))
     return Section(
-        "contributions", say("Contribution of each stream", "各模态的贡献"), join(told + parts)
+        "contributions", say("Contribution of each stream", "各模态的贡献"), join(blocks + parts)
     )
 
 
@@ -111,10 +111,10 @@ def _mean(context: Context, target: Target) -> Html:
 def _pairs(context: Context, target: Target) -> Html:
     """Which pairs of streams are more, or less, together than one by one."""
     say, metric = context.say, target.primary
-    found = context.contributions
-    shares = found.targets[target.name].metrics[metric]
-    readings = found.metric_readings(target.name, metric)
-    told = {
+    contributions = context.contributions
+    shares = contributions.targets[target.name].metrics[metric]
+    readings = contributions.metric_readings(target.name, metric)
+    meanings = {
         SYNERGY: say("more together than separately (synergy)", "合在一起大于各自之和（协同）"),
         REDUNDANCY: say("partly the same information (redundancy)", "部分信息重复（冗余）"),
         INDEPENDENT: say("contributions add up (independent)", "各自独立贡献（独立）"),
@@ -123,16 +123,18 @@ def _pairs(context: Context, target: Target) -> Html:
     lines = [
         join(
             [
-                named(one),
+                named(first),
                 say(" and ", " 与 "),
-                named(two),
+                named(second),
                 say(": ", "："),
-                told[word],
+                meanings[word],
                 say(", ", "，"),
                 tag("strong", signed(float(value))),
             ]
         )
-        for ((one, two), word), value in zip(readings.items(), shares.interactions, strict=True)
+        for ((first, second), word), value in zip(
+            readings.items(), shares.interactions, strict=True
+        )
     ]
     order = np.argsort(-np.nan_to_num(np.abs(shares.interactions)), kind="stable")
     title = say("Pairs of streams", "成对的模态")
@@ -155,11 +157,11 @@ def _every(context: Context, target: Target, shares: TargetShares) -> Html:
     rows = [
         [
             f"{context.metric(name)} {'↑' if target.higher_is_better[name] else '↓'}",
-            number(one.empty),
-            *(signed(float(value)) for value in one.values),
-            number(one.fused),
+            number(contribution.empty),
+            *(signed(float(value)) for value in contribution.values),
+            number(contribution.fused),
         ]
-        for name, one in shares.metrics.items()
+        for name, contribution in shares.metrics.items()
     ]
     caption = say("From no stream to all of them, by contribution.", "从全部不可见到全部可见。")
     return details(
@@ -214,7 +216,7 @@ def _card(context: Context, target: Target, shares: TargetShares, why: str, plac
 
 def share_levels(context: Context, shares: TargetShares, place: int) -> Html:
     """What each stream of a row adds, as bars."""
-    found = context.contributions
+    contributions = context.contributions
     return levels(
         [
             (
@@ -223,7 +225,10 @@ def share_levels(context: Context, shares: TargetShares, place: int) -> Html:
                 signed(float(value)) if there else context.say("missing", "缺失"),
             )
             for name, value, there in zip(
-                found.streams, shares.values[place], found.present[place], strict=True
+                contributions.streams,
+                shares.values[place],
+                contributions.present[place],
+                strict=True,
             )
         ]
     )

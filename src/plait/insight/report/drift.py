@@ -8,24 +8,24 @@ from plait.insight.diagnose.table_check import TableCheck
 from plait.insight.report.context import Context
 
 
-def drifted(context: Context, found: TableCheck) -> Html | None:
+def drifted(context: Context, check: TableCheck) -> Html | None:
     """What has moved since training."""
-    tested = [(column, one) for column in found.columns for one in column.drift]
+    tested = [(column, drift) for column in check.columns for drift in column.drift]
     streams = [
-        (stream, one)
-        for stream, one in found.streams.items()
-        if one is not None and len(context.model.blueprint.streams[stream]) > 1
+        (stream, drift)
+        for stream, drift in check.streams.items()
+        if drift is not None and len(context.model.blueprint.streams[stream]) > 1
     ]
     if not tested and not streams:
         return None
     say = context.say
     head = tag("h3", say("Drift since training", "与训练数据相比的漂移"))
     words = [
-        join([named(column.name), ": ", _words(context, column, one)])
-        for column, one in tested
-        if one.moved()
+        join([named(column.name), ": ", _words(context, column, drift)])
+        for column, drift in tested
+        if drift.moved()
     ]
-    told = (
+    verdict = (
         say(
             "These have drifted, by a large and significant amount (false discovery rate 5 %):",
             "下列各列的变化不小且超出偶然（错误发现率 5 %）：",
@@ -36,7 +36,7 @@ def drifted(context: Context, found: TableCheck) -> Html | None:
             f"{len(tested)} 项比较中没有既大又超出偶然的变化。",
         )
     )
-    rows = [[named(column.name), *_drift_row(context, one)] for column, one in tested]
+    rows = [[named(column.name), *_drift_row(context, drift)] for column, drift in tested]
     heads = [
         say("column", "列"), say("measure", "度量"), say("value", "数值"),
         say("large above", "较大阈值"), say("p (adjusted)", "偶然概率（校正后）"),
@@ -59,21 +59,21 @@ def drifted(context: Context, found: TableCheck) -> Html | None:
             [
                 named(stream),
                 say(", its columns together: AUC ", "（多列合计）：AUC "),
-                number(one.value),
+                number(drift.value),
             ]
         )
-        for stream, one in streams
+        for stream, drift in streams
     ]
-    return join([head, tag("p", told), bullets(words), bullets(joint), whole])
+    return join([head, tag("p", verdict), bullets(words), bullets(joint), whole])
 
 
-def _words(context: Context, column: Column, one: Drift) -> str:
+def _words(context: Context, column: Column, drift: Drift) -> str:
     say = context.say
-    value = number(one.value)
+    value = number(drift.value)
     return {
         "psi": say(
-            f"the frequencies of its categories differ (PSI {value}, JS {number(one.further)} bit)",
-            f"各类别的占比不同（PSI {value}，JS {number(one.further)} 比特）",
+            f"the frequencies of its categories differ (PSI {value}, JS {number(drift.further)} bit)",
+            f"各类别的占比不同（PSI {value}，JS {number(drift.further)} 比特）",
         ),
         "ks": f"{_elsewhere(context, column)} (KS {value})",
         "auc": say(
@@ -81,11 +81,11 @@ def _words(context: Context, column: Column, one: Drift) -> str:
             f"编码器看到的内容与训练时不同（AUC {value}）",
         ),
         "missing": say(
-            f"{percent(one.further)} of its cells are missing, {percent(one.value)} different from "
+            f"{percent(drift.further)} of its cells are missing, {percent(drift.value)} different from "
             "training",
-            f"{percent(one.further)} 的单元格缺失，与训练时相差 {percent(one.value)}",
+            f"{percent(drift.further)} 的单元格缺失，与训练时相差 {percent(drift.value)}",
         ),
-    }[one.measure]
+    }[drift.measure]
 
 
 def _elsewhere(context: Context, column: Column) -> str:
@@ -98,11 +98,11 @@ def _elsewhere(context: Context, column: Column) -> str:
     return say("its values are distributed differently", "数值分布不同")
 
 
-def _drift_row(context: Context, one: Drift) -> list[str]:
-    name = {"psi": "PSI", "ks": "KS", "auc": "AUC"}.get(one.measure) or context.say(
+def _drift_row(context: Context, drift: Drift) -> list[str]:
+    name = {"psi": "PSI", "ks": "KS", "auc": "AUC"}.get(drift.measure) or context.say(
         "fraction missing", "缺失占比"
     )
-    value = number(one.value)
-    if one.measure == "psi":
-        value += f" (JS {number(one.further)})"
-    return [name, value, f"{one.large:g}", f"{one.q:.2g}"]
+    value = number(drift.value)
+    if drift.measure == "psi":
+        value += f" (JS {number(drift.further)})"
+    return [name, value, f"{drift.large:g}", f"{drift.q:.2g}"]

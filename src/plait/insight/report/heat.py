@@ -139,7 +139,7 @@ def over_signal(
 
 def _stripes(shares: Float[np.ndarray, " steps"], down: int, high: int) -> list[Html]:
     """Up to 64 stripes, the strongest mark of each."""
-    found = []
+    stripes = []
     pieces = np.array_split(shares, min(64, len(shares)))
     wide = WIDE / len(pieces)
     for at, piece in enumerate(pieces):
@@ -147,7 +147,7 @@ def _stripes(shares: Float[np.ndarray, " steps"], down: int, high: int) -> list[
         if abs(share) < FAINTEST:
             continue
         of = "--for" if share > 0 else "--against"
-        found.append(
+        stripes.append(
             tag(
                 "rect",
                 x=f"{at * wide:.1f}",
@@ -157,7 +157,7 @@ def _stripes(shares: Float[np.ndarray, " steps"], down: int, high: int) -> list[
                 style=f"fill:rgba(var({of}),{0.7 * abs(share):.2f})",
             )
         )
-    return found
+    return stripes
 
 
 def _line(values: Float[np.ndarray, " steps"], down: int, high: int) -> Html:

@@ -14,16 +14,16 @@ LISTED = 50
 """Rows, or unreadable cells, listed at most."""
 
 
-def copies(context: Context, found: TableCheck) -> Html:
+def copies(context: Context, check: TableCheck) -> Html:
     """Rows that repeat others of this table, and rows of the training table."""
     say = context.say
     parts = [tag("h3", say("Duplicates and leakage", "重复与泄漏"))]
-    if len(found.repeats):
-        told = say(
-            f"Rows that repeat an earlier row of this table in every input column: {len(found.repeats)}",
-            f"全部输入与本表较早某行相同的行：{len(found.repeats)}",
+    if len(check.repeats):
+        message = say(
+            f"Rows that repeat an earlier row of this table in every input column: {len(check.repeats)}",
+            f"全部输入与本表较早某行相同的行：{len(check.repeats)}",
         )
-        parts.append(_pairs(context, told, found.repeats, found.disagree, context.rows))
+        parts.append(_pairs(context, message, check.repeats, check.disagree, context.rows))
     else:
         parts.append(
             tag(
@@ -31,14 +31,14 @@ def copies(context: Context, found: TableCheck) -> Html:
                 say("No row repeats another in every input.", "没有任何两行的全部输入相同。"),
             )
         )
-    if found.held_out:
-        told = say(
+    if check.held_out:
+        message = say(
             "These rows are the held-out rows of the training table themselves.",
             "这些行就是训练表中留出的验证行。",
         )
-        parts.append(tag("p", told, class_="faint"))
-    if found.leaks is not None:
-        parts += _leaks(context, found.leaks)
+        parts.append(tag("p", message, class_="faint"))
+    if check.leaks is not None:
+        parts += _leaks(context, check.leaks)
     return join(parts)
 
 
@@ -46,60 +46,60 @@ def _leaks(context: Context, leaks: Leaks) -> list[Html]:
     say = context.say
     parts = []
     if len(leaks.rows):
-        told = say(
+        message = say(
             f"Rows that are among the {leaks.learnt:,} training rows: {len(leaks.rows)}. Metrics on "
             "them say nothing about new rows.",
             f"出现在模型学习过的 {leaks.learnt:,} 行之中的行：{len(leaks.rows)}。"
             "在它们上的指标不能说明新数据的表现。",
         )
-        parts.append(note(tag("strong", told), bad=True))
+        parts.append(note(tag("strong", message), bad=True))
         parts.append(_pairs(context, say("Which", "列表"), leaks.rows, leaks.disagree, None))
     elif not leaks.unread:
-        told = say(
+        message = say(
             f"No row is among the {counted(leaks.learnt)} the model was trained on (all input cells "
             "compared by content).",
             f"没有任何一行出现在模型学习过的 {leaks.learnt:,} 行中（按内容比较全部输入单元格）。",
         )
-        parts.append(tag("p", told))
+        parts.append(tag("p", message))
     if leaks.unread:
         counts = ", ".join(f"{tidy(name)}: {count:,}" for name, count in leaks.unread.items())
-        told = say(
+        message = say(
             f"Cells of the training table that could not be read ({counts}): they cannot be checked "
             "for leakage. If its media are elsewhere, name their folder with --root (root=...).",
             f"训练表中无法读取的单元格（{counts}）：无法据此判断泄漏。"
             "若媒体文件在别处，请用 --root（root=...）指明文件夹。",
         )
-        parts.append(note(told, bad=True))
-    for name, one in leaks.cells.items():
-        if len(one) > len(leaks.rows):
-            told = say(
-                f": cells that also occur in the training rows: {len(one)}",
-                f"：也出现在训练数据中的单元格：{len(one)}",
+        parts.append(note(message, bad=True))
+    for name, rows in leaks.cells.items():
+        if len(rows) > len(leaks.rows):
+            message = say(
+                f": cells that also occur in the training rows: {len(rows)}",
+                f"：也出现在训练数据中的单元格：{len(rows)}",
             )
-            parts.append(_pairs(context, join([named(name), told]), one, [], None))
+            parts.append(_pairs(context, join([named(name), message]), rows, [], None))
     if leaks.near is not None:
         few = leaks.near.rows
-        told = say(
+        message = say(
             f"Nearly identical to one of {leaks.compared:,} training rows, as the model encodes them: "
             f"{len(few)}",
             f"在编码器看来与 {leaks.compared:,} 行训练数据中的某行几乎相同：{len(few)} 行",
         )
         if len(few):
-            parts.append(_pairs(context, told, Copies(few, leaks.near.twins), [], None))
+            parts.append(_pairs(context, message, Copies(few, leaks.near.twins), [], None))
         else:
-            told = say(
+            message = say(
                 f"None is nearly identical to one of {leaks.compared:,} training rows either, as the "
                 "model encodes them.",
                 f"在编码器看来，也没有任何一行与 {leaks.compared:,} 行训练数据中的某行几乎相同。",
             )
-            parts.append(tag("p", told, class_="faint"))
+            parts.append(tag("p", message, class_="faint"))
     return parts
 
 
 def _pairs(
     context: Context,
     head: Html | str,
-    found: Copies,
+    pairs: Copies,
     disagree: Sequence[int],
     twins: np.ndarray | None,
 ) -> Html:
@@ -109,19 +109,19 @@ def _pairs(
         twins: the user's numbers of the twins' rows; None: they are of the training table.
     """
     say, unlike = context.say, set(disagree)
-    order = sorted(range(len(found)), key=lambda at: (at not in unlike, at))
-    told = []
+    order = sorted(range(len(pairs)), key=lambda at: (at not in unlike, at))
+    lines = []
     for at in order[:LISTED]:
-        twin = int(found.twins[at]) if twins is None else int(twins[found.twins[at]])
+        twin = int(pairs.twins[at]) if twins is None else int(twins[pairs.twins[at]])
         place = say(f"training row {twin}", f"训练表第 {twin} 行")
-        line = f"{context.named_row(int(found.rows[at]))} = "
+        line = f"{context.named_row(int(pairs.rows[at]))} = "
         line += place if twins is None else say(f"row {twin}", f"第 {twin} 行")
-        told.append(
+        lines.append(
             line + (say(", with a different answer", "，但答案不同") if at in unlike else "")
         )
-    if len(found) > LISTED:
-        told.append(say(f"and {len(found) - LISTED} more", f"以及另外 {len(found) - LISTED} 个"))
+    if len(pairs) > LISTED:
+        lines.append(say(f"and {len(pairs) - LISTED} more", f"以及另外 {len(pairs) - LISTED} 个"))
     if unlike:
         more = say(f"; {len(unlike)} with a different answer", f"；其中 {len(unlike)} 个答案不同")
         head = join([head, more])
-    return details(head, bullets(told))
+    return details(head, bullets(lines))

@@ -43,11 +43,11 @@ def section(context: Context) -> Section | None:
     say = context.say
     parts = [tag("p", _lead(context, plane, len(places)))]
     if plane.kept != plane.kept:
-        told = say(
+        message = say(
             "All rows have the same fused vector: the model does not distinguish them.",
             "所有行的融合向量都相同：模型无法区分任何两行。",
         )
-        parts.append(note(told, bad=True))
+        parts.append(note(message, bad=True))
     else:
         parts += [_target(context, target, plane, places) for target in context.model.targets]
     return Section("map", say("Map of the rows", "数据分布图"), join(parts))
@@ -148,10 +148,10 @@ def _groups(
         groups = np.where(there, cut, OTHERS)
         names += [""] * (OTHERS - len(names)) + [say("unknown", "未知")]
         return groups[places], names
-    told = [_answer(context, target, place, known) for place in places.tolist()]
+    labels = [_answer(context, target, place, known) for place in places.tolist()]
     counts: dict[str, int] = {}
-    for one in told:
-        counts[one] = counts.get(one, 0) + 1
+    for label in labels:
+        counts[label] = counts.get(label, 0) + 1
     order = sorted(counts, key=lambda name: (-counts[name], name))
     kept = order[:OTHERS]
     if target.exclusive:
@@ -159,7 +159,7 @@ def _groups(
         kept = sorted(kept, key=lambda name: rank.get(name, len(rank)))
     index = {name: group for group, name in enumerate(kept)}
     names = kept + [""] * (OTHERS - len(kept)) + [others]
-    return np.array([index.get(one, OTHERS) for one in told]), names
+    return np.array([index.get(label, OTHERS) for label in labels]), names
 
 
 def _answer(context: Context, target: Target, place: int, true: bool) -> str:
@@ -178,21 +178,21 @@ def _hints(context: Context, target: Target, places: Int64[np.ndarray, " shown"]
     say, scores = context.say, context.scores[target.name]
     names = [name for name in context.model.features.modalities if name in context.table.columns]
     cells = {name: context.table.cells(name, places) for name in names}
-    found = []
+    hints = []
     for at, place in enumerate(places.tolist()):
-        told = [context.named_row(place)]
+        parts = [context.named_row(place)]
         if target in context.judged:
-            told.append(
+            parts.append(
                 say("true ", "真实 ") + shortened(_answer(context, target, place, True), 40)
             )
         answer = shortened(_answer(context, target, place, False), 40)
         if target.exclusive:
             answer += f" ({scores[place].max():.0%})"
-        told.append(say("answer ", "模型 ") + answer)
+        parts.append(say("answer ", "模型 ") + answer)
         for name in names:
             cell = cells[name][at]
             if isinstance(cell, str | int | float):
                 short = shortened(" ".join(str(cell).split()), 48)
-                told.append(f"{shortened(name, 20)}: {short}")
-        found.append(tidy(" · ".join(told)))
-    return found
+                parts.append(f"{shortened(name, 20)}: {short}")
+        hints.append(tidy(" · ".join(parts)))
+    return hints

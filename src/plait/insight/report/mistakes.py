@@ -117,35 +117,35 @@ def _matrix(
         shares.tolist(),
         title=say("Confusion matrix", "混淆矩阵"),
     )
-    told = say(
+    caption = say(
         "Rows: the true class and its count. Columns: the answer. Each row sums to 1.",
         "纵向：真实类别及其行数。横向：模型答案。每一行之和为 1。",
     )
-    return figure(drawn, told, wide=True)
+    return figure(drawn, caption, wide=True)
 
 
 def _confused(
     context: Context, target: Target, matrix: Int64[np.ndarray, "classes classes"]
 ) -> Html:
     """The mistakes made most often, in words."""
-    found = confusions(matrix, SHOWN)
-    if not found:
+    pairs = confusions(matrix, SHOWN)
+    if not pairs:
         return Html("")
     say, names = context.say, target.classes
     lines = []
-    for true, answer, count in found:
+    for true, answer, count in pairs:
         times = say(f": {count} of {matrix[true].sum()}", f"：{matrix[true].sum()} 次中 {count} 次")
         taken = say(" predicted as ", " 被认作 ")
         lines.append(join([named(names[true]), taken, named(names[answer]), times]))
     return join([tag("h4", say("Most often confused", "最常见的混淆")), bullets(lines)])
 
 
-def _table(context: Context, target: Target, found: PerClass) -> Html:
+def _table(context: Context, target: Target, metrics: PerClass) -> Html:
     """One line a class or label; the worst first where there are too many to show."""
     say = context.say
     order = np.arange(len(target.classes))
     if len(order) > LISTED:
-        order = np.argsort(np.nan_to_num(found.f1, nan=2.0), kind="stable")[:LISTED]
+        order = np.argsort(np.nan_to_num(metrics.f1, nan=2.0), kind="stable")[:LISTED]
     heads = [
         say("class", "类别") if target.exclusive else say("label", "标签"),
         say("precision", "精确率"),
@@ -157,22 +157,22 @@ def _table(context: Context, target: Target, found: PerClass) -> Html:
     lines = [
         [
             named(target.classes[place]),
-            number(float(found.precision[place])),
-            number(float(found.recall[place])),
-            number(float(found.f1[place])),
-            f"{found.support[place]:,}",
-            f"{found.answered[place]:,}",
+            number(float(metrics.precision[place])),
+            number(float(metrics.recall[place])),
+            number(float(metrics.f1[place])),
+            f"{metrics.support[place]:,}",
+            f"{metrics.answered[place]:,}",
         ]
         for place in order
     ]
-    told = say(
+    caption = say(
         "Precision: the fraction of answers of this class that are right. Recall: the fraction of the "
         "class that is found. A dash: undefined.",
         "精确率：给出该答案时正确的比例。召回率：该类中被找出的比例。短横：分母为零。",
     )
     if len(order) < len(target.classes):
-        told += say(f" The {LISTED} worst by F1.", f" 仅列出 F1 最差的 {LISTED} 个。")
-    whole = table(heads, lines, caption=told)
+        caption += say(f" The {LISTED} worst by F1.", f" 仅列出 F1 最差的 {LISTED} 个。")
+    whole = table(heads, lines, caption=caption)
     if len(lines) <= CLASSES:
         return whole
     return details(say(f"All {len(lines)} classes", f"全部 {len(lines)} 个类别"), whole)
@@ -193,13 +193,13 @@ def _surest(
     for place in rows[worst[:SHOWN]].tolist():
         answer = target.classes[int(scores[place].argmax())]
         true = target.classes[int(context.truths[target.name][0][place])]
-        told = [
+        parts = [
             named(answer),
             f" ({scores[place].max():.0%})",
             say(", true: ", "，实为 "),
             named(true),
         ]
-        shown.append(card(context, place, join(told)))
+        shown.append(card(context, place, join(parts)))
     rest = [context.named_row(int(place)) for place in rows[worst[SHOWN:]]]
     more = say("Next: ", "其次：") + ", ".join(rest) if rest else None
     return join(
@@ -212,18 +212,18 @@ def _surest(
 
 
 def _suspects(
-    context: Context, target: Target, rows: Int64[np.ndarray, " known"], found: Suspects | None
+    context: Context, target: Target, rows: Int64[np.ndarray, " known"], suspects: Suspects | None
 ) -> Html:
     """Rows whose given class is probably wrong."""
     say = context.say
-    if found is None or not len(found.rows):
+    if suspects is None or not len(suspects.rows):
         return Html("")
     scores = context.scores[target.name]
     shown = []
-    for at in range(min(SHOWN, len(found.rows))):
-        place = int(rows[found.rows[at]])
-        given, likely = found.given[at], found.likely[at]
-        told = join(
+    for at in range(min(SHOWN, len(suspects.rows))):
+        place = int(rows[suspects.rows[at]])
+        given, likely = suspects.given[at], suspects.likely[at]
+        parts = join(
             [
                 say("given ", "标注为 "),
                 named(target.classes[given]),
@@ -233,15 +233,15 @@ def _suspects(
                 f" ({scores[place, likely]:.0%})",
             ]
         )
-        shown.append(card(context, place, told))
-    count = len(found.rows)
+        shown.append(card(context, place, parts))
+    count = len(suspects.rows)
     why = say(
         "Rows whose label the model confidently contradicts (confident learning, Northcutt et al. "
         "2021). Each is either a wrong label or a mistake of the model: check before you change one.",
         "模型有把握地怀疑其标注的行（置信学习，Northcutt 等 2021）。"
         "每一行要么标注有误，要么模型出错：请先查看再修改。",
     )
-    places = [context.named_row(int(rows[row])) for row in found.rows[SHOWN : 5 * SHOWN]]
+    places = [context.named_row(int(rows[row])) for row in suspects.rows[SHOWN : 5 * SHOWN]]
     rest = tag("p", say("Next: ", "其次：") + ", ".join(places), class_="faint") if places else None
     head = say(f"Labels that may be wrong: {count}", f"可能有误的标注：{count}")
     return details(head, tag("p", why), cards(shown), rest)
@@ -266,8 +266,8 @@ def _labels(context: Context, target: Target) -> Html:
         has = (
             say("has it", "有此标签") if truth[row, label] else say("does not have it", "无此标签")
         )
-        told = [named(target.classes[label]), f" ({scores[row, label]:.0%}), ", has]
-        shown.append(card(context, place, join(told)))
+        parts = [named(target.classes[label]), f" ({scores[row, label]:.0%}), ", has]
+        shown.append(card(context, place, join(parts)))
     head = tag("h4", say("Most confident mistakes", "最自信的错误"))
     worst = (
         join([head, cards(shown)]) if shown else note(say("No label is wrong.", "没有错误的标签。"))
@@ -286,24 +286,24 @@ def _label_suspects(
     context: Context,
     target: Target,
     rows: Int64[np.ndarray, " known"],
-    found: list[Suspects | None],
+    suspects: list[Suspects | None],
 ) -> Html:
     """Label by label, the rows that probably have it wrong."""
     say, lines, total = context.say, [], 0
-    for name, one in zip(target.classes, found, strict=True):
-        if one is None or not len(one.rows):
+    for name, of_label in zip(target.classes, suspects, strict=True):
+        if of_label is None or not len(of_label.rows):
             continue
-        total += len(one.rows)
-        told = [
+        total += len(of_label.rows)
+        parts = [
             context.named_row(int(rows[row]))
             + (
                 say(" (lacks it)", "（缺少）")
                 if likely
                 else say(" (should not have it)", "（多余）")
             )
-            for row, likely in zip(one.rows[:SHOWN], one.likely[:SHOWN], strict=True)
+            for row, likely in zip(of_label.rows[:SHOWN], of_label.likely[:SHOWN], strict=True)
         ]
-        lines.append(join([named(name), f": {len(one.rows)}; ", ", ".join(told)]))
+        lines.append(join([named(name), f": {len(of_label.rows)}; ", ", ".join(parts)]))
     if not lines:
         return Html("")
     head = say(f"Labels that may be wrong: {total}", f"可能有误的标签：{total}")

@@ -97,8 +97,8 @@ def _measured(
     try:
         limit = threshold(kept, coverage, target.name)
     except ConfigError:  # too few validation rows for so much
-        told = context.say("too few validation rows", "验证行过少")
-        return [method, percent(coverage, 0), told, "–"], False
+        message = context.say("too few validation rows", "验证行过少")
+        return [method, percent(coverage, 0), message, "–"], False
     if method == ABSOLUTE:
         inside = target.errors(truth, scores) <= limit
         size = 2 * limit
@@ -123,20 +123,20 @@ def risks(
     if right is None or confidence is None:
         return Html("")
     say = context.say
-    found = risk_coverage(right, confidence)
+    curve = risk_coverage(right, confidence)
     lead = say(
         "Answering only when the model is confident leaves fewer errors; the other answers are "
         "withheld by ",
         "只在有把握时回答可以减少错误；其余不答：",
     )
     area = say(
-        f"Area under the curve {number(found.area)}; {number(found.best_area)} if every right answer "
+        f"Area under the curve {number(curve.area)}; {number(curve.best_area)} if every right answer "
         "were more confident than every wrong one.",
-        f"曲线下面积 {number(found.area)}；"
-        f"若每个正确答案都比错误答案更有把握则为 {number(found.best_area)}。",
+        f"曲线下面积 {number(curve.area)}；"
+        f"若每个正确答案都比错误答案更有把握则为 {number(curve.best_area)}。",
     )
     drawn = lines(
-        [_thinned(found, say("errors", "错误率"))],
+        [_thinned(curve, say("errors", "错误率"))],
         title=say("Error rate against coverage", "错误率与回答率"),
         x_label=say(
             "fraction of rows answered, most confident first", "回答的行占比（最有把握者优先）"
@@ -153,12 +153,12 @@ def risks(
     )
 
 
-def _thinned(found: RiskCoverage, name: str, most: int = 60) -> Series:
+def _thinned(curve: RiskCoverage, name: str, most: int = 60) -> Series:
     """The curve with few enough points to draw; the first hundredth, one or two rows, is left out."""
-    coverage, risk = np.array(found.coverage), np.array(found.risk)
+    coverage, risk = np.array(curve.coverage), np.array(curve.risk)
     kept = np.flatnonzero((coverage >= 0.01) | (np.arange(len(coverage)) == len(coverage) - 1))
-    some = kept[np.unique(np.linspace(0, len(kept) - 1, most).astype(np.int64))]
-    return Series(name, coverage[some].tolist(), risk[some].tolist())
+    spread = kept[np.unique(np.linspace(0, len(kept) - 1, most).astype(np.int64))]
+    return Series(name, coverage[spread].tolist(), risk[spread].tolist())
 
 
 def _thresholds(

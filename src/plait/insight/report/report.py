@@ -128,8 +128,8 @@ def report_held_out(
         table, prepared: of the whole fit.
         rows: the validation rows.
     """
-    some = rows[np.unique(np.linspace(0, len(rows) - 1, BRIEF.rows).astype(np.int64))]
-    places = {int(row): place for place, row in enumerate(some)}
+    spread = rows[np.unique(np.linspace(0, len(rows) - 1, BRIEF.rows).astype(np.int64))]
+    places = {int(row): place for place, row in enumerate(spread)}
     quarantine = Quarantine(
         Entry(places[entry.row], entry.column, entry.reason)
         for entry in prepared.quarantine.entries
@@ -137,8 +137,8 @@ def report_held_out(
     )
     context = Context(
         model,
-        table.take(some),
-        some,
+        table.take(spread),
+        spread,
         len(rows),
         language="zh" if model.config.report == "zh" else "en",
         limits=BRIEF,
@@ -147,7 +147,7 @@ def report_held_out(
         train=table,
         held=True,
         reporter=reporter,
-        given=PreparedTable(some_rows(prepared.columns, some), quarantine, prepared.absent),
+        given=PreparedTable(some_rows(prepared.columns, spread), quarantine, prepared.absent),
     )
     context.about = context.say(
         f"{table.name}, held out for validation with seed {model.config.seed}",
@@ -206,14 +206,14 @@ def row_page(context: Context) -> str:
 
 
 def _sections(context: Context) -> list[Section]:
-    found = []
+    sections = []
     with context.reporter.stage("report", len(SECTIONS), "parts") as stage:
         for make in SECTIONS:
             section = make(context)
             if section is not None:
-                found.append(section)
+                sections.append(section)
             stage.advance(1)
-    return found
+    return sections
 
 
 def _footer(context: Context) -> Html:
@@ -243,9 +243,9 @@ def check_language(language: str) -> Language:
     Raises:
         ConfigError: naming those they are in.
     """
-    for one in LANGUAGES:
-        if language == one:
-            return one
+    for known in LANGUAGES:
+        if language == known:
+            return known
     raise ConfigError([f"language: {unknown('language', language, LANGUAGES)}"])
 
 

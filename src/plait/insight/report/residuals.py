@@ -21,9 +21,9 @@ def numbers(context: Context, target: Target) -> Html:
     """Residual plots and worst rows of a number."""
     say, rows = context.say, np.flatnonzero(context.truths[target.name][1])
     truth = target.in_units(context.truths[target.name][0][rows])
-    found = residuals(truth, target.in_units(context.scores[target.name][rows]))
-    some = np.unique(np.linspace(0, len(rows) - 1, DOTS).astype(np.int64))
-    worst = set(found.worst.tolist())
+    summary = residuals(truth, target.in_units(context.scores[target.name][rows]))
+    spread = np.unique(np.linspace(0, len(rows) - 1, DOTS).astype(np.int64))
+    worst = set(summary.worst.tolist())
 
     def spots(ys: np.ndarray) -> list[Spot]:
         return [
@@ -31,26 +31,26 @@ def numbers(context: Context, target: Target) -> Html:
                 float(truth[at]),
                 float(ys[at]),
                 0,
-                f"{context.named_row(int(rows[at]))}: {truth[at]:.4g} → {found.answer[at]:.4g}",
+                f"{context.named_row(int(rows[at]))}: {truth[at]:.4g} → {summary.answer[at]:.4g}",
                 at in worst,
             )
-            for at in some.tolist()
+            for at in spread.tolist()
         ]
 
     true = say("true", "真实值")
     ring = say(f"the {len(worst)} largest errors", f"误差最大的 {len(worst)} 行")
     answers = grouped_scatter(
-        spots(found.answer), [say("rows", "行")], title=say("Answers and truth", "答案与真实值"),
+        spots(summary.answer), [say("rows", "行")], title=say("Answers and truth", "答案与真实值"),
         axes=(true, say("answer", "答案")), ring=ring, guides=["diagonal"], size=(640, 400),
     )  # fmt: skip
     errors = grouped_scatter(
-        spots(found.error), [say("rows", "行")], title=say("Residuals", "残差"),
+        spots(summary.error), [say("rows", "行")], title=say("Residuals", "残差"),
         axes=(true, say("answer − true", "答案 − 真实值")), ring=ring, guides=["level"], size=(640, 400),
     )  # fmt: skip
     return join(
         [
             plots(figure(answers), figure(errors)),
-            _worst(context, rows[found.worst], found.worst, truth, found.answer),
+            _worst(context, rows[summary.worst], summary.worst, truth, summary.answer),
         ]
     )
 
@@ -66,12 +66,12 @@ def _worst(
     say = context.say
     shown = []
     for place, at in zip(places[:SHOWN].tolist(), order[:SHOWN].tolist(), strict=True):
-        told = f"{answer[at]:.4g}" + say(", true: ", "，实为 ") + f"{truth[at]:.4g} "
+        caption = f"{answer[at]:.4g}" + say(", true: ", "，实为 ") + f"{truth[at]:.4g} "
         gap = f"({signed(float(answer[at] - truth[at]))})"
-        shown.append(card(context, place, join([told, gap])))
+        shown.append(card(context, place, join([caption, gap])))
     return join([tag("h4", say("Largest errors", "偏差最大的行")), cards(shown)])
 
 
-def card(context: Context, place: int, told: Html) -> Html:
+def card(context: Context, place: int, caption: Html) -> Html:
     """One row: what is said of it, and its cells."""
-    return join([tag("h4", context.named_row(place)), tag("p", told), cells(context, place)])
+    return join([tag("h4", context.named_row(place)), tag("p", caption), cells(context, place)])

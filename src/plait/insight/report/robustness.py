@@ -66,7 +66,7 @@ def section(context: Context) -> Section | None:
 
 def degraded_rows(context: Context) -> np.ndarray:
     """The places of the rows that are degraded: evenly spaced among those with an answer."""
-    known = np.any([context.truths[one.name][1] for one in context.judged], axis=0)
+    known = np.any([context.truths[target.name][1] for target in context.judged], axis=0)
     places = np.flatnonzero(known)
     most = min(context.limits.degraded, len(places))
     return places[np.unique(np.linspace(0, len(places) - 1, most).astype(np.int64))]
@@ -94,11 +94,15 @@ def _gone(context: Context, column: str, places: np.ndarray) -> bool:
     return not bool(context.prepared.columns[column].rows_present[places].any())
 
 
-def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], Metrics]) -> Html:
+def _subsets(
+    context: Context, target: Target, by_subset: Mapping[tuple[str, ...], Metrics]
+) -> Html:
     """The metrics for every subset of streams, the largest first."""
     say = context.say
-    keys = distinct(next(iter(found.values())))
-    order = sorted(found, key=lambda names: (-len(names), -_worth(found[names], target.primary)))
+    keys = distinct(next(iter(by_subset.values())))
+    order = sorted(
+        by_subset, key=lambda names: (-len(names), -_worth(by_subset[names], target.primary))
+    )
     heads = [
         say("streams that are there", "存在的模态"),
         *(f"{context.metric(key)} {'↑' if target.higher_is_better[key] else '↓'}" for key in keys),
@@ -106,19 +110,19 @@ def _subsets(context: Context, target: Target, found: Mapping[tuple[str, ...], M
     rows = [
         [
             join(map(named, names), ", ") if names else say("none", "无"),
-            *(number(found[names][key]) for key in keys),
+            *(number(by_subset[names][key]) for key in keys),
         ]
         for names in order
     ]
     caption = say(
-        f"Metrics on {counted(len(context))} for {len(found)} sets of streams, the others hidden.",
-        f"{len(found)} 种模态组合下的指标（隐藏其余模态），{len(context):,} 行。",
+        f"Metrics on {counted(len(context))} for {len(by_subset)} sets of streams, the others hidden.",
+        f"{len(by_subset)} 种模态组合下的指标（隐藏其余模态），{len(context):,} 行。",
     )
-    told = table(heads, rows, caption=caption, strong=[0])
+    block = table(heads, rows, caption=caption, strong=[0])
     title = tag("h3", say("Missing streams", "缺少某些模态"))
-    if len(found) > MOST:
-        told = details(say(f"All {len(found)} sets", f"全部 {len(found)} 种组合"), told)
-    return join([title, told])
+    if len(by_subset) > MOST:
+        block = details(say(f"All {len(by_subset)} sets", f"全部 {len(by_subset)} 种组合"), block)
+    return join([title, block])
 
 
 def _worth(metrics: Metrics, primary: str) -> float:
@@ -131,17 +135,17 @@ def _degraded(
 ) -> Html:
     """A plot a column, and the two figures of robustness."""
     say = context.say
-    own = [one for one in curves if one.target == target.name]
+    own = [curve for curve in curves if curve.target == target.name]
     rows, names = len(places), context.prepared.columns
     gone = [named(name) for name in names if _gone(context, name, places)]
     title = tag("h3", say("Corrupted columns", "逐渐变差的列"))
     lacking = None
     if gone:
-        told = say(
+        message = say(
             "Missing in every row, so not tested: ",
             "每一行都缺失，无法判断其变差的影响：",
         )
-        lacking = note(join([told, join(gone, ", ")]))
+        lacking = note(join([message, join(gone, ", ")]))
     if not own:
         return Html("") if lacking is None else join([title, lacking])
     lead = say(
@@ -149,10 +153,12 @@ def _degraded(
         f"unchanged, on {counted(rows)}.",
         f"逐列按程度劣化，从完好（0 %）到全失（100 %），其他列保持不变，共 {rows:,} 行。",
     )
-    shown, reach = [], [value for one in own for value in one.values if np.isfinite(value)]
-    for name in dict.fromkeys(one.column for one in own):
+    shown, reach = [], [value for curve in own for value in curve.values if np.isfinite(value)]
+    for name in dict.fromkeys(curve.column for curve in own):
         series = [
-            Series(say(*HOW[one.how]), one.levels, one.values) for one in own if one.column == name
+            Series(say(*HOW[curve.how]), curve.levels, curve.values)
+            for curve in own
+            if curve.column == name
         ]
         shown.append(
             figure(
@@ -174,14 +180,14 @@ def _figures(context: Context, curves: Sequence[Curve]) -> Html:
     say = context.say
     rows = [
         [
-            named(one.column),
-            say(*HOW[one.how]),
-            number(one.values[0]),
-            number(one.values[-1]),
-            number(one.relative),
-            signed(one.effective),
+            named(curve.column),
+            say(*HOW[curve.how]),
+            number(curve.values[0]),
+            number(curve.values[-1]),
+            number(curve.relative),
+            signed(curve.effective),
         ]
-        for one in curves
+        for curve in curves
     ]
     heads = [
         say("column", "列"),

@@ -49,11 +49,11 @@ def _answers(context: Context) -> Html:
     where = context.model.held.outlier
     if where is not None:
         share = float(where.percentile(context.vectors)[0])
-        told = say(
+        message = say(
             f"This row is farther from the training data than {share:.0f} % of the validation rows.",
             f"该行比 {share:.0f} % 的验证数据离已知数据更远。",
         )
-        parts.append(note(told, bad=share >= UNUSUAL))
+        parts.append(note(message, bad=share >= UNUSUAL))
     for line in context.prepared.quarantine.summary():
         parts.append(note(named(line), bad=True))
     parts += [tag("h3", say("The row", "该行")), cells(context, 0, most=40)]
@@ -64,13 +64,13 @@ def _answer(context: Context, target: Target) -> Html:
     """The answer, the truth where it is known, and the runners-up."""
     say = context.say
     answer = told_answer(target, context.answers.values[target.name][0])
-    found: list[tuple[Child, Child, Child]] = [(say("answer", "答案"), named(answer), None)]
+    rows: list[tuple[Child, Child, Child]] = [(say("answer", "答案"), named(answer), None)]
     truth = context.true_answer(target, 0)
     if truth is not None:
-        told = named(told_answer(target, truth))
-        found.append((say("true answer", "真实答案"), told, None))
+        true = named(told_answer(target, truth))
+        rows.append((say("true answer", "真实答案"), true, None))
     if not target.classes:
-        return tiles(found)
+        return tiles(rows)
     scores = context.scores[target.name][0]
     best = np.argsort(-scores, kind="stable")
     if target.exclusive:
@@ -79,14 +79,14 @@ def _answer(context: Context, target: Target) -> Html:
         (named(shortened(target.classes[at], 40)), float(scores[at]), number(float(scores[at])))
         for at in best.tolist()
     ]
-    return join([tiles(found), levels(chances, whole=1.0)])
+    return join([tiles(rows), levels(chances, whole=1.0)])
 
 
 def _streams(context: Context) -> Html:
-    say, found = context.say, context.contributions
+    say, contributions = context.say, context.contributions
     parts: list[Child] = []
     for target in context.model.targets:
-        shares = found.targets[target.name]
+        shares = contributions.targets[target.name]
         lead = say(
             f"From {number(float(shares.empty[0]))} with no stream to {number(float(shares.fused[0]))} "
             "with all of them, divided among the streams (Shapley values). Orange counts for the "
@@ -102,23 +102,23 @@ def _streams(context: Context) -> Html:
 
 def _pairs(context: Context, target: Target) -> Html:
     """Pairs of streams that are more, or less, together than one by one."""
-    say, found = context.say, context.contributions
+    say, contributions = context.say, context.contributions
     words = {
         SYNERGY: say("more together than separately", "合在一起大于各自之和"),
         REDUNDANCY: say("partly the same information", "部分信息重复"),
     }
-    shares = found.targets[target.name].interactions[0]
+    shares = contributions.targets[target.name].interactions[0]
     lines = [
         join(
             [
-                named(one),
+                named(first),
                 say(" and ", " 与 "),
-                named(two),
+                named(second),
                 f": {words[word]}, {signed(float(value))}",
             ]
         )
-        for ((one, two), word), value in zip(
-            found.readings(target.name, 0).items(), shares, strict=True
+        for ((first, second), word), value in zip(
+            contributions.readings(target.name, 0).items(), shares, strict=True
         )
         if word in words
     ]

@@ -81,7 +81,7 @@ def grouped_scatter(
             min(frame.x_range[1], frame.y_range[1]),
         ]
         if ends[0] < ends[1]:
-            (a, b), (c, d) = ((frame.x(one), frame.y(one)) for one in ends)
+            (a, b), (c, d) = ((frame.x(end), frame.y(end)) for end in ends)
             parts.append(stroke(a, b, c, d, INK, 1, "4 3"))
     if "level" in guides and frame.y_range[0] < 0 < frame.y_range[1]:
         y = frame.y(0.0)
@@ -123,8 +123,8 @@ def _legend(groups: Sequence[tuple[int, str]], ring: str, width: int) -> tuple[s
     entries = [(group, name, False) for group, name in groups]
     entries += [(OTHERS, ring, True)] if ring else []
     for group, name, ringed in entries:
-        told = shortened(name, 40)
-        need = width_of(told, TEXT) + 26
+        label = shortened(name, 40)
+        need = width_of(label, TEXT) + 26
         if x + need > width and x > 10:
             x, row = 10.0, row + 1
         around = f"stroke:{INK};stroke-width:1.6" if ringed else "stroke:none"
@@ -134,6 +134,6 @@ def _legend(groups: Sequence[tuple[int, str]], ring: str, width: int) -> tuple[s
             f'<path transform="translate({x + 4:.1f} {y})" d="{_shape(group)}" '
             f'style="fill:{fill};{around}"/>'
         )
-        parts.append(caption(x + 13, y + 4, told))
+        parts.append(caption(x + 13, y + 4, label))
         x += need
     return "".join(parts), row + 1

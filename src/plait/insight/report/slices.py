@@ -11,37 +11,37 @@ def worst_slices(context: Context, target: Target) -> Html:
     """Parts of the table that do worse than the rest."""
     values, known = context.truths[target.name]
     error = target.errors(values, context.scores[target.name])
-    goals = [one.name for one in context.model.targets]
+    goals = [goal.name for goal in context.model.targets]
     kinds = context.model.schema.inputs
     if context.model.schema.group is not None:  # a number, such as a patient's, is a name here
         kinds = {**kinds, context.model.schema.group: "categorical"}
-    found = slices(context.table, error, known, leave_out=goals, kinds=kinds)
+    tested = slices(context.table, error, known, leave_out=goals, kinds=kinds)
     say = context.say
     head = tag("h4", say("Slices with more errors", "表现较差的子集"))
-    if not found.looked_at:
+    if not tested.looked_at:
         why = say(
             f"None could be tested: testing needs mistakes, and slices of {SMALLEST} rows or more.",
             f"无法检验：需要存在错误，且子集至少 {SMALLEST} 行。",
         )
         return join([head, tag("p", why)])
-    told = say(
-        f"Slices by single columns, of {found.looked_at} tested, that do significantly worse than the "
+    message = say(
+        f"Slices by single columns, of {tested.looked_at} tested, that do significantly worse than the "
         "other rows (false discovery rate 5 %).",
-        f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
+        f"检验了 {tested.looked_at} 个按单列划分的子集与其余行的差异；"
         "下列子集的表现差于其余行，超出偶然（错误发现率 5 %）。",
     )
-    if not found.found:
-        told = say(
-            f"Of {found.looked_at} slices by single columns, tested against the other rows, none does "
+    if not tested.found:
+        message = say(
+            f"Of {tested.looked_at} slices by single columns, tested against the other rows, none does "
             "significantly worse (false discovery rate 5 %).",
-            f"检验了 {found.looked_at} 个按单列划分的子集与其余行的差异；"
+            f"检验了 {tested.looked_at} 个按单列划分的子集与其余行的差异；"
             "没有任何子集的表现超出偶然地更差（错误发现率 5 %）。",
         )
-        return join([head, tag("p", told)])
-    return join([head, _slice_table(context, target, found, told)])
+        return join([head, tag("p", message)])
+    return join([head, _slice_table(context, target, tested, message)])
 
 
-def _slice_table(context: Context, target: Target, found: Slices, told: str) -> Html:
+def _slice_table(context: Context, target: Target, tested: Slices, caption: str) -> Html:
     say = context.say
     share = number if target.numeric else percent
     heads = [
@@ -50,23 +50,23 @@ def _slice_table(context: Context, target: Target, found: Slices, told: str) -> 
     ]  # fmt: skip
     lines = [
         [
-            named(one.column),
-            slice_words(context, one),
-            f"{one.rows:,}",
-            share(one.error),
-            share(one.rest),
-            f"{one.q:.2g}",
+            named(slice_.column),
+            slice_words(context, slice_),
+            f"{slice_.rows:,}",
+            share(slice_.error),
+            share(slice_.rest),
+            f"{slice_.q:.2g}",
         ]
-        for one in found.found[:MOST]
+        for slice_ in tested.found[:MOST]
     ]
-    return table(heads, lines, caption=told, left=2)
+    return table(heads, lines, caption=caption, left=2)
 
 
-def slice_words(context: Context, one: Slice) -> Html:
+def slice_words(context: Context, slice_: Slice) -> Html:
     """What the rows of a slice have in common."""
     say = context.say
-    if one.how == "missing":
+    if slice_.how == "missing":
         return tag("span", say("missing", "缺失"), class_="chip")
-    if one.how == "range":
-        return join([f"{one.low:.4g} – {one.high:.4g}"])
-    return named(one.value)
+    if slice_.how == "range":
+        return join([f"{slice_.low:.4g} – {slice_.high:.4g}"])
+    return named(slice_.value)

@@ -40,11 +40,11 @@ def section(context: Context) -> Section | None:
     say = context.say
     parts = [_target(context, target, context.results[target.name]) for target in context.judged]
     if not parts:
-        told = say(
+        message = say(
             "No row of this table is labelled, so nothing is measured.",
             "此表没有任何一行带有已知的真实答案，因此没有可度量的指标。",
         )
-        parts = [note(told)]
+        parts = [note(message)]
     unknown = [note(line, bad=True) for line in strangers(context, context.language)]
     return Section(
         "summary",
@@ -59,10 +59,10 @@ def strangers(context: Context, language: Language) -> list[str]:
     for target in context.model.targets:
         if target.name not in context.table.columns:
             continue
-        found = [target.strange(cell) for cell in context.table.cells(target.name)]
+        strange = [target.strange(cell) for cell in context.table.cells(target.name)]
         count, kinds = (
-            sum(map(bool, found)),
-            list(dict.fromkeys(name for one in found for name in one)),
+            sum(map(bool, strange)),
+            list(dict.fromkeys(name for unknown in strange for name in unknown)),
         )
         if not count:
             continue
@@ -80,10 +80,10 @@ def _target(context: Context, target: Target, result: Result) -> Html:
     figures = []
     for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
-        told = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
+        interval = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
         if result.rows < FEW or low == high:  # such an interval would promise what is not known
-            told = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
-        figures.append((context.metric(key), number(result.metrics[key]), told))
+            interval = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
+        figures.append((context.metric(key), number(result.metrics[key]), interval))
     chip = tag("span", say(target.kind, target.chinese), class_="chip")
     heading = tag("h3", named(target.name), " ", chip)
     rows_told = say(
@@ -105,13 +105,13 @@ def _few(context: Context, rows: int) -> Html | None:
     """That the figures rest on next to nothing."""
     if rows >= FEW:
         return None
-    told = context.say(
+    warning = context.say(
         f"Too few rows to measure a model ({rows:,}): the metrics on this page are mostly chance, and "
         f"say next to nothing about other rows. Use at least {FEW}, better several hundred.",
         f"{rows:,} 行不足以度量模型：本页各项数字多属偶然，几乎不能说明其他数据上的表现。"
         f"至少需要 {FEW} 行，最好数百行。",
     )
-    return note(told, bad=True)
+    return note(warning, bad=True)
 
 
 def _streams(context: Context, target: Target, result: Result) -> Html:
@@ -120,13 +120,13 @@ def _streams(context: Context, target: Target, result: Result) -> Html:
     keys = distinct(result.metrics)
     only, without = say("only", "仅"), say("without", "去掉")
     lines = [(say("all streams", "全部模态"), result.metrics)]
-    lines += [(f"{only} {name}", told) for name, told in result.alone.items()]
-    lines += [(f"{without} {name}", told) for name, told in result.without.items()]
+    lines += [(f"{only} {name}", metrics) for name, metrics in result.alone.items()]
+    lines += [(f"{without} {name}", metrics) for name, metrics in result.without.items()]
     heads = [say("streams used", "模型所见")]
     heads += [
         f"{context.metric(key)} {'↑' if target.higher_is_better[key] else '↓'}" for key in keys
     ]
-    rows = [[named(label), *(number(told[key]) for key in keys)] for label, told in lines]
+    rows = [[named(label), *(number(metrics[key]) for key in keys)] for label, metrics in lines]
     caption = say(
         "The same rows, with streams hidden from the model. ↑ higher is better, ↓ lower is better.",
         "在同一批数据上向模型隐藏部分模态的结果。↑ 越高越好，↓ 越低越好。",
@@ -138,11 +138,11 @@ def _model(context: Context) -> Html:
     """What the model is made of."""
     say, model = context.say, context.model
     plan = model.blueprint
-    size = sum(one.numel() for one in model.model.parameters())
+    size = sum(weight.numel() for weight in model.model.parameters())
     inputs = join(
         (
-            join([named(name), tag("small", f" {kind}, {told}")])
-            for (name, kind), told in zip(
+            join([named(name), tag("small", f" {kind}, {description}")])
+            for (name, kind), description in zip(
                 model.features.modalities.items(), model.features.describe().values(), strict=True
             )
         ),
@@ -150,8 +150,8 @@ def _model(context: Context) -> Html:
     )
     encoders = join(
         (
-            join([named(stream), tag("small", f" {told}")])
-            for stream, told in _told(context).items()
+            join([named(stream), tag("small", f" {description}")])
+            for stream, description in _told(context).items()
         ),
         tag("br"),
     )

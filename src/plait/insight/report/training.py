@@ -63,7 +63,7 @@ def _best(context: Context) -> int:
 def _facts(context: Context) -> Html:
     say, history = context.say, context.model.history
     best, rows = _best(context), context.model.record.get("rows", {})
-    found = [
+    facts = [
         (say("epochs", "轮数"), f"{len(history)}", say("epochs", "遍历数据的次数")),
         (
             say("best epoch", "最佳轮"),
@@ -77,17 +77,17 @@ def _facts(context: Context) -> Html:
         ),
     ]
     if rows:
-        told = say(f"and {rows['validation']:,} held out", f"另留出 {rows['validation']:,} 行验证")
-        found.append((say("training rows", "训练行数"), f"{rows['training']:,}", told))
+        note = say(f"and {rows['validation']:,} held out", f"另留出 {rows['validation']:,} 行验证")
+        facts.append((say("training rows", "训练行数"), f"{rows['training']:,}", note))
     rate = _rate(context)
     if rate is not None:
-        told = say("the median epoch, validation included", "各轮中位数，含验证")
-        found.append((say("rows a second", "每秒行数"), f"{rate:,.0f}", told))
-    return tiles(found)
+        note = say("the median epoch, validation included", "各轮中位数，含验证")
+        facts.append((say("rows per second", "每秒行数"), f"{rate:,.0f}", note))
+    return tiles(facts)
 
 
 def _rate(context: Context) -> float | None:
-    """Training rows a second in the median epoch."""
+    """Training rows per second in the median epoch."""
     rows = context.model.record.get("rows", {}).get("training")
     seconds = sorted(line["seconds"] for line in context.model.history if "seconds" in line)
     if not rows or not seconds or seconds[len(seconds) // 2] <= 0:
@@ -131,9 +131,9 @@ def _curves(context: Context) -> list[Html]:
                 ticks="whole",
                 size=(WIDTH, HEIGHT),
             ),
-            told,
+            caption,
         )
-        for title, keys, told in asked
+        for title, keys, caption in asked
     ]
 
 
@@ -153,7 +153,7 @@ def _learning(context: Context) -> Html:
         reach=(0.0,),
         size=(WIDTH, HEIGHT),
     )
-    told = say(
+    caption = say(
         "The norm of each encoder's gradient, as a fraction of the sum over encoders. A stream that "
         "stays near 0 learns nothing; one that has nearly all of it may prevent the others from "
         "learning.",
@@ -161,7 +161,7 @@ def _learning(context: Context) -> Html:
         "占据几乎全部的模态可能妨碍其他模态学习。",
     )
     title = tag("h3", say("Gradient per stream", "哪个模态在学习"))
-    return join([title, plots(figure(drawn, told))])
+    return join([title, plots(figure(drawn, caption))])
 
 
 def _stages(context: Context) -> Html:
@@ -180,12 +180,12 @@ def _stages(context: Context) -> Html:
         x_label=say("seconds", "秒"),
         width=WIDTH,
     )
-    told = say(
+    caption = say(
         f"{whole:,.1f} seconds in total, before this page was made. Cells in the cache cost next to "
         "nothing.",
         f"总计 {whole:,.1f} 秒（不含生成本页）。此前已解码的单元格几乎不耗时。",
     )
-    return join([tag("h3", say("Time spent", "时间花在哪里")), plots(figure(drawn, told))])
+    return join([tag("h3", say("Time spent", "时间花在哪里")), plots(figure(drawn, caption))])
 
 
 def _stage(context: Context, name: str) -> str:
@@ -213,8 +213,8 @@ def _epochs(context: Context) -> Html:
         for at in places
     ]
     caption = say("The best epoch is in bold.", "最佳轮以粗体显示。")
-    told = table(heads, rows, caption=caption, strong=[places.index(best)])
-    return details(say("Every epoch", "各轮明细"), told)
+    block = table(heads, rows, caption=caption, strong=[places.index(best)])
+    return details(say("Every epoch", "各轮明细"), block)
 
 
 def _decisions(context: Context) -> Html:

@@ -91,12 +91,14 @@ def _calibration(context: Context, judged: Judged) -> Html:
         curves[say("before", "校准前")] = reliability(truth, before)
     rows: list[list[Child]] = []
     if kept is not None and kept.log_loss is not None and kept.error is not None:
-        told = say(
+        rows_used = say(
             f"validation, {kept.rows:,} rows, cross-fitted", f"验证集 {kept.rows:,} 行，交叉拟合"
         )
-        rows.append([told, *map(number, kept.error), *map(number, kept.log_loss)])
-    losses = [target.metrics(truth, one)["log_loss"] for one in (before, scores)]
-    errors = [reliability(truth, one).error for one in (before, scores)]
+        rows.append([rows_used, *map(number, kept.error), *map(number, kept.log_loss)])
+    losses = [
+        target.metrics(truth, probabilities)["log_loss"] for probabilities in (before, scores)
+    ]
+    errors = [reliability(truth, probabilities).error for probabilities in (before, scores)]
     here = say(f"this table, {counted(len(truth))}", f"本表 {len(truth):,} 行")
     rows.append([here, *map(number, errors), *map(number, losses)])
     heads = [
@@ -144,13 +146,13 @@ def _temperature(context: Context, kept: bool, temperature: float) -> str:
 def _diagram(context: Context, curves: dict[str, Reliability]) -> Html:
     say = context.say
     series = [Series(say("ideal", "理想"), [0.0, 1.0], [0.0, 1.0], strong=False)]
-    for name, one in curves.items():
-        filled = [place for place, count in enumerate(one.count) if count]
+    for name, curve in curves.items():
+        filled = [place for place, count in enumerate(curve.count) if count]
         series.append(
             Series(
                 name,
-                [one.confidence[place] for place in filled],
-                [one.accuracy[place] for place in filled],
+                [curve.confidence[place] for place in filled],
+                [curve.accuracy[place] for place in filled],
             )
         )
     drawn = lines(
@@ -160,22 +162,22 @@ def _diagram(context: Context, curves: dict[str, Reliability]) -> Html:
         y_label=say("fraction correct", "正确比例"),
         size=(WIDTH, 320),
     )
-    told = say(
+    caption = say(
         "On the grey diagonal, answers of 80 % confidence are right 80 % of the time. Below it the "
         "model is overconfident.",
         "灰色对角线上，置信度 80 % 的答案有 80 % 正确；低于对角线表示过于自信。",
     )
-    return figure(drawn, told)
+    return figure(drawn, caption)
 
 
 def _confidences(context: Context, curves: dict[str, Reliability]) -> Html:
     """How many answers have which confidence."""
     say = context.say
-    one = next(iter(curves.values()))
-    total = max(1, sum(one.count))
+    curve = next(iter(curves.values()))
+    total = max(1, sum(curve.count))
     shown = [
         Bar(f"{low:.0%} – {high:.0%}", count / total)
-        for low, high, count in zip(one.edges[:-1], one.edges[1:], one.count, strict=True)
+        for low, high, count in zip(curve.edges[:-1], curve.edges[1:], curve.count, strict=True)
         if count
     ]
     title = say("Confidence of the answers", "答案置信度分布")
@@ -188,12 +190,12 @@ def _unusual(context: Context) -> Html:
     where, say = context.model.held.outlier, context.say
     if where is None:
         return Html("")
-    found = where.percentile(context.vectors)
-    over = found >= UNUSUAL
+    percentiles = where.percentile(context.vectors)
+    over = percentiles >= UNUSUAL
     edges = np.linspace(0, 100, BINS + 1)
-    counts = np.histogram(np.minimum(found, 99.999), edges)[0]
+    counts = np.histogram(np.minimum(percentiles, 99.999), edges)[0]
     shown = [
-        Bar(f"{low:.0f} – {high:.0f}", count / len(found))
+        Bar(f"{low:.0f} – {high:.0f}", count / len(percentiles))
         for low, high, count in zip(edges[:-1], edges[1:], counts.tolist(), strict=True)
     ]
     drawn = bars(
@@ -209,12 +211,12 @@ def _unusual(context: Context) -> Html:
         "每行到验证数据的距离在验证数据内部距离中的百分位。同源数据应均匀分布（虚线）。",
     )
     share = float(over.mean())
-    told = say(
+    message = say(
         f"{percent(share)} of the rows are beyond the {UNUSUAL:.0f}th percentile; about "
         f"{100 - UNUSUAL:.0f} % are expected from the same source.",
         f"{percent(share)} 的行超过第 {UNUSUAL:.0f} 百分位；同源数据约为 {100 - UNUSUAL:.0f} %。",
     )
-    lead = note(told, bad=share > 3 * (100 - UNUSUAL) / 100 and len(found) >= 20)
+    lead = note(message, bad=share > 3 * (100 - UNUSUAL) / 100 and len(percentiles) >= 20)
     rows = [line for target in context.judged if (line := _wrong(context, target, over))]
     parts: list[Child] = [tag("h3", say("Unusual rows", "异常行")), lead, figure(drawn, caption)]
     if rows:
@@ -237,6 +239,9 @@ def _wrong(context: Context, target: Target, over: Bool[np.ndarray, " rows"]) ->
     if right is None:
         return []
     line: list[Child] = [named(target.name)]
-    for some in (known & ~over, known & over):
-        line += [f"{int(some.sum()):,}", percent(float(right[some].mean())) if some.any() else "–"]
+    for group in (known & ~over, known & over):
+        line += [
+            f"{int(group.sum()):,}",
+            percent(float(right[group].mean())) if group.any() else "–",
+        ]
     return line

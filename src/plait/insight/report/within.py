@@ -1,5 +1,7 @@
 """What mattered inside each modality, shown on the things themselves, and whether to believe it."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from plait.data.features import PreparedTable
@@ -57,26 +59,29 @@ def section(context: Context) -> Section | None:
 
 def chosen(context: Context, target: Target) -> np.ndarray:
     """Rows to show: those that have most of the inputs; among them, spread over the answers."""
-    there = np.stack([one.rows_present for one in context.prepared.columns.values()]).sum(axis=0)
+    there = np.stack([answer.rows_present for answer in context.prepared.columns.values()]).sum(
+        axis=0
+    )
     fullest = np.flatnonzero(there == there.max())
-    answers = [str(one) for one in context.answers.values[target.name][fullest]]
+    answers = [str(answer) for answer in context.answers.values[target.name][fullest]]
     _, first = np.unique(answers, return_index=True)
-    some = np.sort(first) if len(first) >= context.limits.examples else np.arange(len(fullest))
-    return fullest[some[: context.limits.examples]]
+    picked = np.sort(first) if len(first) >= context.limits.examples else np.arange(len(fullest))
+    return fullest[picked[: context.limits.examples]]
 
 
 def maps(context: Context, target: Target, places: np.ndarray) -> Html:
     """Cards of rows with their marked cells."""
-    found, words = explained(context, target, places)
+    attributions, words = explained(context, target, places)
     items = [
-        _card(context, target, found, words, at, place) for at, place in enumerate(places.tolist())
+        _card(context, target, attributions, words, at, place)
+        for at, place in enumerate(places.tolist())
     ]
-    left = [named(name) for name in found.left]
-    told = None
+    left = [named(name) for name in attributions.left]
+    message = None
     if left:
         say = context.say
-        told = note(say("Without maps: ", "没有热图的列："), join(left, ", "))
-    return join([cards(items), told])
+        message = note(say("Without maps: ", "没有热图的列："), join(left, ", "))
+    return join([cards(items), message])
 
 
 def explained(
@@ -85,7 +90,7 @@ def explained(
     """The maps and the words of some rows."""
     model, columns = context.model, some_rows(context.prepared.columns, places)
     with context.threads():
-        found = attribute(
+        attributions = attribute(
             model.model,
             columns,
             np.arange(len(places)),
@@ -94,13 +99,13 @@ def explained(
             steps=context.limits.steps,
         )
     part = PreparedTable(columns, Quarantine())
-    return found, spelt(model.features, model.config, context.table.take(places), part)
+    return attributions, spelt(model.features, model.config, context.table.take(places), part)
 
 
 def _card(
     context: Context,
     target: Target,
-    found: Within,
+    attributions: Within,
     words: dict[str, Words],
     at: int,
     place: int,
@@ -111,18 +116,18 @@ def _card(
     truth = context.true_answer(target, place)
     known = None
     if truth is not None:
-        told = named(told_answer(target, truth))
-        known = tag("p", say("true answer: ", "真实答案："), told, class_="faint")
-    ends = [number(float(one[at])) for one in (found.base, found.score)]
+        true = named(told_answer(target, truth))
+        known = tag("p", say("true answer: ", "真实答案："), true, class_="faint")
+    ends = [number(float(one[at])) for one in (attributions.base, attributions.score)]
     from_to = say(
         f"score from {ends[0]} for blank cells to {ends[1]}",
         f"得分从空白单元格的 {ends[0]} 到 {ends[1]}",
     )
     parts: list[Child] = [heading, known, tag("p", from_to, class_="faint")]
     fields: list[tuple[Child, float | None, str]] = []
-    for name, cells in found.maps.items():
+    for name, cells in attributions.maps.items():
         values = cells[at]
-        if found.kinds[name] == "field":
+        if attributions.kinds[name] == "field":
             value = None if values is None else float(values)
             shown = say("missing", "缺失") if value is None else signed(value)
             fields.append((_field(context, name, place), value, shown))
@@ -130,10 +135,10 @@ def _card(
             parts.append(_named(name, tag("span", say("missing", "缺失"), class_="chip")))
         else:
             spoken = words.get(name, [None] * (at + 1))[at]
-            drawn = _drawn(context, found.kinds[name], name, place, values, spoken)
+            drawn = _drawn(context, attributions.kinds[name], name, place, values, spoken)
             parts.append(_named(name, drawn, signed(float(values.sum()))))
     if fields:
-        whole = max(map(abs, found.totals(at).values()))
+        whole = max(map(abs, attributions.totals(at).values()))
         parts.append(levels(fields, whole=whole))
     return join(parts)
 
@@ -148,8 +153,8 @@ def _field(context: Context, name: str, place: int) -> Html:
     if context.album.display(name) == "frames":
         return join([named(shortened(name, 24)), context.album.cell(name, place)])
     cell = context.album.raw(name, place)
-    told = "" if cell is None else f" = {shortened(str(cell), 16)}"
-    return named(shortened(name, 24) + told)
+    value_text = "" if cell is None else f" = {shortened(str(cell), 16)}"
+    return named(shortened(name, 24) + value_text)
 
 
 def _drawn(
@@ -180,14 +185,14 @@ def _drawn(
         return over_signal(own[0][mask[0]].astype(np.float64), values, alt)
     step = say("strongest at token", "最强之处为第")
     strongest = np.argsort(-np.abs(values), kind="stable")[:3]
-    told = ", ".join(f"{at + 1} ({signed(float(values[at]))})" for at in strongest)
+    steps = ", ".join(f"{at + 1} ({signed(float(values[at]))})" for at in strongest)
     of = say(f"of {len(values)}", f"个标记（共 {len(values)} 个）")
-    return join([album.cell(name, place), tag("small", f"{step} {told} {of}")])
+    return join([album.cell(name, place), tag("small", f"{step} {steps} {of}")])
 
 
 def _player(context: Context, name: str, place: int) -> Html:
-    found = context.album.wave(name, place)
-    return Html("") if found is None else context.album.player(*found, name)
+    wave = context.album.wave(name, place)
+    return Html("") if wave is None else context.album.player(*wave, name)
 
 
 def _checks(context: Context, target: Target) -> Html:
@@ -212,30 +217,32 @@ def _checks(context: Context, target: Target) -> Html:
     return join([title, tag("p", lead), _deletion(context, deleted), _shuffled(context, shuffled)])
 
 
-def _deletion(context: Context, found: list[Deletion]) -> Html:
-    if not found:
+def _deletion(context: Context, deletions: list[Deletion]) -> Html:
+    if not deletions:
         return Html("")
     say = context.say
-    judged = [one for one in found if one.rows >= JUDGED]
-    passed = sum(one.passed for one in judged)
+    judged = [deletion for deletion in deletions if deletion.rows >= JUDGED]
+    passed = sum(deletion.passed for deletion in judged)
     rows: list[list[Child]] = [
         [
-            say("tabular fields", "表格字段") if one.group == FIELDS else named(one.group),
-            one.rows,
-            number(one.marked),
-            number(one.random),
-            f"{signed(one.difference)} ({signed(one.interval[0])} – {signed(one.interval[1])})"
-            if one in judged
-            else signed(one.difference),
+            say("tabular fields", "表格字段")
+            if deletion.group == FIELDS
+            else named(deletion.group),
+            deletion.rows,
+            number(deletion.marked),
+            number(deletion.random),
+            _with_interval(deletion.difference, deletion.interval, signed)
+            if deletion in judged
+            else signed(deletion.difference),
             tag(
                 "strong",
-                say("passes", "通过") if one.passed else say("not shown", "未证实"),
-                class_="good" if one.passed else "bad",
+                say("passes", "通过") if deletion.passed else say("not shown", "未证实"),
+                class_="good" if deletion.passed else "bad",
             )
-            if one in judged
+            if deletion in judged
             else say("too few rows", "行数太少"),
         ]
-        for one in found
+        for deletion in deletions
     ]
     heads = [
         say("deleted from", "删除自"),
@@ -258,17 +265,24 @@ def _deletion(context: Context, found: list[Deletion]) -> Html:
     return table(heads, rows, caption=caption)
 
 
-def _shuffled(context: Context, found: list[Randomised]) -> Html:
-    if not found:
+def _with_interval(
+    value: float, interval: tuple[float, float], spelt: Callable[[float], str]
+) -> str:
+    low, high = interval
+    return f"{spelt(value)} ({spelt(low)} – {spelt(high)})"
+
+
+def _shuffled(context: Context, comparisons: list[Randomised]) -> Html:
+    if not comparisons:
         return Html("")
     say = context.say
     rows: list[list[Child]] = [
         [
-            named(one.column),
-            one.rows,
-            f"{number(one.correlation)} ({number(one.interval[0])} – {number(one.interval[1])})",
+            named(comparison.column),
+            comparison.rows,
+            _with_interval(comparison.correlation, comparison.interval, number),
         ]
-        for one in found
+        for comparison in comparisons
     ]
     heads = [say("column", "列"), say("rows", "行数"), say("similarity (95 %)", "相似度（95 %）")]
     caption = say(

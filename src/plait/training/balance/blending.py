@@ -124,7 +124,7 @@ class Means:
             (self.counts, counts),
         ):
             old = table.get(name, [0.0] * self.width)
-            table[name] = [one + other for one, other in zip(old, more, strict=True)]
+            table[name] = [loss + added for loss, added in zip(old, more, strict=True)]
 
     def means(self) -> list[float]:
         return [

@@ -59,8 +59,8 @@ class Modulating(Listening):
     def _count(self, values: Tensor, there: Tensor) -> None:
         """Add what each row of a batch scores, ``[batch, streams]``."""
         totals = torch.stack([(values * there).sum(dim=0), there.to(values.dtype).sum(dim=0)])
-        for into, found in zip((self.sums, self.counts), totals.tolist(), strict=True):
-            for index, value in enumerate(found):
+        for into, total in zip((self.sums, self.counts), totals.tolist(), strict=True):
+            for index, value in enumerate(total):
                 into[index] += value
 
 

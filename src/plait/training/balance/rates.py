@@ -26,10 +26,10 @@ def stream_rates(
     ]
     rates = {s: float(scale.get(s, scale.get(kind, 1.0))) for s, kind in modality.items()}
     problems += [
-        f"lr_scale: '{one}' and '{other}' share an encoder and need one factor, got {rates[one]:g} and "
-        f"{rates[other]:g}."
-        for one, other in owner.items()
-        if rates[one] != rates[other]
+        f"lr_scale: '{stream}' and '{other}' share an encoder and need one factor, got "
+        f"{rates[stream]:g} and {rates[other]:g}."
+        for stream, other in owner.items()
+        if rates[stream] != rates[other]
     ]
     return {name: rate for name, rate in rates.items() if rate != 1.0}, problems
 

@@ -146,14 +146,14 @@ def compress(
         table = open_table(source, root=root)
         data = _same_task(teacher, table, config)
         student = _student(teacher, data, config, reduction, reporter)
-        told = measured(
+        metrics = measured(
             teacher, student, data, test, root=root, way=reduction.way, reporter=reporter
         )
-        told.check(reduction.max_drop)
+        metrics.check(reduction.max_drop)
     if folder is not None:
         with claim(folder):
             student.save(folder)
-    return told
+    return metrics
 
 
 def _configured(config: Config, options: Mapping[str, Any]) -> Config:
@@ -180,11 +180,11 @@ def _same_task(teacher: Predictor, table: Table, config: Config) -> Dataset:
             "that it was fitted to, or one with the same columns."
         )
     data = read_dataset(table, names, config)
-    for known, found in zip(teacher.targets, data.targets, strict=True):
-        if known.kind != found.kind or set(found.classes) - set(known.classes):
+    for known, own in zip(teacher.targets, data.targets, strict=True):
+        if known.kind != own.kind or set(own.classes) - set(known.classes):
             raise CompressError(
                 f"the target '{known.name}' is another one in {table.name}: the model has "
-                f"{_told(known)}, the table holds {_told(found)}."
+                f"{_told(known)}, the table holds {_told(own)}."
             )
     encoded = {t.name: t.encode(table.cells(t.name))[:2] for t in teacher.targets}
     return Dataset(table, teacher.schema, teacher.targets, encoded, data.train, data.validation, [])
@@ -225,7 +225,7 @@ def _student(
         _answers(teacher.model, prepared, data, reporter) if reduction.way != "prune" else {},
     )
     frozen = Frozen(
-        {n: one for n, one in teacher.frozen.encoders.items() if n in features.modalities}
+        {n: encoder for n, encoder in teacher.frozen.encoders.items() if n in features.modalities}
     )
     job = Job(
         data=data,
@@ -260,10 +260,10 @@ def _answers(
     """The teacher's scores of every row that is learnt from or held out."""
     rows = np.sort(np.concatenate([data.train, data.validation]))
     with reporter.stage("ask the teacher", len(rows), "rows") as stage:
-        found = infer(model, prepared.columns, rows)[ALL]
+        target_scores = infer(model, prepared.columns, rows)[ALL]
         stage.advance(len(rows))
     answers = {}
-    for name, scores in found.items():
+    for name, scores in target_scores.items():
         whole = np.zeros((data.table.rows, scores.shape[1]), np.float32)
         whole[rows] = scores
         answers[name] = whole
@@ -300,12 +300,12 @@ def importance(
         if step == STEPS:
             break
         losses = model.row_losses(batch.columns, batch.targets)
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             torch.stack([loss.mean() for loss in losses.values()]).sum(),
             list(weights.values()),
             allow_unused=True,
         )
-        for (name, weight), slope in zip(weights.items(), found, strict=True):
+        for (name, weight), slope in zip(weights.items(), gradients, strict=True):
             if slope is not None:
                 total[name] += (weight.detach() * slope).abs()
     return total

@@ -100,16 +100,18 @@ def measured(
     """Both models' figures on the same rows."""
     if test is None:
         rows = f"the {counted(len(data.validation))} of {data.table.name} held out for validation"
-        found = [_held_out(model, data) for model in (teacher, student)]
+        by_model = [_held_out(model, data) for model in (teacher, student)]
     else:
-        told = [model.evaluate(test, root=root, resamples=0) for model in (teacher, student)]
-        rows = told[0].source
-        found = [{name: one.metrics for name, one in each.targets.items()} for each in told]
+        evaluations = [model.evaluate(test, root=root, resamples=0) for model in (teacher, student)]
+        rows = evaluations[0].source
+        by_model = [
+            {name: target.metrics for name, target in each.targets.items()} for each in evaluations
+        ]
     with reporter.stage("time both", TURNS, "rows") as stage:
         times = _latencies((teacher, student), data, stage.advance)
     before, after = (
         _figures(model, metrics, latency)
-        for model, metrics, latency in zip((teacher, student), found, times, strict=True)
+        for model, metrics, latency in zip((teacher, student), by_model, times, strict=True)
     )
     return Compressed(student, way, rows, before, after)
 
@@ -123,8 +125,8 @@ def _figures(model: Predictor, metrics: dict[str, dict[str, float]], latency: fl
 
 def _held_out(model: Predictor, data: Dataset) -> dict[str, dict[str, float]]:
     table = data.table.take(data.validation)
-    found = model.evaluate(table, resamples=0)
-    return {name: one.metrics for name, one in found.targets.items()}
+    evaluation = model.evaluate(table, resamples=0)
+    return {name: target.metrics for name, target in evaluation.targets.items()}
 
 
 def _latencies(models: tuple[Predictor, Predictor], data: Dataset, tell: Any) -> list[float]:

@@ -85,26 +85,26 @@ def inherit(
     whole = wide.state_dict()
     large = {name: whole[origin] for name, origin in home.items() if origin in whole}
     counts = {name: importance[home[name]] for name in large if home[name] in importance}
-    found, axes = Inherited(), dict[str, list[Axis]]()
+    inherited, axes = Inherited(), dict[str, list[Axis]]()
     narrow_width = int(getattr(getattr(narrow, "fusion", narrow), "width", 0))
     sizes = _channels(large, small, width)
     for name, values in small.items():
-        told = None
+        own_axes = None
         if name in large and values.ndim == large[name].ndim:
-            told = _axes(name, large[name], values, (width, narrow_width), sizes)
-        if told is None:
-            found.fresh.append(name)
+            own_axes = _axes(name, large[name], values, (width, narrow_width), sizes)
+        if own_axes is None:
+            inherited.fresh.append(name)
         else:
-            axes[name] = told
+            axes[name] = own_axes
     chosen = _choose(axes, large, counts, _heads(narrow, wide, encoders))
     with torch.no_grad():
-        for name, told in axes.items():
+        for name, own_axes in axes.items():
             part = large[name]
-            for axis in told:
+            for axis in own_axes:
                 part = part.index_select(axis.dim, _along(chosen[axis.group], axis))
             small[name].copy_(part)
-            found.taken += part.numel()
-    return found
+            inherited.taken += part.numel()
+    return inherited
 
 
 def _home_of(name: str, encoders: Sequence[int] | None) -> str:
@@ -156,15 +156,15 @@ def _axes(
     sizes: Mapping[str, Mapping[int, int]],
 ) -> list[Axis] | None:
     """The axes that shrink; None where one of them cannot be told."""
-    found = []
+    axes = []
     for dim, (long, short) in enumerate(zip(large.shape, small.shape, strict=True)):
         if long == short:
             continue
         axis = _axis(name, dim, long, short, widths, sizes.get(_home(name), {}))
         if axis is None:
             return None
-        found.append(axis)
-    return found
+        axes.append(axis)
+    return axes
 
 
 def _axis(
@@ -194,8 +194,8 @@ def _choose(
     """The members of each group that stay, in order."""
     counts: dict[Key, Tensor] = {}
     kept: dict[Key, int] = {}
-    for name, told in axes.items():
-        for axis in told:
+    for name, own_axes in axes.items():
+        for axis in own_axes:
             kept[axis.group] = axis.kept // axis.blocks
             total = counts.setdefault(axis.group, torch.zeros(axis.group[1]))
             if name in importance:

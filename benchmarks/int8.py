@@ -42,7 +42,7 @@ def one(bench: Bench, name: str) -> list[Line]:
         small = Runtime(folder / kind, threads=1)
         share = size(folder / kind) / size(folder / "whole")
         (found,) = cost(whole, small, test)
-        bench.say(f"  {name}, {kind}: {share:.3f} of the size; {found.told()}")
+        bench.say(f"  {name}, {kind}: {share:.3f} of the size; {found.summary()}")
         lines += [
             Line(
                 f"int8 {kind}, {name}, size",

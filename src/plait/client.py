@@ -152,10 +152,10 @@ class Client:
             body["streams"] = list(streams)
         path = f"/v1/models/{quote(self._model, safe='')}" if self._model is not None else "/v1"
         try:
-            told = self._json("POST", f"{path}/{kind}", body)
+            reply = self._json("POST", f"{path}/{kind}", body)
         except (TypeError, ValueError) as error:
             raise _unsendable(body["rows"]) or error from None
-        return Reply(told["model"], told["answers"], told["unreadable"], told["absent"])
+        return Reply(reply["model"], reply["answers"], reply["unreadable"], reply["absent"])
 
     def _json(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         sent = None if body is None else json.dumps(body, allow_nan=False).encode()
@@ -166,10 +166,10 @@ class Client:
                 continue
             break
         try:
-            told = json.loads(data)
-            if status == 200 and isinstance(told, dict):
-                return told
-            error = told["error"]
+            reply = json.loads(data)
+            if status == 200 and isinstance(reply, dict):
+                return reply
+            error = reply["error"]
             raise ServerError(status, str(error["kind"]), str(error["message"]))
         except (ValueError, KeyError, TypeError):
             text = f"the server's response, with status {status}, is not from plait."

@@ -346,8 +346,8 @@ def _explain(problem: Any, given: dict[str, Any]) -> str:
     about = Config.model_fields[name].description
     value = repr(problem["input"])
     # A key of its own: an entry of a dict, and not the place in a list.
-    told = f"{name}: '{key}'={value}" if isinstance(key, str) else f"{name}={value}"
-    return f"{told}: {message}.{hint} ({about})"
+    shown = f"{name}: '{key}'={value}" if isinstance(key, str) else f"{name}={value}"
+    return f"{shown}: {message}.{hint} ({about})"
 
 
 def option_lines() -> list[tuple[str, str, str]]:

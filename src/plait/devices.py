@@ -54,15 +54,15 @@ def choose_device(asked: str) -> tuple[str, str]:
     """
     import torch
 
-    found = ["cpu"]
-    found += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    devices = ["cpu"]
+    devices += [f"cuda:{number}" for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps")
+        devices.append("mps")
     if asked == "auto":
-        best = "cuda" if len(found) > 1 and found[1] == "cuda:0" else found[-1]
+        best = "cuda" if len(devices) > 1 and devices[1] == "cuda:0" else devices[-1]
         return best, "the fastest device available" if best != "cpu" else "no GPU was found"
-    if (asked != "cuda" and asked not in found) or (asked == "cuda" and "cuda:0" not in found):
-        raise ConfigError([f"device='{asked}': this machine has only {', '.join(found)}."])
+    if (asked != "cuda" and asked not in devices) or (asked == "cuda" and "cuda:0" not in devices):
+        raise ConfigError([f"device='{asked}': this machine has only {', '.join(devices)}."])
     return asked, "as requested"
 
 

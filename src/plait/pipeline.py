@@ -150,8 +150,11 @@ def _decisions(data: Dataset, features: Features, plan: Blueprint, config: Confi
         for column in data.schema.columns
     ]
     lines += [f"target {target.name}: {target.kind}; {target.reason}" for target in data.targets]
-    told = {**plan.encoders, **{stream: record.told for stream, record in plan.records.items()}}
-    names = ", ".join(f"{stream} → {name}" for stream, name in told.items())
+    encoders = {
+        **plan.encoders,
+        **{stream: record.summary for stream, record in plan.records.items()},
+    }
+    names = ", ".join(f"{stream} → {name}" for stream, name in encoders.items())
     by = f"whole groups of '{config.group}'" if config.group else "seeded, balanced by target"
     lines += [
         f"encoders: {names}; fusion: {plan.fusion}, width {plan.width} (preset {plan.preset})",

@@ -55,7 +55,7 @@ def test_shares_are_norms_over_their_sum():
     found.close_epoch()
     first = 3 * one / (3 * one + two)
     names = [f"gradient/{name}" for name in model.streams]
-    assert [found.told()[name] for name in names] == pytest.approx([first / 2, 1 - first / 2])
+    assert [found.scalars()[name] for name in names] == pytest.approx([first / 2, 1 - first / 2])
 
 
 @pytest.mark.parametrize("factor", [None, 0.0, float("nan"), float("inf")])
@@ -65,7 +65,7 @@ def test_an_epoch_without_a_gradient_has_no_shares(factor):
     learnt(model, factor, factor)
     found.modulate()
     found.close_epoch()
-    assert found.told() == {}
+    assert found.scalars() == {}
 
 
 def test_the_other_balancing_goes_on():

@@ -43,8 +43,8 @@ def gather() -> dict[str, dict[str, str]]:
         device, why = choose_device("auto")
     except ImportError:
         device, why = "cpu", "torch is not installed"
-    found = cache.entries()
-    size = sum(entry.size for entry in found)
+    entries = cache.entries()
+    size = sum(entry.size for entry in entries)
     return {
         "Machine": {
             "system": platform.platform(),
@@ -59,7 +59,7 @@ def gather() -> dict[str, dict[str, str]]:
         },
         "Cache": {
             "folder": str(cache.cache_folder()),
-            "holds": f"{len(found)} entries, {size / 1e6:,.1f} MB",
+            "holds": f"{len(entries)} entries, {size / 1e6:,.1f} MB",
             "cap": f"{cache.cap_bytes() / 1e9:g} GB (PLAIT_CACHE_GB)",
         },
     }

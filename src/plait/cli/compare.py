@@ -126,12 +126,12 @@ def _show(folder: str, as_json: bool, **asked: Any) -> None:
     from plait.experiments.comparison.compare import compare as compare_methods
     from plait.experiments.comparison.screen import left_out, remarks, title
 
-    found = compare_methods(**asked)
+    comparison = compare_methods(**asked)
     if as_json:
-        print_json(found.to_json())
+        print_json(comparison.to_json())
         return
-    say(out, title(found.about))
-    out.print(found.table(out.width))
-    for line in [*left_out(out.width, folder), *remarks(found.rows, found.about)]:
+    say(out, title(comparison.about))
+    out.print(comparison.table(out.width))
+    for line in [*left_out(out.width, folder), *remarks(comparison.rows, comparison.about)]:
         out.print(line, markup=False, highlight=False)
     say(err, f"Saved to {folder}; open {folder}/compare.html in a browser")

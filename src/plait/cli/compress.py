@@ -77,7 +77,7 @@ def compress(
     from plait.training.compress import compress as make_smaller
 
     options = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    found = make_smaller(
+    compressed = make_smaller(
         bundle,
         table,
         to=to,
@@ -92,11 +92,13 @@ def compress(
         **{name: value for name, value in options.items() if value is not None},
     )
     if as_json:
-        print_json(found.to_json())
+        print_json(compressed.to_json())
         return
     head = ["", "weights", "MB", "ms per row", "score"]
-    console.print(grid(head, [["before", *_cells(found.before)], ["after", *_cells(found.after)]]))
-    say(console, f"Score: the main metric of the targets, on {found.rows}. Saved to {output}")
+    console.print(
+        grid(head, [["before", *_cells(compressed.before)], ["after", *_cells(compressed.after)]])
+    )
+    say(console, f"Score: the main metric of the targets, on {compressed.rows}. Saved to {output}")
 
 
 def _cells(size: Any) -> list[str]:

@@ -26,10 +26,12 @@ def demo(
     from plait.cli.tables import show_evaluation
     from plait.recipes.demo.run import run
 
-    found = run(Path(out_folder), rows=rows, seed=seed, epochs=epochs, reporter=reporter_for(quiet))
+    result = run(
+        Path(out_folder), rows=rows, seed=seed, epochs=epochs, reporter=reporter_for(quiet)
+    )
     if as_json:
-        print_json(found)
+        print_json(result)
         return
-    show_evaluation(out, found["test"])
-    for name, text in found["next"].items():
+    show_evaluation(out, result["test"])
+    for name, text in result["next"].items():
         say(out, f"{name}: {text}")

@@ -29,8 +29,11 @@ def encoders(as_json: AsJson = False) -> None:
         console,
         "Pretrained, weights from pip",
         {
-            one["encoder"]: [one["about"], f"{one['modality']}; {one['licence']}; {one['here']}"]
-            for one in by_pip
+            model["encoder"]: [
+                model["about"],
+                f"{model['modality']}; {model['licence']}; {model['here']}",
+            ]
+            for model in by_pip
         },
     )
     if not in_cache:
@@ -40,9 +43,9 @@ def encoders(as_json: AsJson = False) -> None:
         console,
         "Pretrained, in the Hugging Face cache",
         {
-            one["encoder"]: [
-                f"{one['model']}; {one['size']}; licence {one['licence']}; {one['here']}"
+            model["encoder"]: [
+                f"{model['model']}; {model['size']}; licence {model['licence']}; {model['here']}"
             ]
-            for one in in_cache
+            for model in in_cache
         },
     )

@@ -57,38 +57,43 @@ def explain(
     if html is not None:
         check_path(html, table, name="html")
     model = load(bundle)
-    found = model.explain(table, root=root, row=row)
+    explanation = model.explain(table, root=root, row=row)
     if html is not None:
         model.report(table, html, root=root, row=row, language=language)
     if as_json:
-        print_json({"row": row, **found.to_json()})
+        print_json({"row": row, **explanation.to_json()})
         return
-    for note in found.answers.notes():
+    for note in explanation.answers.notes():
         say(console, f"! {note}")
     for target in model.targets:
-        _head(console, found, target, row, table)
-        _streams(console, found, target.name)
-        _pairs(console, found, target.name)
-        if target.name in found.within:
-            _inside(console, found, found.within[target.name])
+        _head(console, explanation, target, row, table)
+        _streams(console, explanation, target.name)
+        _pairs(console, explanation, target.name)
+        if target.name in explanation.within:
+            _inside(console, explanation, explanation.within[target.name])
     if html is not None:
         say(console, f"The page was written to {html}")
 
 
-def _head(console: Console, found: "Explanation", target: "Target", row: int, table: str) -> None:
+def _head(
+    console: Console, explanation: "Explanation", target: "Target", row: int, table: str
+) -> None:
     """The answer, the runners-up, and how unusual the row is."""
-    value, scores = found.answers.values[target.name][0], found.answers.scores[target.name]
-    told = f"{target.name}: {target.brief(value, scores[0])}"
-    console.print(Text(tidy(told), style="bold"), soft_wrap=True)
+    value, scores = (
+        explanation.answers.values[target.name][0],
+        explanation.answers.scores[target.name],
+    )
+    line = f"{target.name}: {target.brief(value, scores[0])}"
+    console.print(Text(tidy(line), style="bold"), soft_wrap=True)
     say(console, f"row {row} of {table}")
-    if found.unusual is not None:
-        share = float(found.unusual[0])
+    if explanation.unusual is not None:
+        share = float(explanation.unusual[0])
         say(console, f"farther from the training data than {share:.0f} % of the validation rows")
 
 
-def _streams(console: Console, found: "Explanation", target: str) -> None:
+def _streams(console: Console, explanation: "Explanation", target: str) -> None:
     """The contribution of each stream, as numbers and bars."""
-    shares, streams = found.contributions.targets[target], found.contributions.streams
+    shares, streams = explanation.contributions.targets[target], explanation.contributions.streams
     console.print()
     none, whole = shares.empty[0], shares.fused[0]
     title = f"Contribution of each stream, from {none:z.3g} with none to {whole:z.3g}"
@@ -98,7 +103,7 @@ def _streams(console: Console, found: "Explanation", target: str) -> None:
     rows = []
     for number, name in enumerate(streams):
         value = float(shares.values[0, number])
-        there = bool(found.contributions.present[0, number])
+        there = bool(explanation.contributions.present[0, number])
         error = "" if shares.error is None else f" ± {float(shares.error[0, number]):.2g}"
         sign = "█" if value >= 0 else "░"
         bar = sign * round(abs(value) / most * min(width, 60))
@@ -110,13 +115,13 @@ def _streams(console: Console, found: "Explanation", target: str) -> None:
         say(console, "░ counts against the answer")
 
 
-def _pairs(console: Console, found: "Explanation", target: str) -> None:
+def _pairs(console: Console, explanation: "Explanation", target: str) -> None:
     """Pairs of present streams that contribute more or less together than one by one."""
-    readings = found.contributions.readings(target, 0)
-    shares = found.contributions.targets[target].interactions[0]
+    readings = explanation.contributions.readings(target, 0)
+    shares = explanation.contributions.targets[target].interactions[0]
     rows = [
-        [f"{one} and {two}", word, f"{float(value):+z.3g}"]
-        for ((one, two), word), value in zip(readings.items(), shares, strict=True)
+        [f"{first} and {second}", word, f"{float(value):+z.3g}"]
+        for ((first, second), word), value in zip(readings.items(), shares, strict=True)
         if word in ("synergy", "redundancy")
     ]
     if rows:
@@ -124,7 +129,7 @@ def _pairs(console: Console, found: "Explanation", target: str) -> None:
         console.print(grid(["pair of streams", "reading", "interaction"], rows, left=2))
 
 
-def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
+def _inside(console: Console, explanation: "Explanation", maps: "Within") -> None:
     """What mattered in each column: marked words, shaded images, levels over time, fields."""
     fields = []
     console.print()
@@ -143,7 +148,7 @@ def _inside(console: Console, found: "Explanation", maps: "Within") -> None:
         console.print()
         total = float(values.sum())
         say(console, f"{name} ({total:+z.3g})")
-        words = found.words.get(name, [None])[0]
+        words = explanation.words.get(name, [None])[0]
         if words is not None:
             _marked_words(console, words, values)
         elif kind == "pixels":
@@ -169,8 +174,8 @@ def _marked_words(console: Console, words: list[str], values: "np.ndarray") -> N
             word, style=f"black on {colour}" if weight > 0.5 else colour if weight > 0.2 else ""
         )
     console.print(text)
-    spoken = [one for one in zip(values.tolist(), words, strict=True) if one[1]]
-    strongest = sorted(spoken, key=lambda one: -abs(one[0]))[:5]
+    spoken = [pair for pair in zip(values.tolist(), words, strict=True) if pair[1]]
+    strongest = sorted(spoken, key=lambda pair: -abs(pair[0]))[:5]
     say(
         console,
         ", ".join(f"{_named(word)} {value:+z.2g}" for value, word in strongest),
@@ -190,7 +195,7 @@ def _picture(console: Console, values: "np.ndarray") -> None:
     cells = _shrunk(_shrunk(values, down).T, across).T
     top = max(float(cells.max()), 1e-12)
     for line in (cells / top).clip(0, 1):
-        shades = "".join(SHADES[round(float(one) * (len(SHADES) - 1))] for one in line)
+        shades = "".join(SHADES[round(float(shade) * (len(SHADES) - 1))] for shade in line)
         say(console, f"  |{shades}|")
 
 
@@ -200,7 +205,7 @@ def _over_time(console: Console, values: "np.ndarray") -> None:
     cells = _shrunk(steps[:, None], min(ALONG, len(steps)))[:, 0]
     top = max(float(cells.max()), 1e-12)
     levels = "".join(
-        LEVELS[round(float(one) * (len(LEVELS) - 1))] for one in (cells / top).clip(0, 1)
+        LEVELS[round(float(level) * (len(LEVELS) - 1))] for level in (cells / top).clip(0, 1)
     )
     say(console, f"  {levels}  (start to end)")
 

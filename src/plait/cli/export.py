@@ -66,7 +66,7 @@ def export(
     from plait.export import export as export_model
     from plait.predictor.predictor import load
 
-    found = export_model(
+    exported = export_model(
         load(bundle),
         output,
         single=single,
@@ -78,17 +78,17 @@ def export(
         reporter=reporter_for(quiet),
     )
     if as_json:
-        print_json(asdict(found))
+        print_json(asdict(exported))
         return
-    say(console, f"Exported to {found.folder}, {found.megabytes:.1f} MB")
+    say(console, f"Exported to {exported.folder}, {exported.megabytes:.1f} MB")
     say(
         console,
-        f"Its scores differ from the fitted model's by at most {found.golden:.1e} on golden rows and "
-        f"by at most {found.random:.1e} on random ones, with any streams missing",
+        f"Its scores differ from the fitted model's by at most {exported.golden:.1e} on golden rows and "
+        f"by at most {exported.random:.1e} on random ones, with any streams missing",
     )
-    if found.http is not None:
-        say(console, f"Served over HTTP, its answers to golden rows agree to {found.http:.1e}")
-    if found.whole is not None:
-        say(console, f"These figures are before int8 ({found.int8}), at {found.whole:.1f} MB")
-    for one in found.costs:
-        say(console, f"{one.told()}: {one.drop:+z.4f} lost")
+    if exported.http is not None:
+        say(console, f"Served over HTTP, its answers to golden rows agree to {exported.http:.1e}")
+    if exported.whole is not None:
+        say(console, f"These figures are before int8 ({exported.int8}), at {exported.whole:.1f} MB")
+    for cost in exported.costs:
+        say(console, f"{cost.summary()}: {cost.drop:+z.4f} lost")

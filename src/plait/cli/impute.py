@@ -74,8 +74,8 @@ def impute(
             f"! paths in {output} are relative to '{base}': read it with --root {quote(str(base))}",
         )
     if as_json:
-        found = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
-        print_json({"out": output, "rows": len(filled), "filled": found, "absent": filled.absent})
+        rows = {name: which.nonzero()[0].tolist() for name, which in filled.filled.items()}
+        print_json({"out": output, "rows": len(filled), "filled": rows, "absent": filled.absent})
         return
     listed = Path(output).with_suffix(".filled.csv")
     say(console, f"{spoken(filled.counts())}; {counted(len(filled))} written to {output}")

@@ -47,7 +47,7 @@ def inspect_table(
         ignore=config.ignore,
         group=config.group,
     )
-    found = [
+    proposed = [
         propose_target(
             name,
             table.cells(name),
@@ -60,7 +60,7 @@ def inspect_table(
         "table": table.name,
         "notes": list(table.notes),
         "schema": schema.to_json(),
-        "targets": found,
+        "targets": proposed,
     }
 
 
@@ -82,7 +82,7 @@ def inspect(
     from plait.cli.inspect import inspect_table
 
     pairs = pairs_of({"--column": column, "--kind": kind})
-    found = inspect_table(
+    inspected = inspect_table(
         table,
         target,
         root=root,
@@ -92,8 +92,8 @@ def inspect(
         target_kinds=pairs["--kind"],
     )
     if as_json:
-        print_json(found)
+        print_json(inspected)
         return
     from plait.cli.tables import show_schema
 
-    show_schema(out, found["schema"], found["targets"])
+    show_schema(out, inspected["schema"], inspected["targets"])

@@ -126,10 +126,10 @@ def show_reconstruction(
 ) -> None:
     """How well each column is reconstructed: seen, hidden, and by a constant baseline."""
     rows = [
-        [name, REBUILT.get(figure, figure), f"{found['rows']}"]
-        + [_figure(found[kind].get(figure)) for kind in ("seen", "hidden", "usual")]
-        for name, found in columns.items()
-        for figure in found["seen"]
+        [name, REBUILT.get(figure, figure), f"{figures['rows']}"]
+        + [_figure(figures[kind].get(figure)) for kind in ("seen", "hidden", "usual")]
+        for name, figures in columns.items()
+        for figure in figures["seen"]
     ]
     head = ["column", "metric", "rows", "cell seen", "cell hidden", "baseline"]
     _print(console, f"reconstruction of {source}", grid(head, rows, left=2))

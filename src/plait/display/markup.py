@@ -44,14 +44,14 @@ def tag(name: str, /, *children: Child, **attributes: str | int | bool | None) -
         attributes: values are escaped. Underscores stand for hyphens, one at the end is dropped; True
             gives the bare name, None and False nothing.
     """
-    told = ""
+    pairs = ""
     for key, value in attributes.items():
         if value is None or value is False:
             continue
         named = key.rstrip("_").replace("_", "-")
-        told += f" {named}" if value is True else f' {named}="{escape(tidy(str(value)))}"'
+        pairs += f" {named}" if value is True else f' {named}="{escape(tidy(str(value)))}"'
     inner = join(children)
-    return Html(f"<{name}{told}>" if name in VOID else f"<{name}{told}>{inner}</{name}>")
+    return Html(f"<{name}{pairs}>" if name in VOID else f"<{name}{pairs}>{inner}</{name}>")
 
 
 def join(children: Iterable[Child], between: Child = None) -> Html:
@@ -76,8 +76,8 @@ def signed(value: float | None, digits: int = 3) -> str:
     """The same with its sign; no sign for what rounds to 0."""
     if value is None or not math.isfinite(value):
         return "–"
-    told = f"{value:+,.{digits}f}".replace("-", "−")
-    return told if told.strip("+−0.") else told[1:]
+    text = f"{value:+,.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text[1:]
 
 
 def percent(value: float | None, digits: int = 1) -> str:
@@ -131,8 +131,8 @@ def table(
 def figure(svg: str, caption: Child = None, *, wide: bool = False) -> Html:
     """A plot of `plait.display.plots`, with words below; ``wide`` takes the whole row."""
     drawn = Html(tidy(svg))
-    told = tag("figcaption", caption) if caption else None
-    return tag("figure", drawn, told, class_="wide" if wide else None)
+    legend = tag("figcaption", caption) if caption else None
+    return tag("figure", drawn, legend, class_="wide" if wide else None)
 
 
 def plots(*figures: Html) -> Html:
@@ -204,6 +204,6 @@ def levels(
         )
 
     lines = [
-        join([tag("span", name), track(value), tag("span", told)]) for name, value, told in values
+        join([tag("span", name), track(value), tag("span", label)]) for name, value, label in values
     ]
     return tag("div", *lines, class_="bars")

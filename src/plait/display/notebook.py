@@ -24,8 +24,8 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[object]], most: int = MOST
 
 def block(title: str, *parts: str, notes: Iterable[str] = ()) -> str:
     """A heading, HTML made by `grid`, and remarks."""
-    told = "".join(f"<li>{_text(note)}</li>" for note in notes)
-    listed = f"<ul>{told}</ul>" if told else ""
+    items = "".join(f"<li>{_text(note)}</li>" for note in notes)
+    listed = f"<ul>{items}</ul>" if items else ""
     return f"<div><p><strong>{_text(title)}</strong></p>{''.join(parts)}{listed}</div>"
 
 

@@ -54,7 +54,7 @@ def document(
             class_="top",
         ),
         _parts(sections, language),
-        tag("main", *(_part(one) for one in sections), id="parts"),
+        tag("main", *(_part(section) for section in sections), id="parts"),
         tag("footer", footer) if footer else None,
         class_="frame",
     )
@@ -79,7 +79,7 @@ def _part(section: Section) -> Html:
 
 def _parts(sections: Sequence[Section], language: Language) -> Html:
     """The list of parts."""
-    items = [tag("li", tag("a", one.title, href=f"#{one.key}")) for one in sections]
+    items = [tag("li", tag("a", section.title, href=f"#{section.key}")) for section in sections]
     label = spoken(language, "Parts of this page", "本页目录")
     return tag("nav", tag("ol", *items), class_="parts", aria_label=label)
 
@@ -95,9 +95,9 @@ def _colour_switch(language: Language) -> Html:
         tag(
             "label",
             tag("input", type="radio", name="look", id=f"look-{key}", checked=key == "auto"),
-            tag("span", told),
+            tag("span", label),
         )
-        for key, told in looks
+        for key, label in looks
     ]
     legend = tag("legend", spoken(language, "Colours", "配色"))
     return tag("fieldset", legend, *buttons, class_="look")

@@ -88,16 +88,16 @@ def dot(group: int, x: float, y: float, hint: str) -> str:
     """A circle, square, triangle or diamond of the group's colour."""
     colour = COLOURS[group % len(COLOURS)]
     style = f'style="fill:{colour};stroke:{PAPER};stroke-width:1"'
-    told = f"<title>{escape(hint)}</title>" if hint else ""
+    hint_html = f"<title>{escape(hint)}</title>" if hint else ""
     if group % 4 == 0:
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {style}>{told}</circle>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" {style}>{hint_html}</circle>'
     corners: list[tuple[float, float]] = {
         1: [(-4.0, -4.0), (4.0, -4.0), (4.0, 4.0), (-4.0, 4.0)],
         2: [(0.0, -5.0), (5.0, 4.0), (-5.0, 4.0)],
         3: [(0.0, -5.5), (5.5, 0.0), (0.0, 5.5), (-5.5, 0.0)],
     }[group % 4]
     spots = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
-    return f'<polygon points="{spots}" {style}>{told}</polygon>'
+    return f'<polygon points="{spots}" {style}>{hint_html}</polygon>'
 
 
 def picture(title: str, width: int, height: float, parts: Sequence[str]) -> str:
@@ -167,8 +167,8 @@ class Frame:
         for tick in x_ticks:
             x = self.x(tick)
             parts.append(stroke(x, box.top, x, box.bottom, GRID, 1))
-            told = (x_text or short_number)(tick)
-            parts.append(caption(x, box.bottom + 15, told, colour=FAINT, anchor="middle"))
+            label = (x_text or short_number)(tick)
+            parts.append(caption(x, box.bottom + 15, label, colour=FAINT, anchor="middle"))
         for tick in nice_ticks(*self.y_range) if y_ticks is None else y_ticks:
             y = self.y(tick)
             parts.append(stroke(box.left, y, box.right, y, GRID, 1))

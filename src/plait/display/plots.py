@@ -261,8 +261,8 @@ def heat_map(
                 f'<rect x="{x:.1f}" y="{y}" width="{cell - 2:.1f}" height="{LINE + 4}" '
                 f'style="fill:{FILL};fill-opacity:{shade:.2f}"/>'
             )
-            told = f"{value:z.3f}" if finite(value) else "-"
-            parts.append(caption(x + cell / 2, y + 13, told, anchor="middle"))
+            label = f"{value:z.3f}" if finite(value) else "-"
+            parts.append(caption(x + cell / 2, y + 13, label, anchor="middle"))
     return picture(title, width, 58 + len(rows) * (LINE + 6), parts)
 
 

@@ -62,7 +62,7 @@ class Cost:
         """Drop of the metric; negative if it rose."""
         return self.before - self.after
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """In words."""
         return (
             f"{self.target}: {self.metric} {self.before:.4f} in float32, {self.after:.4f} in int8, on "
@@ -150,9 +150,9 @@ def check_drop(costs: Sequence[Cost], most: float) -> None:
     Raises:
         ExportError: naming each target that did, and what can be done.
     """
-    worse = [cost_ for cost_ in costs if not cost_.drop <= most]
+    worse = [cost for cost in costs if not cost.drop <= most]
     if worse:
-        drops = "; ".join(f"{cost_.told()}, a drop of {cost_.drop:.4f}" for cost_ in worse)
+        drops = "; ".join(f"{cost.summary()}, a drop of {cost.drop:.4f}" for cost in worse)
         raise ExportError(
             f"int8 costs more than --max-drop {most:g}: {drops}. Nothing was exported. Give --calibrate "
             "a table to calibrate on (or leave it out if it was given), raise --max-drop, or export "
@@ -162,7 +162,7 @@ def check_drop(costs: Sequence[Cost], most: float) -> None:
 
 def noted(costs: Sequence[Cost]) -> list[dict[str, Any]]:
     """The costs as JSON values."""
-    return [{**asdict(cost_), "drop": cost_.drop} for cost_ in costs]
+    return [{**asdict(cost), "drop": cost.drop} for cost in costs]
 
 
 def _graph(data: bytes, place: Path, feeds: list[Mapping[str, np.ndarray]] | None) -> bytes:

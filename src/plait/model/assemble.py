@@ -57,9 +57,9 @@ def build(
         return _built(plan, features, targets, config, encoded, backbones or {})
     except (MemoryError, RuntimeError) as error:
         # torch says it in a RuntimeError, by its allocator or when the bytes exceed what it can count.
-        told = str(error).lower()
+        message = str(error).lower()
         if not isinstance(error, MemoryError) and not any(
-            w in told for w in ("memory", "overflow")
+            w in message for w in ("memory", "overflow")
         ):
             raise
         sizes = [f"width={plan.width}", f"preset={plan.preset}"]

@@ -102,12 +102,12 @@ def _moved(values: Tensor) -> Tensor:
 def _hole(values: Tensor) -> Tensor:
     """``[batch, 1, height, width]``, True inside a random rectangle of every second image."""
     batch, _, height, width = values.shape
-    some = torch.rand(batch, 1, device=values.device) < 0.5
+    holed = torch.rand(batch, 1, device=values.device) < 0.5
     sides = [
         _stripe(torch.full((batch, 1), size, device=values.device), size, 0.4)
         for size in (height, width)
     ]
-    return (sides[0][:, :, None] & sides[1][:, None, :] & some[:, :, None]).unsqueeze(1)
+    return (sides[0][:, :, None] & sides[1][:, None, :] & holed[:, :, None]).unsqueeze(1)
 
 
 def vary_audio(column: ColumnBatch, state: State) -> ColumnBatch:

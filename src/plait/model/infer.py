@@ -152,14 +152,14 @@ def _fused_views(
     model: Model, tokens: dict[str, Tokens], views: Bool[Tensor, "views #batch streams"]
 ) -> dict[str, Shaped[np.ndarray, "views batch ..."]]:
     """A batch's scores under every view."""
-    found: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
+    by_target: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
     size = sum(stream.values.numel() * stream.values.element_size() for stream in tokens.values())
-    for some in views.split(max(1, MAX_COPIED_BYTES // max(1, size))):
-        for name, scores in model.scores(model.fuse(_seen(tokens, some))).items():
-            found[name].append(
-                scores.reshape(len(some), len(scores) // len(some), *scores.shape[1:])
+    for chunk in views.split(max(1, MAX_COPIED_BYTES // max(1, size))):
+        for name, scores in model.scores(model.fuse(_seen(tokens, chunk))).items():
+            by_target[name].append(
+                scores.reshape(len(chunk), len(scores) // len(chunk), *scores.shape[1:])
             )
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+    return {name: np.concatenate(parts) for name, parts in by_target.items()}
 
 
 def _seen(

@@ -34,7 +34,7 @@ def model_card(
         "Any input may be missing in any row; an unreadable one counts as missing and is reported.",
         f"Streams: {', '.join(map(_cell, plan.streams))}. Fusion: {plan.fusion}.",
         *(
-            f"Pretrained encoder of {_cell(stream)}: {_cell(record.told)}."
+            f"Pretrained encoder of {_cell(stream)}: {_cell(record.summary)}."
             for stream, record in plan.records.items()
         ),
         "## Metrics",
@@ -55,13 +55,16 @@ def model_card(
 def model_html(fitted: Fitted) -> str:
     """What the model answers, from what, how well, for a notebook."""
     plan = fitted.blueprint
-    told = fitted.features.describe()
-    inputs = [[name, kind, told[name]] for name, kind in fitted.features.modalities.items()]
+    described = fitted.features.describe()
+    inputs = [[name, kind, described[name]] for name, kind in fitted.features.modalities.items()]
     parts = [grid(["input", "modality", "prepared as"], inputs, 200)]
     for name, result in fitted.metrics.get("targets", {}).items():
         head = [f"{name}, validation", *result["metrics"]]
         rows = [["all streams", *result["metrics"].values()]]
-        rows += [[f"without {stream}", *one.values()] for stream, one in result["without"].items()]
+        rows += [
+            [f"without {stream}", *metrics.values()]
+            for stream, metrics in result["without"].items()
+        ]
         parts.append(grid(head, rows))
     names = ", ".join(f"{target.name} ({target.kind})" for target in fitted.targets)
     size = f"fusion {plan.fusion}, width {plan.width}, streams {', '.join(plan.streams)}"
@@ -88,8 +91,12 @@ def _found(figures: Mapping[str, Any]) -> list[str]:
     them.
     """
     parts = []
-    for name, told in figures.items():
-        lines = [*_added(told.get("contributions")), *_calibrated(told), _worst(told)]
+    for name, of_target in figures.items():
+        lines = [
+            *_added(of_target.get("contributions")),
+            *_calibrated(of_target),
+            _worst(of_target),
+        ]
         parts += [f"### {_cell(name)}", "\n".join(f"* {line}" for line in lines)]
     return ["## Contributions, calibration and weak slices", *parts] if parts else []
 
@@ -97,7 +104,7 @@ def _found(figures: Mapping[str, Any]) -> list[str]:
 def _added(shares: Mapping[str, Any] | None) -> list[str]:
     if shares is None:
         return []
-    ranked = sorted(shares["values"].items(), key=lambda one: -(one[1] or 0.0))
+    ranked = sorted(shares["values"].items(), key=lambda item: -(item[1] or 0.0))
     each = ", ".join(f"{_cell(name)} {_signed(value)}" for name, value in ranked)
     return [
         f"Contributions to {shares['metric']}, which is {_number(shares['fused'])} with all streams and "
@@ -105,34 +112,34 @@ def _added(shares: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _calibrated(told: Mapping[str, Any]) -> list[str]:
-    lines = [f"Calibration: {_cell(told['calibration'])}."] if "calibration" in told else []
-    error = told.get("reliability", {}).get("error")
+def _calibrated(figures: Mapping[str, Any]) -> list[str]:
+    lines = [f"Calibration: {_cell(figures['calibration'])}."] if "calibration" in figures else []
+    error = figures.get("reliability", {}).get("error")
     if error is not None:
         lines.append(f"Expected calibration error: {_number(error)}.")
     return lines
 
 
-def _worst(told: Mapping[str, Any]) -> str:
-    if not told["slices"]:
+def _worst(figures: Mapping[str, Any]) -> str:
+    if not figures["slices"]:
         return (
-            f"Of {told['slices_looked_at']} slices of single columns, none does significantly worse "
+            f"Of {figures['slices_looked_at']} slices of single columns, none does significantly worse "
             "than the other rows."
         )
     worst = "; ".join(
-        f"{_cell(_slice(one))}: error {_number(one['error'])} on {one['rows']} rows, "
-        f"{_number(one['rest'])} elsewhere"
-        for one in told["slices"]
+        f"{_cell(_slice(slice_))}: error {_number(slice_['error'])} on {slice_['rows']} rows, "
+        f"{_number(slice_['rest'])} elsewhere"
+        for slice_ in figures["slices"]
     )
-    return f"Slices with more errors, of {told['slices_looked_at']}: {worst}."
+    return f"Slices with more errors, of {figures['slices_looked_at']}: {worst}."
 
 
-def _slice(one: Mapping[str, Any]) -> str:
-    if one["how"] == "missing":
-        return f"{one['column']} missing"
-    if one["how"] == "range":
-        return f"{one['column']} from {_number(one['low'])} to {_number(one['high'])}"
-    return f"{one['column']} = {one['value']}"
+def _slice(slice_: Mapping[str, Any]) -> str:
+    if slice_["how"] == "missing":
+        return f"{slice_['column']} missing"
+    if slice_["how"] == "range":
+        return f"{slice_['column']} from {_number(slice_['low'])} to {_number(slice_['high'])}"
+    return f"{slice_['column']} = {slice_['value']}"
 
 
 def _signed(value: float | None) -> str:

@@ -179,7 +179,7 @@ def _safe(name: str, names: Sequence[str]) -> str:
 
 def spoken(counts: Mapping[str, int]) -> str:
     """``2 cells filled: photo 1, price 1``."""
-    some = {name: count for name, count in counts.items() if count}
-    total = sum(some.values())
-    told = ", ".join(f"{name} {count}" for name, count in some.items())
-    return f"{counted(total, 'cell')} filled" + (f": {told}" if some else "")
+    filled = {name: count for name, count in counts.items() if count}
+    total = sum(filled.values())
+    each = ", ".join(f"{name} {count}" for name, count in filled.items())
+    return f"{counted(total, 'cell')} filled" + (f": {each}" if filled else "")

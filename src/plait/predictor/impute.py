@@ -79,9 +79,9 @@ def _fill(fitted: Fitted, batch: PreparedBatch, filled: Filled) -> None:
     for name, decoder in zip(fitted.model.rebuilt, fitted.model.decoders, strict=True):
         missing = np.flatnonzero(~prepared.columns[name].rows_present)
         for first in range(0, len(missing), BATCH):
-            some = missing[first : first + BATCH]
+            chunk = missing[first : first + BATCH]
             for row, cell in zip(
-                some.tolist(), _rebuilt(fitted, name, decoder, vectors, some), strict=True
+                chunk.tolist(), _rebuilt(fitted, name, decoder, vectors, chunk), strict=True
             ):
                 filled.columns[name][start + row] = cell
                 filled.filled[name][start + row] = cell is not None

@@ -57,8 +57,8 @@ def measure_rebuilt(
     return {
         name: {"modality": modalities[name], "rows": counts[name]}
         | {
-            kind: {figure: total / counts[name] for figure, total in found.items()}
-            for kind, found in kinds.items()
+            kind: {figure: total / counts[name] for figure, total in totals.items()}
+            for kind, totals in kinds.items()
         }
         for name, kinds in sums.items()
         if counts[name]

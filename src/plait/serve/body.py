@@ -194,7 +194,7 @@ class _Form:
         self.head[self.field.lower()] = self.value
         self.field = self.value = b""
 
-    def some(self, data: bytes, start: int, end: int) -> None:
+    def data_piece(self, data: bytes, start: int, end: int) -> None:
         self.data.append(data[start:end])
 
     def finish(self) -> None:
@@ -234,7 +234,7 @@ def parse_form(data: bytes, content_type: bytes) -> list[Part]:
                 "on_header_field": form.name,
                 "on_header_value": form.worth,
                 "on_header_end": form.line,
-                "on_part_data": form.some,
+                "on_part_data": form.data_piece,
                 "on_part_end": form.finish,
                 "on_end": form.end,
             },

@@ -322,7 +322,7 @@ class Trainer:
         if self.average:
             live = {name: value.clone() for name, value in learnt_state(self.model).items()}
             load_learnt(self.model, self.average.state)
-        scalars = {**self.validate(self.model), **self.balance.told()}
+        scalars = {**self.validate(self.model), **self.balance.scalars()}
         if math.isnan(scalars["loss"]):
             raise TrainError(
                 f"epoch {at.epoch + 1}: the model's answers are no longer finite, training has "

@@ -97,14 +97,14 @@ def test_what_would_not_help_is_left_alone():
             assert found.temperature == 1.0
             assert (
                 "is not calibrated, because a temperature would not help: log loss"
-                in found.told("y")
+                in found.summary("y")
             )
             break
     else:
         raise AssertionError("no case where it would not help")
     few = calibrate(rng.integers(0, 2, FEWEST - 1), rng.normal(size=(FEWEST - 1, 2)))
     assert few == Calibration(1.0, FEWEST - 1)
-    assert few.told("y") == (
+    assert few.summary("y") == (
         "'y' is not calibrated: 19 labelled validation rows, and a temperature needs 20"
     )
 
@@ -206,7 +206,7 @@ def test_calibration_is_a_note_and_changes_no_answer(maker, plain_run):
     table = maker.plain(120)
     model = maker.fit(table, "label", progress=notes, epochs=3)
     (told,) = [line for line in notes.told if "calibrated" in line]
-    assert told == model.held.calibration["label"].told("label")
+    assert told == model.held.calibration["label"].summary("label")
     before = model.predict(table).tolist()
     for head in model.model.heads:
         head.temperature = 1.0

@@ -84,7 +84,7 @@ def test_offline_from_the_cache(cache: Path) -> None:
     assert found == Checkpoint(
         f"hf:{NAME}", snapshot, {"model_type": "bert"}, found.digest, COMMIT, "apache-2.0"
     )
-    assert found.told == f"hf:{NAME} (revision {COMMIT[:12]}, apache-2.0)"
+    assert found.summary == f"hf:{NAME} (revision {COMMIT[:12]}, apache-2.0)"
     for revision, commit in [
         ("main", COMMIT), (COMMIT, COMMIT), (COMMIT[:12], COMMIT),
         ("next", NEXT), (NEXT, NEXT), (NEXT[:7], NEXT),

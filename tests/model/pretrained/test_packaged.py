@@ -53,7 +53,7 @@ def encode(
 
 def test_the_sentence_encoder_knows_what_sentences_mean(settings: Settings) -> None:
     found = find_checkpoint(TEXT)
-    assert found.told == f"{TEXT} (Apache-2.0 (model), MIT (package))"
+    assert found.summary == f"{TEXT} (Apache-2.0 (model), MIT (package))"
     assert found.config["model_type"] == "bert" and len(found.digest) == 64
     state = family_of("text", found.config, TEXT).state(found.folder)
     backbone = open_backbone("text", found, state)
@@ -110,7 +110,7 @@ def test_the_image_classifier_tells_patterns_apart(
     settings: Settings,
 ) -> None:
     found, backbone = classifier
-    assert found.told == f"{IMAGE} (Apache-2.0)" and found.config == {"model_type": FILE[:-4]}
+    assert found.summary == f"{IMAGE} (Apache-2.0)" and found.config == {"model_type": FILE[:-4]}
     kinds = ("stripes", "stripes", "dots", "dots")
     cells: list[object] = [picture(kind, seed) for seed, kind in enumerate(kinds)]
     tokens = encode("image", found, backbone, [*cells, None], settings)

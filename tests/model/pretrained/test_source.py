@@ -56,13 +56,13 @@ def test_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.reference == str(folder) and found.folder == folder
     assert found.config == {"model_type": "bert"} and len(found.digest) == 64
     assert (found.revision, found.licence) == ("", "apache-2.0")
-    assert found.told == f"{folder} (apache-2.0)"
+    assert found.summary == f"{folder} (apache-2.0)"
     monkeypatch.chdir(folder.parent)
     monkeypatch.setenv("HOME", str(folder.parent))
     for written in ("./my-bert", "my-bert/", "~/my-bert"):
         assert find_checkpoint(written).reference == str(folder)
     (folder / "README.md").unlink()
-    assert find_checkpoint("./my-bert").told == f"{folder} (licence not stated)"
+    assert find_checkpoint("./my-bert").summary == f"{folder} (licence not stated)"
 
 
 def test_folders_that_are_none(folder: Path, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ def giveaways(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> li
     """A warning per column and target whose cells give the answer away."""
     rows = np.unique(np.linspace(0, table.rows - 1, min(table.rows, SAMPLED_ROWS)).astype(np.int64))
     answers = {name: table.cells(name, rows) for name in targets}
-    found = []
+    warnings = []
     for column in inputs:
         cells = table.cells(column, rows)
         for target, goals in answers.items():
@@ -34,11 +34,11 @@ def giveaways(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> li
                 if not is_missing(cell) and not is_missing(goal)
             ]
             if len(pairs) >= MIN_ROWS and (why := _why(pairs)):
-                found.append(
+                warnings.append(
                     f"{column}: {why.format(target=target)}; if that is not known for new rows, leave "
                     f"it out (--ignore {column})"
                 )
-    return found
+    return warnings
 
 
 def _why(pairs: Sequence[tuple[object, object]]) -> str | None:

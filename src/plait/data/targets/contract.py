@@ -74,10 +74,10 @@ def _resampled(target: Target, cells: list[object]) -> None:
     compared = json.loads(json.dumps(target.compared(scores), allow_nan=False))
     require(len(compared) == len(cells), f"{len(compared)} rows are compared of {len(cells)}")
     truth = target.in_units(values)
-    found = target.resample(truth, np.array([compared]), np.ones((2, len(cells))))
-    require(found.shape == (1, 2), f"resample gives {found.shape}, not [models, resamples]")
+    resampled = target.resample(truth, np.array([compared]), np.ones((2, len(cells))))
+    require(resampled.shape == (1, 2), f"resample gives {resampled.shape}, not [models, resamples]")
     want = target.measure(values, scores)[target.primary]
-    np.testing.assert_allclose(found, want, atol=1e-6)
+    np.testing.assert_allclose(resampled, want, atol=1e-6)
 
 
 def _rows(target: Target, cells: list[object]) -> None:

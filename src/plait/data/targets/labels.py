@@ -178,8 +178,8 @@ class Labels(Target):
         occurs = weights @ yes > 0
         for label in np.flatnonzero(yes.any(axis=0)):
             for number, scores in enumerate(compared[:, :, label]):
-                found = _average_precision(yes[:, label], scores, weights)
-                total[number] += np.where(occurs[:, label], found, 0.0)
+                precision = _average_precision(yes[:, label], scores, weights)
+                total[number] += np.where(occurs[:, label], precision, 0.0)
         count = occurs.sum(axis=1).astype(np.float64)
         return total / np.where(count > 0, count, np.nan)
 

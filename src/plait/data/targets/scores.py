@@ -88,4 +88,4 @@ def gap(row: Any, expected: Any) -> float:
 
 def gaps(got: Scores, want: Scores) -> Float[np.ndarray, " rows"]:
     """`gap` of each row."""
-    return np.array([gap(one, to_json(other)) for one, other in zip(got, want, strict=True)])
+    return np.array([gap(had, to_json(wanted)) for had, wanted in zip(got, want, strict=True)])

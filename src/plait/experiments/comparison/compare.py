@@ -191,7 +191,7 @@ def _rows(
     once = list({run.method: run for run in lot}.values())
     times = time_rows(folder, once, reporter)
     usual = Run("constant", ready.target.usual, ready.config.seed, mark)
-    results.append({**usual.told(), **constant(ready, usual)})
+    results.append({**usual.identity(), **constant(ready, usual)})
     return aggregate(
         ready.target,
         ready.truth[ready.target.name],

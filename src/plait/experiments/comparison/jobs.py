@@ -139,7 +139,7 @@ def _collect(folder: Path, run: Run, status: int) -> dict[str, Any]:
     how += ", as when memory runs out" if status == -9 else ""
     log = path.with_suffix(".log")
     last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-    return {**run.told(), "error": f"the process {how}; see {log}. {last}".strip()}
+    return {**run.identity(), "error": f"the process {how}; see {log}. {last}".strip()}
 
 
 def _stop(processes: "Sequence[subprocess.Popen[bytes]]") -> None:

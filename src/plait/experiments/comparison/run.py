@@ -74,7 +74,7 @@ class Run:
         """What the method is called in tables."""
         return f"{self.name} alone" if self.role == "alone" else self.name
 
-    def told(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, Any]:
         """What stands beside the result."""
         return {**asdict(self), "method": self.method}
 
@@ -299,7 +299,7 @@ def attempt(ready: Ready, run: Run) -> dict[str, Any]:
     except Exception as error:
         traceback.print_exc()  # into the run's log; the result has room for one line
         result = {"error": f"{type(error).__name__}: {error}"}
-    return {**run.told(), **result}
+    return {**run.identity(), **result}
 
 
 def end_with(stream: IO[bytes]) -> None:

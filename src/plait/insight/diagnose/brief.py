@@ -73,7 +73,7 @@ def brief(
             figures[target.name]["contributions"] = _contributions(judged, game, streams)
         if target.name in fitted.held.calibration:
             calibration = fitted.held.calibration[target.name]
-            figures[target.name]["calibration"] = calibration.told(target.name)
+            figures[target.name]["calibration"] = calibration.summary(target.name)
     return dict(plain(figures))
 
 

@@ -43,7 +43,7 @@ class Calibration:
         """Whether probabilities are other than the head's own."""
         return self.temperature != 1.0
 
-    def told(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """The decision and its reason, in a sentence."""
         if self.log_loss is None or self.error is None:
             return (
@@ -53,10 +53,10 @@ class Calibration:
         losses, errors = (
             f"{before:.4f} to {after:.4f}" for before, after in (self.log_loss, self.error)
         )
-        told = f"log loss of validation rows {losses}, calibration error {errors}, cross-fitted"
+        change = f"log loss of validation rows {losses}, calibration error {errors}, cross-fitted"
         if self.applied:
-            return f"'{name}' is calibrated by a temperature of {self.temperature:.3f}: {told}"
-        return f"'{name}' is not calibrated, because a temperature would not help: {told}"
+            return f"'{name}' is calibrated by a temperature of {self.temperature:.3f}: {change}"
+        return f"'{name}' is not calibrated, because a temperature would not help: {change}"
 
     def to_json(self) -> dict[str, Any]:
         """JSON values only."""

@@ -200,16 +200,16 @@ def pieces(column: PreparedColumn, tokenizer: Tokenizer) -> Words:
     bytes stands in the first of its pieces, and the others are `AGAIN`; see `whole`.
     """
     added = tokenizer.get_added_tokens_decoder()
-    marks = {one.content for one in added.values() if one.special}
+    marks = {piece.content for piece in added.values() if piece.special}
     kind = type(tokenizer.model).__name__
     ids, mask = column.batch(np.arange(len(column)))
     words: Words = []
     for own, real in zip(ids, mask, strict=True):
-        tokens = [tokenizer.id_to_token(int(one)) or "" for one in own[real]]
+        tokens = [tokenizer.id_to_token(int(piece)) or "" for piece in own[real]]
         shown = ["" if token in marks else _piece(token, kind) for token in tokens]
         _join_bytes(shown, tokens)
         # A word's end is marked in some vocabularies; the space belongs to the next word's beginning.
-        ended = [" " if one.endswith("</w>") else "" for one in ["", *tokens[:-1]]]
+        ended = [" " if piece.endswith("</w>") else "" for piece in ["", *tokens[:-1]]]
         words.append([a + b for a, b in zip(ended, shown, strict=True)] if tokens else None)
     return words
 

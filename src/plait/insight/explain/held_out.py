@@ -43,7 +43,7 @@ class HeldOut:
 
     def notes(self) -> list[str]:
         """What was decided for the user."""
-        return [calibration.told(name) for name, calibration in self.calibration.items()]
+        return [calibration.summary(name) for name, calibration in self.calibration.items()]
 
     def to_json(self) -> dict[str, Any]:
         """The part that is no array."""

@@ -169,7 +169,7 @@ def _model(context: Context) -> Html:
 
 def _told(context: Context) -> dict[str, str]:
     plan = context.model.blueprint
-    return {**plan.encoders, **{name: record.told for name, record in plan.records.items()}}
+    return {**plan.encoders, **{name: record.summary for name, record in plan.records.items()}}
 
 
 def _rows(context: Context) -> str:

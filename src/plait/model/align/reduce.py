@@ -102,8 +102,8 @@ def _check_classes(labels: np.ndarray) -> None:
     cells = labels.tolist()
     gaps = [row for row, cell in enumerate(cells) if cell is None or cell != cell]
     if gaps or (labels.dtype.kind == "f" and not np.isfinite(labels).all()):
-        told = f"{cells[gaps[0]]} in row {gaps[0]}" if gaps else "infinity"
-        raise AlignError(f"classes holds {told}; leave out the rows that have no class.")
+        offender = f"{cells[gaps[0]]} in row {gaps[0]}" if gaps else "infinity"
+        raise AlignError(f"classes holds {offender}; leave out the rows that have no class.")
     kinds = sorted({type(cell).__name__ for cell in cells})
     if labels.dtype.kind == "O" and len(kinds) > 1:
         raise AlignError(

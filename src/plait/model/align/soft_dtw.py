@@ -79,13 +79,13 @@ def _packed(values: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _check(a: Tensor, b: Tensor, mask_a: Tensor | None, mask_b: Tensor | None) -> None:
     """Refuse what cannot be compared."""
-    for name, one, mask in (("a", a, mask_a), ("b", b, mask_b)):
-        if one.ndim != 3 or not one.shape[1]:
+    for name, series, mask in (("a", a, mask_a), ("b", b, mask_b)):
+        if series.ndim != 3 or not series.shape[1]:
             raise AlignError(
-                f"{name} is {list(one.shape)}; SoftDTW compares [batch, steps, channels] with at "
+                f"{name} is {list(series.shape)}; SoftDTW compares [batch, steps, channels] with at "
                 "least one step. One series of numbers is values[None, :, None]."
             )
-        if not bool((one if mask is None else one[mask]).isfinite().all()):
+        if not bool((series if mask is None else series[mask]).isfinite().all()):
             raise AlignError(f"{name} holds NaN or infinity; fill it, or hide those steps.")
     if a.shape[0] != b.shape[0] or a.shape[2] != b.shape[2] or a.dtype != b.dtype:
         raise AlignError(
@@ -116,8 +116,8 @@ class _Recursion(torch.autograd.Function):
         ctx.save_for_backward(skewed, table, length_a, length_b)
         ctx.gamma = gamma
         rows = torch.arange(batch, device=costs.device)
-        found = table[rows, length_a + length_b, length_a]
-        return torch.where((length_a > 0) & (length_b > 0), found, 0.0)
+        distance = table[rows, length_a + length_b, length_a]
+        return torch.where((length_a > 0) & (length_b > 0), distance, 0.0)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

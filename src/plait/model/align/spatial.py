@@ -204,8 +204,8 @@ def register_affine(
         matrix[:, 2] /= 2**level  # pixel p of this level is pixel 2^level p of the whole
         matrix = _refine(*pyramid[level], matrix, iterations)
         matrix[:, 2] *= 2**level
-    found, _ = _likeness(target, source, matrix)
-    return Registration(matrix, warp(moving, matrix), found)
+    likeness, _ = _likeness(target, source, matrix)
+    return Registration(matrix, warp(moving, matrix), likeness)
 
 
 def _start(target: np.ndarray, source: np.ndarray) -> Float[np.ndarray, "2 3"]:
@@ -263,9 +263,9 @@ def _refine(
     unit = max(height, width) / 2
     y, x = np.mgrid[:height, :width]
     x, y = (x - centre[0]) / unit, (y - centre[1]) / unit
-    one = np.ones_like(x)
+    ones = np.ones_like(x)
     steepest = np.stack(
-        [slope * part for slope in (slope_x, slope_y) for part in (x, y, one)], axis=-1
+        [slope * part for slope in (slope_x, slope_y) for part in (x, y, ones)], axis=-1
     ).reshape(-1, 6)
     damping = 1e-3
     best, residual = _likeness(target, source, matrix)

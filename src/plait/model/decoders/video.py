@@ -33,8 +33,8 @@ class VideoDecoder(ImageDecoder):
     @classmethod
     def survey(cls, column: PreparedColumn, rows: np.ndarray) -> dict[str, float]:
         """Mean and deviation of the pixels of some training clips, from 0 to 1."""
-        some = sampled(column, rows)
-        return super().survey(column, some[:: max(1, len(some) // SURVEYED)])
+        clips = sampled(column, rows)
+        return super().survey(column, clips[:: max(1, len(clips) // SURVEYED)])
 
     @classmethod
     def fitted(

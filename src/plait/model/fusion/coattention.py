@@ -49,16 +49,18 @@ class CoAttention(Fusion):
         ]
         counts = [mask.sum(dim=1).clamp(min=1)[:, None, None] for _, mask in streams]
         met = []
-        for number, (one, two) in enumerate(self.pairs):
+        for number, (left, right) in enumerate(self.pairs):
             affinity = torch.tanh(
-                self.affinity[number](streams[one].values) @ streams[two].values.transpose(1, 2)
+                self.affinity[number](streams[left].values) @ streams[right].values.transpose(1, 2)
             )
-            in_one = torch.tanh(hidden[one] + affinity @ hidden[two] / counts[two])
-            in_two = torch.tanh(hidden[two] + affinity.transpose(1, 2) @ hidden[one] / counts[one])
+            in_one = torch.tanh(hidden[left] + affinity @ hidden[right] / counts[right])
+            in_two = torch.tanh(
+                hidden[right] + affinity.transpose(1, 2) @ hidden[left] / counts[left]
+            )
             score = self.score[number].weight
             assert isinstance(score, Tensor)
-            first = self._attended(streams[one], in_one @ score[0], self.absent[one])
-            second = self._attended(streams[two], in_two @ score[1], self.absent[two])
+            first = self._attended(streams[left], in_one @ score[0], self.absent[left])
+            second = self._attended(streams[right], in_two @ score[1], self.absent[right])
             met.append(torch.tanh(self.meet[number](first + second)))
         return Fused(self.mix(torch.cat(met, dim=1)))
 

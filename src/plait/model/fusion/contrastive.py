@@ -87,13 +87,13 @@ class Contrastive(Fusion):
 
 
 def info_nce(
-    one: Float[Tensor, "batch pairs width"],
-    other: Float[Tensor, "batch pairs width"],
+    first: Float[Tensor, "batch pairs width"],
+    second: Float[Tensor, "batch pairs width"],
     both: Bool[Tensor, "batch pairs"],
     scale: Float[Tensor, ""],
 ) -> Float[Tensor, "batch pairs"]:
     """Each row's symmetric InfoNCE among the rows that have both; meaningless where it lacks one."""
-    logits = scale * in_full(torch.einsum("ipw,jpw->pij", one, other))
+    logits = scale * in_full(torch.einsum("ipw,jpw->pij", first, second))
     there = logits.masked_fill(~both.T.unsqueeze(1), NEVER)
     back = logits.mT.masked_fill(~both.T.unsqueeze(1), NEVER)
     true = logits.diagonal(dim1=1, dim2=2)

@@ -88,16 +88,16 @@ class Dcca(Fusion):
     ) -> Float[Tensor, " batch"]:
         first, second = self.pairs
         both = (present[:, first] & present[:, second]).T
-        found = canonical_correlations(views[first], views[second], both, ridge=self.ridge)
+        correlations = canonical_correlations(views[first], views[second], both, ridge=self.ridge)
         enough = both.sum(dim=1) > 2 * self.components
-        total = torch.where(enough, found[:, : self.top].sum(dim=1), 0.0)
+        total = torch.where(enough, correlations[:, : self.top].sum(dim=1), 0.0)
         counted = (both & enough.unsqueeze(1)).T
         return -self.weight * shared_mean(total.expand(counted.shape), counted)
 
 
 def canonical_correlations(
-    one: Float[Tensor, "pairs rows p"],
-    other: Float[Tensor, "pairs rows q"],
+    first: Float[Tensor, "pairs rows p"],
+    second: Float[Tensor, "pairs rows q"],
     used: Bool[Tensor, "pairs rows"],
     *,
     ridge: float,
@@ -110,8 +110,8 @@ def canonical_correlations(
     orthogonal Q, the singular values are the same. The gradient divides by no gap between eigenvalues
     and stays finite where they are equal.
     """
-    with torch.autocast(one.device.type, enabled=False):  # covariances need their digits
-        views = [in_full(one), in_full(other)]
+    with torch.autocast(first.device.type, enabled=False):  # covariances need their digits
+        views = [in_full(first), in_full(second)]
         real = used.unsqueeze(-1).to(views[0].dtype)
         count = real.sum(dim=1, keepdim=True)
         means = [(view * real).sum(dim=1, keepdim=True) / count.clamp(min=1) for view in views]

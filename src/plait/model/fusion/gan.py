@@ -68,8 +68,8 @@ class Gan(Fusion):
         """Fuse one batch."""
         vectors, present = self.vectors(tokens)
         made = self.translators.decode(self.translators.encode(vectors))
-        told = self._told(made, present)
-        fused = Fused(self.mix(torch.where(present.unsqueeze(-1), vectors, told).flatten(1)))
+        imputed = self._told(made, present)
+        fused = Fused(self.mix(torch.where(present.unsqueeze(-1), vectors, imputed).flatten(1)))
         if not self.training:
             return fused
         distance = (made - vectors.detach().unsqueeze(2)).square().mean(dim=-1)
@@ -88,12 +88,12 @@ class Gan(Fusion):
         """
         vectors, present = self.vectors(tokens)
         made = self.translators.decode(self.translators.encode(vectors))
-        told = self._told(made, present)
-        return {name: told[:, index] for index, name in enumerate(self.streams)}
+        imputed = self._told(made, present)
+        return {name: imputed[:, index] for index, name in enumerate(self.streams)}
 
     def _told(self, made: Tensor, present: Tensor) -> Float[Tensor, "batch streams width"]:
-        some = self.translators.sources(present).any(dim=2).unsqueeze(-1)
-        return torch.where(some, self.translators.mean(made, present), self.absent)
+        informed = self.translators.sources(present).any(dim=2).unsqueeze(-1)
+        return torch.where(informed, self.translators.mean(made, present), self.absent)
 
     def _game(self, vectors: Tensor, made: Tensor, present: Tensor) -> Float[Tensor, " batch"]:
         """What the discriminators lower and, behind the reversal, the generators raise."""

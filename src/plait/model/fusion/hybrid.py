@@ -38,12 +38,12 @@ class Hybrid(Fusion):
         """Fuse one batch; ``weights`` are the shares of the streams' own votes."""
         voices, trust = self.late.votes(tokens)
         vector = self.joint(tokens).vector
-        some = ~voices.mask[:, -1:]  # the last vote is that for "nothing is there"
+        answerable = ~voices.mask[:, -1:]  # the last vote is that for "nothing is there"
         votes = Tokens(
             torch.cat([voices.values, vector.unsqueeze(1)], dim=1),
-            torch.cat([voices.mask, some], dim=1),
+            torch.cat([voices.mask, answerable], dim=1),
         )
         streams = trust[:, : len(self.widths)]
         weights = streams / streams.sum(dim=1, keepdim=True).clamp(min=1e-9)
-        trust = torch.cat([trust, self.log_trust.exp() * some], dim=1)
+        trust = torch.cat([trust, self.log_trust.exp() * answerable], dim=1)
         return Fused(vector, votes=votes, trust=trust, weights=weights)

@@ -82,5 +82,5 @@ class Mctn(Fusion):
         """
         vectors, present = self.vectors(tokens)
         made = self.translators.decode(self.translators.encode(vectors))
-        told = self.translators.mean(made, present)
-        return {name: told[:, index] for index, name in enumerate(self.streams)}
+        imputed = self.translators.mean(made, present)
+        return {name: imputed[:, index] for index, name in enumerate(self.streams)}

@@ -91,6 +91,8 @@ class Mvae(Variational):
         """All of a row's streams, some at random, and each alone."""
         rows, streams = present.shape
         alone = torch.eye(streams, dtype=torch.bool, device=present.device)
-        some = torch.rand(rows, self.subsets, streams, device=present.device) < 0.5
+        at_random = torch.rand(rows, self.subsets, streams, device=present.device) < 0.5
         whole = torch.ones(rows, 1, streams, dtype=torch.bool, device=present.device)
-        return present.unsqueeze(1) & torch.cat([whole, some, alone.expand(rows, -1, -1)], dim=1)
+        return present.unsqueeze(1) & torch.cat(
+            [whole, at_random, alone.expand(rows, -1, -1)], dim=1
+        )

@@ -76,6 +76,6 @@ class NlGate(Fusion):
                 value.unsqueeze(1),
                 attn_mask=attendable(seen)[:, None, None, :],
             ).squeeze(1)
-            some = seen.any(dim=1)[:, None, None].to(taken.dtype)
-            gated.append(Tokens(values + self.back(taken * some), mask))
+            attended = seen.any(dim=1)[:, None, None].to(taken.dtype)
+            gated.append(Tokens(values + self.back(taken * attended), mask))
         return gated

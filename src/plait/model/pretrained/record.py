@@ -52,7 +52,7 @@ class Record:
         return self.how == FROZEN
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The encoder in a few words: what, which revision, under which licence, how it learns."""
         more = [f"revision {self.revision[:12]}"] if self.revision else []
         more += [self.licence or "licence not stated", self.how]

@@ -37,7 +37,7 @@ class Checkpoint:
     licence: str = ""
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The reference with its revision and licence."""
         more = [f"revision {self.revision[:12]}"] if self.revision else []
         return f"{self.reference} ({', '.join([*more, self.licence or 'licence not stated'])})"

@@ -30,8 +30,8 @@ class Balance:
     def close_epoch(self) -> None:
         """Look at the epoch that has ended."""
 
-    def told(self) -> dict[str, float]:
-        """What there is to say about the epoch that has ended, as scalars."""
+    def scalars(self) -> dict[str, float]:
+        """Figures of the epoch that has ended, for the log."""
         return {}
 
     def state(self) -> dict[str, Any]:

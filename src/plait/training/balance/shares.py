@@ -72,7 +72,7 @@ class Shares(Balance):
         self.sums, self.counted = dict.fromkeys(self.streams, 0.0), 0
         self.inner.close_epoch()
 
-    def told(self) -> dict[str, float]:
+    def scalars(self) -> dict[str, float]:
         """The shares of the epoch that has ended."""
         return self.last
 

@@ -27,7 +27,7 @@ from sklearn.utils.validation import (
 _TARGET = "plait target"
 """The name the answers get in the table; no column of X may have it."""
 
-_FEWEST = 4
+_MIN_ROWS = 4
 """Rows that can be split into training and validation."""
 
 
@@ -181,7 +181,7 @@ class MultimodalRegressor(RegressorMixin, _Multimodal):  # type: ignore[misc]
             column_or_1d(y, warn=True),
             ensure_2d=False,
             dtype=np.float64,
-            ensure_min_samples=_FEWEST,
+            ensure_min_samples=_MIN_ROWS,
             estimator=self,
             input_name="y",
         )

@@ -82,7 +82,7 @@ def test_cells_come_back_as_they_were():
 
 
 def test_large_cells_are_not_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(golden, "LARGEST", 200)
+    monkeypatch.setattr(golden, "MAX_CELL_BYTES", 200)
     (tmp_path / "small.bin").write_bytes(b"x" * 100)
     (tmp_path / "large.bin").write_bytes(b"x" * 300)
     rows = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from plait.data.table.schema import ColumnPlan, Schema
-from plait.display.notebook import MOST, block, grid
+from plait.display.notebook import ROWS_SHOWN, block, grid
 
 EVIL = "<script>alert(1)</script>"
 
@@ -31,8 +31,8 @@ def test_cells_are_short_and_escaped():
 
 
 def test_long_tables_say_how_much_is_left():
-    html = harmless(grid(["n"], [[n] for n in range(MOST + 7)]))
-    assert html.count("<tr>") == MOST + 1 and "and 7 more" in html
+    html = harmless(grid(["n"], [[n] for n in range(ROWS_SHOWN + 7)]))
+    assert html.count("<tr>") == ROWS_SHOWN + 1 and "and 7 more" in html
     assert "more" not in grid(["n"], [[1]])
 
 

@@ -247,7 +247,7 @@ def test_a_fusion_that_does_not_export_leaves_nothing(plain_run, tmp_path, monke
 
 
 def test_too_many_weights_for_one_file(unwatched, monkeypatch):
-    monkeypatch.setattr(convert, "LARGEST", 300)
+    monkeypatch.setattr(convert, "MAX_GRAPH_BYTES", 300)
     with pytest.raises(
         ExportError,
         match="it has .* GB of weights, and a single ONNX file holds at most",
@@ -297,7 +297,7 @@ def test_every_pattern_of_few_streams_and_a_sample_of_many():
     assert many[:2] == [list("abcde"), []]
     assert all([name] in many for name in "abcde")
     assert all([other for other in "abcde" if other != name] in many for name in "abcde")
-    assert len(many) == 2 + 5 + 5 + check.SAMPLED
+    assert len(many) == 2 + 5 + 5 + check.SAMPLED_SUBSETS
     assert many == patterns(list("abcde"))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from plait.data.targets.labels import Labels
 from plait.runtime import Runtime
-from plait.serve.body import Gone, Held, read_body
+from plait.serve.body import Gone, Pending, read_body
 from plait.serve.engine import Engine, Job, Result, _deliver, joined
 from plait.serve.logs import Lines, set_up
 from plait.serve.metrics import Metrics
@@ -85,7 +85,7 @@ def test_a_client_that_leaves_while_it_sends():
         async def receive():
             return waiting.pop(0)
 
-        held = Held(100)
+        held = Pending(100)
         with pytest.raises(Gone), held.share() as share:
             await read_body(receive, {}, share, most=100, seconds=1.0)
         assert held.bytes == 0

@@ -10,7 +10,7 @@ import plait
 from plait.config import configure
 from plait.display.progress import Silent
 from plait.errors import ConfigError
-from plait.model.encoders.aligned import Clocked, Straightened
+from plait.model.encoders.aligned import Resampled, Straightened
 from plait.model.encoders.projected import Projected
 from plait.predictor.predictor import load
 from plait.training.closed_form import MAX_ROWS, fit_encoders
@@ -252,7 +252,7 @@ def test_a_clock_gives_streams_one_number_of_tokens(maker, media, tmp_path):
         fusion="attention",
         out=tmp_path / "run",
     )
-    assert all(isinstance(part, Clocked) for part in model.model.encoders)
+    assert all(isinstance(part, Resampled) for part in model.model.encoders)
     seen = []
     model.model.fusion.register_forward_pre_hook(
         lambda _, args: seen.append({stream.values.shape[1] for stream in args[0].values()})

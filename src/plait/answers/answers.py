@@ -8,7 +8,7 @@ import numpy as np
 
 from plait.data.table.quarantine import Quarantine
 from plait.data.targets.target import Target
-from plait.display.notebook import MOST, block, grid
+from plait.display.notebook import ROWS_SHOWN, block, grid
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Answers:
         columns = self.to_columns()
         shown = [name for name in columns if "_p_" not in name or name in self.values]
         rows = list(zip(*(columns[name] for name in shown), strict=True))
-        lines = [[number, *row] for number, row in enumerate(rows[: MOST + 1])]
+        lines = [[number, *row] for number, row in enumerate(rows[: ROWS_SHOWN + 1])]
         lines += [[]] * (len(rows) - len(lines))  # so that the grid counts them
         title = f"{len(self):,} answers"
         return block(title, grid(["row", *shown], lines), notes=self.notes())

@@ -16,7 +16,7 @@ from plait.data.table.source import Table
 from plait.errors import CellError
 
 TOLERANCE = 1e-4
-LARGEST = 500_000
+MAX_CELL_BYTES = 500_000
 """Bytes a golden cell may have; rows with larger media are not chosen."""
 
 
@@ -58,10 +58,10 @@ def _freeze_media(cell: Any, media: Media) -> Any:
     """A file's bytes with its name, which tells how to read some kinds; numbers as they are."""
     if cell is None or isinstance(cell, list | np.ndarray) or is_inline(cell):
         frozen = _freeze(cell)
-        if len(json.dumps(frozen)) > LARGEST:
+        if len(json.dumps(frozen)) > MAX_CELL_BYTES:
             raise CellError("is too large to keep")
         return frozen
-    kept = _freeze(media.read(cell, LARGEST))
+    kept = _freeze(media.read(cell, MAX_CELL_BYTES))
     name = PurePath(label(cell).strip("'")).name
     return {**kept, "path": name} if name else kept
 

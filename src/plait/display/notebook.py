@@ -3,13 +3,13 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-MOST = 20
+ROWS_SHOWN = 20
 """Lines shown of a longer table."""
 
 _CELL = 'style="text-align:left;vertical-align:top;white-space:normal;max-width:36em"'
 
 
-def grid(head: Sequence[str], rows: Sequence[Sequence[object]], most: int = MOST) -> str:
+def grid(head: Sequence[str], rows: Sequence[Sequence[object]], most: int = ROWS_SHOWN) -> str:
     """A table of at most so many lines, and how many more there are."""
     top = "".join(f'<th scope="col" {_CELL}>{_text(name)}</th>' for name in head)
     lines = [

@@ -18,23 +18,23 @@ from plait.onnx_session import SessionError, failures
 from plait.predictor.predictor import Predictor
 from plait.runtime import Runtime
 
-MANY = 4
+MAX_EXACT = 4
 """Streams from which on not every pattern of missing ones is tried, but a sample."""
 
-SAMPLED = 8
-"""Patterns tried beyond all, none, each alone and each missing, where there are more than `MANY`."""
+SAMPLED_SUBSETS = 8
+"""Patterns tried beyond all, none, each alone and each missing, of more than `MAX_EXACT` streams."""
 
 
 def patterns(streams: Sequence[str], seed: int = 0) -> list[list[str]]:
-    """Which streams are there: every subset of up to `MANY`, a sample of the subsets of more."""
-    if len(streams) <= MANY:
+    """Which streams are there: every subset of up to `MAX_EXACT`, a sample of the subsets of more."""
+    if len(streams) <= MAX_EXACT:
         sizes = range(len(streams) + 1)
         return [list(subset) for size in sizes for subset in combinations(streams, size)]
     subsets = [list(streams), []]
     subsets += [[name] for name in streams]
     subsets += [[other for other in streams if other != name] for name in streams]
     generator = np.random.default_rng(seed)
-    for _ in range(SAMPLED):
+    for _ in range(SAMPLED_SUBSETS):
         kept = generator.random(len(streams)) < 0.5
         subsets.append([name for name, keep in zip(streams, kept, strict=True) if keep])
     return subsets

@@ -16,7 +16,7 @@ from plait.export.slim import slimmed
 from plait.runtime.graphs import STAMP
 
 OPSET = 20
-LARGEST = 2_000_000_000
+MAX_GRAPH_BYTES = 2_000_000_000
 """Bytes that one ONNX file can hold; protobuf has no larger messages."""
 
 
@@ -69,10 +69,10 @@ def to_onnx(
         ) from error
     assert onnx is not None
     model = slimmed(onnx.model_proto)
-    if model.ByteSize() > LARGEST:
+    if model.ByteSize() > MAX_GRAPH_BYTES:
         raise ExportError(
             f"{what} has {model.ByteSize() / 1e9:.1f} GB of weights, and a single ONNX file holds at "
-            f"most {LARGEST / 1e9:.0f} GB. Fit with a smaller encoder. Nothing was exported."
+            f"most {MAX_GRAPH_BYTES / 1e9:.0f} GB. Fit with a smaller encoder. Nothing was exported."
         )
     data: bytes = model.SerializeToString()
     return data

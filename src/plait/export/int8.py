@@ -33,10 +33,10 @@ from plait.runtime.graphs import Stream
 from plait.sealed import EXPORTED
 
 OPERATIONS = ["Conv", "Gather", "Gemm", "MatMul"]
-CALIBRATED = 256
+CALIBRATION_ROWS = 256
 """Rows of the table that static scales are taken from, at most."""
 
-STEP = 32
+CALIBRATION_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def quantise(
 ) -> str:
     """Write an exported model in int8 beside the one in float32.
 
-    Needs no torch. Costs a few passes over the graphs and, with a table, one over `CALIBRATED` rows.
+    Needs no torch. Costs a few passes over the graphs and, with a table, one over `CALIBRATION_ROWS` of
+    it.
 
     Args:
         app: a folder that `plait.export.export` wrote.
@@ -263,9 +264,11 @@ def _feeds(
     listeners = {name: _Listener(session) for name, session in runtime.graphs.sessions.items()}
     runtime.graphs.sessions = dict(listeners)
     opened = open_table(table, root=root)
-    rows = np.linspace(0, opened.rows - 1, min(CALIBRATED, opened.rows)).round().astype(np.int64)
-    for start in range(0, len(rows), STEP):
-        runtime.answer(opened.take(rows[start : start + STEP]))
+    rows = (
+        np.linspace(0, opened.rows - 1, min(CALIBRATION_ROWS, opened.rows)).round().astype(np.int64)
+    )
+    for start in range(0, len(rows), CALIBRATION_BATCH):
+        runtime.answer(opened.take(rows[start : start + CALIBRATION_BATCH]))
     return {name: listener.feeds for name, listener in listeners.items()}
 
 

@@ -18,10 +18,10 @@ from plait.errors import ConfigError, ExportError, PlaitWarning
 from plait.export.check import patterns
 from plait.predictor.predictor import Predictor
 
-SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 """Time that a request of the check gets."""
 
-LARGEST = 256.0
+MAX_ROW_MEGABYTES = 256.0
 """Megabytes of a row as JSON; what is served afterwards has the cap that its user sets."""
 
 
@@ -80,7 +80,12 @@ def _served(folder: Path) -> Iterator[Client | None]:
     from plait.serve.server import Server, bind
     from plait.serve.service import Service
 
-    options = Options(port=0, token=secrets.token_urlsafe(32), timeout=SECONDS, max_body_mb=LARGEST)
+    options = Options(
+        port=0,
+        token=secrets.token_urlsafe(32),
+        timeout=TIMEOUT_SECONDS,
+        max_body_mb=MAX_ROW_MEGABYTES,
+    )
     try:
         listening = bind(options)
     except ConfigError:
@@ -90,11 +95,11 @@ def _served(folder: Path) -> Iterator[Client | None]:
     ready = threading.Event()
     thread = threading.Thread(target=server.run, args=(ready.set,), daemon=True)
     thread.start()
-    ready.wait(SECONDS)
+    ready.wait(TIMEOUT_SECONDS)
     try:
         place = f"http://127.0.0.1:{server.port}"
-        with Client(place, token=options.token, timeout=SECONDS) as client:
+        with Client(place, token=options.token, timeout=TIMEOUT_SECONDS) as client:
             yield client
     finally:
         server.drain()
-        thread.join(SECONDS)
+        thread.join(TIMEOUT_SECONDS)

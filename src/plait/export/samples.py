@@ -15,7 +15,7 @@ from plait.model.blueprint import Blueprint
 from plait.model.frozen import Frozen
 from plait.model.model import Model
 
-LONGEST = 33
+MAX_STEPS = 33
 """Steps of a random ragged cell at most, unless its column has shorter ones only."""
 
 
@@ -43,7 +43,7 @@ def random_columns(
         present = generator.random(rows) >= missing
         count, offsets = rows, None
         if empty.lengths is not None:
-            longest = min(LONGEST, int(state.get("max_tokens", LONGEST)))
+            longest = min(MAX_STEPS, int(state.get("max_tokens", MAX_STEPS)))
             lengths = generator.integers(1, longest, size=rows, endpoint=True) * present
             if present.any():  # so that the batch is as long as it can be
                 lengths[np.flatnonzero(present)[0]] = longest

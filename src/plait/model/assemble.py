@@ -15,7 +15,7 @@ from plait.model.backbones import encoder_of
 from plait.model.blueprint import Blueprint
 from plait.model.decoders.base import Decoder
 from plait.model.decoders.registry import build_decoder
-from plait.model.encoders.aligned import Clocked, straighten
+from plait.model.encoders.aligned import Resampled, straighten
 from plait.model.encoders.base import Encoder
 from plait.model.encoders.registry import (
     TABULAR,
@@ -178,7 +178,7 @@ def _encoder(
     return (
         encoder
         if plan.tokens_per_stream is None
-        else Clocked(encoder, count=plan.tokens_per_stream)
+        else Resampled(encoder, count=plan.tokens_per_stream)
     )
 
 

@@ -27,7 +27,7 @@ class Gone(Exception):
     """The client left before its request was whole."""
 
 
-class Held:
+class Pending:
     """How many bytes of bodies are in memory, of all requests together."""
 
     def __init__(self, most: int) -> None:
@@ -47,7 +47,7 @@ class Held:
 class Share:
     """The bytes of one request."""
 
-    def __init__(self, held: Held) -> None:
+    def __init__(self, held: Pending) -> None:
         self.held = held
         self.bytes = 0
 

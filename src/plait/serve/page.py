@@ -18,7 +18,7 @@ from plait.data.media import is_url
 from plait.data.modalities import registry
 from plait.errors import MissingExtra
 from plait.insight.explain.occlusion import occluded
-from plait.insight.explain.shapley import EXACT
+from plait.insight.explain.shapley import MAX_EXACT
 from plait.serve import replies
 from plait.serve.body import Gone
 from plait.serve.cells import Cells
@@ -191,7 +191,7 @@ async def _answer(
     streams = tuple(stream for stream in model.streams if stream in streams)
     if not streams:
         raise Problem(422, "wrong_value", "choose at least one stream.")
-    kind: Kind = "explain" if len(streams) <= EXACT else "predict"
+    kind: Kind = "explain" if len(streams) <= MAX_EXACT else "predict"
     cells: dict[str, object] = {}
     for (column, modality), value in zip(model.modalities.items(), values, strict=True):
         if value is not None and value != "":
@@ -211,7 +211,7 @@ async def _answer(
     answers = [_shown_answer(target, answer[target.name]) for target in model.runtime.targets]
     notes = [f"**{escape(entry.column)}**: {escape(entry.reason)}" for entry in result.unreadable]
     if kind == "predict":
-        notes.append(f"Contributions are shown for up to {EXACT} streams; leave some out.")
+        notes.append(f"Contributions are shown for up to {MAX_EXACT} streams; leave some out.")
     return [*answers, bars(answer), marks(marked), "\n\n".join(notes)]
 
 

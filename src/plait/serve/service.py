@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from plait.errors import printable, unknown
-from plait.insight.explain.shapley import EXACT
+from plait.insight.explain.shapley import MAX_EXACT
 from plait.runtime.runtime import NO_VECTOR
 from plait.serve import replies
-from plait.serve.body import Gone, Held, Receive, parse_form, parse_json, read_body
+from plait.serve.body import Gone, Pending, Receive, parse_form, parse_json, read_body
 from plait.serve.cells import check_columns, columns_of, part_cell, row_cells
 from plait.serve.engine import Engine, Kind, Result
 from plait.serve.metrics import Metrics
@@ -39,7 +39,7 @@ class Service:
         self.options = options
         self.models = models
         self.metrics = Metrics()
-        self.held = Held(round(options.max_pending_mb * 1e6))
+        self.held = Pending(round(options.max_pending_mb * 1e6))
         self.admitted = 0
         self.draining = False
         self.engine = Engine(options, self.metrics)
@@ -217,9 +217,9 @@ def _check_kind(kind: Kind, model: Model, streams: tuple[str, ...] | None) -> No
     if kind == "embed" and not model.runtime.graphs.embeds:
         raise Problem(409, "cannot", NO_VECTOR)
     count = len(model.streams if streams is None else streams)
-    if kind == "explain" and not 0 < count <= EXACT:
+    if kind == "explain" and not 0 < count <= MAX_EXACT:
         raise wrong(
-            f"an exact explanation needs one run per subset of streams, of 1 to {EXACT} streams; "
+            f"an exact explanation needs one run per subset of streams, of 1 to {MAX_EXACT} streams; "
             f"these are {count}. Name some in 'streams'."
         )
 

@@ -35,13 +35,13 @@ PATIENCE = {"fast": 5, "balanced": 8, "best": 15}
 the best epochs come late, when the learning rate has fallen. Chosen, not measured."""
 
 STEPS = {"fast": 150, "balanced": 800, "best": 3000}
-"""Steps that a small table gets at least, in up to `MOST_TIMES` as many epochs (lab notes, "How
+"""Steps that a small table gets at least, in up to `MAX_STRETCH` as many epochs (lab notes, "How
 many epochs?" for the 800): some 55 per epoch of its preset, and 19 where it has to be quick."""
 
-MOST_TIMES = 3
+MAX_STRETCH = 3
 """So that a table of one batch does not take hundreds of epochs. Chosen, not measured."""
 
-TOO_FEW = 0.5
+TOO_FEW_STEPS_SHARE = 0.5
 """Share of the preset's steps below which a fit is warned of: 24 steps on 102 rows stayed at chance."""
 
 
@@ -152,7 +152,7 @@ def length(config: Config, steps: int) -> tuple[int, int]:
         steps: in an epoch.
     """
     usual = EPOCHS[config.preset]
-    fitting = min(MOST_TIMES * usual, max(usual, -(-STEPS[config.preset] // steps)))
+    fitting = min(MAX_STRETCH * usual, max(usual, -(-STEPS[config.preset] // steps)))
     epochs = config.epochs or fitting
     return epochs, config.patience or round(PATIENCE[config.preset] * max(1.0, fitting / usual))
 
@@ -172,7 +172,7 @@ def pace(config: Config, rows: int) -> str:
     if config.epochs is None and epochs > usual:
         line += f", up from {usual} since the table is small"
     line += f"; patience {patience} epochs"
-    if config.epochs is None or epochs * steps >= TOO_FEW * STEPS[config.preset]:
+    if config.epochs is None or epochs * steps >= TOO_FEW_STEPS_SHARE * STEPS[config.preset]:
         return line
     return (
         f"{line}. {epochs * steps} steps are few, and the model may stay at chance: preset "

@@ -20,7 +20,7 @@ RIDGE = 0.1
 """Pull towards the trained values, so that few rows cannot change much: a trust that is to triple has to
 lower the mean loss by 0.12."""
 
-MOST = 512
+MAX_ROWS = 512
 """Rows that are read: plenty for a handful of numbers, and memory stays flat as tables grow."""
 
 BATCH = 64
@@ -57,7 +57,7 @@ def fit_trust(
     fixed = [p for p in model.parameters() if p.requires_grad and not _among(p, fitted)]
     for parameter in fixed:  # no gradient, no memory for it
         parameter.requires_grad_(False)
-    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST)).astype(np.int64))
+    spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(np.int64))
     tokens = _encoded(model, columns, rows[spread])
     goals = {name: target[torch.from_numpy(spread)] for name, target in targets.items()}
     before = [value.detach().clone() for value in fitted]

@@ -80,7 +80,7 @@ def test_signals_within_cells():
 def test_no_more_than_the_budget_is_read(tmp_path, monkeypatch, maker, rng):
     for name in "abc":
         maker.image(tmp_path / f"{name}.png", 10, rng)
-    monkeypatch.setattr(prints, "BUDGET", 1)
+    monkeypatch.setattr(prints, "BUDGET_BYTES", 1)
     found = read(["a.png", "b.png", "c.png", "b.png"], "image", tmp_path)
     assert same(found) == [0, -1, -1, -1] and found.unread == 3
 
@@ -127,7 +127,7 @@ def test_near_copies_by_plain_distance(rng):
     apart = cdist(scaled, scaled)
     np.fill_diagonal(apart, np.inf)
     assert found.usual == pytest.approx(np.median(apart.min(axis=1)), rel=1e-4)
-    assert (found.distance < copies.NEAR * found.usual).all()
+    assert (found.distance < copies.NEAR_RATIO * found.usual).all()
 
 
 def test_nothing_is_near_where_nothing_can_be_said(rng):
@@ -141,7 +141,7 @@ def test_nothing_is_near_where_nothing_can_be_said(rng):
 
 
 def test_many_rows_are_thinned(monkeypatch, rng):
-    monkeypatch.setattr(copies, "ROWS", 10)
+    monkeypatch.setattr(copies, "MAX_ROWS", 10)
     found = near(rng.normal(size=(40, 3)), rng.normal(size=(30, 3)))
     assert found is not None and len(found.rows) <= 10
     assert pa.array(copies._some(40)).to_pylist()[-1] == 39

@@ -71,7 +71,7 @@ def test_the_discriminant_is_ridge_regression(rng):
 
 
 def test_too_few_rows_say_nothing(rng):
-    few, many = drift.FEWEST - 1, drift.FEWEST
+    few, many = drift.MIN_ROWS - 1, drift.MIN_ROWS
     assert drift.categories(np.array([few, 0]), np.array([many, 0])) is None
     assert drift.categories(np.array([many]), np.array([many])) is None
     assert drift.numbers(np.zeros(few), np.zeros(many)) is None
@@ -80,7 +80,7 @@ def test_too_few_rows_say_nothing(rng):
 
 
 def test_many_rows_are_thinned(monkeypatch, rng):
-    monkeypatch.setattr(drift, "MOST", 30)
+    monkeypatch.setattr(drift, "MAX_ROWS", 30)
     before = np.repeat(rng.normal(size=(30, 3)), 10, axis=0)
     assert len(drift._some(before)) == 30
 

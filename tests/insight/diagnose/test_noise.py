@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from plait.insight.diagnose.noise import FEWEST, label_suspects, suspects
+from plait.insight.diagnose.noise import MIN_ROWS, label_suspects, suspects
 
 
 def plain(given, scores):
@@ -54,7 +54,7 @@ def test_a_clean_table_has_none_and_few_rows_say_nothing():
     given = np.arange(40) % 2
     scores = np.eye(2)[given]
     assert len(suspects(given, scores).rows) == 0
-    assert suspects(given[: FEWEST - 1], scores[: FEWEST - 1]) is None
+    assert suspects(given[: MIN_ROWS - 1], scores[: MIN_ROWS - 1]) is None
     assert len(suspects(np.zeros(40, np.int64), np.full((40, 1), 1.0)).rows) == 0
 
 

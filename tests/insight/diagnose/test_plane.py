@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA as Principal  # noqa: N811
 
-from plait.insight.diagnose.plane import FEWEST, MOST, PCA, TSNE, flatten
+from plait.insight.diagnose.plane import MAX_TSNE_ROWS, MIN_TSNE_ROWS, PCA, TSNE, flatten
 
 
 def groups(rng, rows):
@@ -24,7 +24,7 @@ def test_groups_stay_apart_and_the_map_is_the_same_again(rng):
 
 
 def test_few_rows_lie_on_their_principal_components(rng):
-    _, vectors = groups(rng, FEWEST - 1)
+    _, vectors = groups(rng, MIN_TSNE_ROWS - 1)
     found, right = flatten(vectors), Principal(2).fit(vectors)
     assert found.method == PCA
     np.testing.assert_allclose(np.abs(found.places), np.abs(right.transform(vectors)), atol=1e-4)
@@ -32,7 +32,7 @@ def test_few_rows_lie_on_their_principal_components(rng):
 
 
 def test_many_rows_do_so_too(rng):
-    found = flatten(rng.normal(size=(MOST + 1, 3)).astype(np.float32))
+    found = flatten(rng.normal(size=(MAX_TSNE_ROWS + 1, 3)).astype(np.float32))
     assert found.method == PCA and np.isfinite(found.places).all()
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from plait.data.table import columns as table_columns
 from plait.data.table.source import open_table
-from plait.insight.diagnose.slices import SMALLEST, slices
+from plait.insight.diagnose.slices import MIN_ROWS, slices
 
 
 def table(**columns):
@@ -55,7 +55,7 @@ def test_chance_is_rarely_shown_as_a_finding():
 
 
 def test_small_slices_targets_and_unknown_rows_are_left_out(rng):
-    shop = np.array(["a"] * (SMALLEST - 1) + ["b"] * 60 + ["c"] * 60)
+    shop = np.array(["a"] * (MIN_ROWS - 1) + ["b"] * 60 + ["c"] * 60)
     wrong = (shop == "a").astype(float)
     one = {"shop": shop, "label": shop}
     assert slices(table(**one), wrong, np.ones(len(shop), bool), leave_out=["label"]).looked_at == 2

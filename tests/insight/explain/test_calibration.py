@@ -9,9 +9,9 @@ import torch
 import plait
 from plait.data.targets.classes import calibration_error, classification
 from plait.insight.explain.calibration import (
-    COLDEST,
-    FEWEST,
-    HOTTEST,
+    MAX_TEMPERATURE,
+    MIN_CALIBRATION_ROWS,
+    MIN_TEMPERATURE,
     Calibration,
     calibrate,
     probabilities,
@@ -102,8 +102,10 @@ def test_what_would_not_help_is_left_alone():
             break
     else:
         raise AssertionError("no case where it would not help")
-    few = calibrate(rng.integers(0, 2, FEWEST - 1), rng.normal(size=(FEWEST - 1, 2)))
-    assert few == Calibration(1.0, FEWEST - 1)
+    few = calibrate(
+        rng.integers(0, 2, MIN_CALIBRATION_ROWS - 1), rng.normal(size=(MIN_CALIBRATION_ROWS - 1, 2))
+    )
+    assert few == Calibration(1.0, MIN_CALIBRATION_ROWS - 1)
     assert few.summary("y") == (
         "'y' is not calibrated: 19 labelled validation rows, and a temperature needs 20"
     )
@@ -112,8 +114,8 @@ def test_what_would_not_help_is_left_alone():
 def test_the_search_is_bounded():
     truth = np.zeros(50, np.int64)
     sure = np.tile(np.array([[1.0, -1.0]], np.float32), (50, 1))
-    assert calibrate(truth, sure).temperature == pytest.approx(COLDEST, rel=0.25)
-    assert calibrate(truth, -sure).temperature == pytest.approx(HOTTEST, rel=0.25)
+    assert calibrate(truth, sure).temperature == pytest.approx(MIN_TEMPERATURE, rel=0.25)
+    assert calibrate(truth, -sure).temperature == pytest.approx(MAX_TEMPERATURE, rel=0.25)
 
 
 def test_the_head_gives_what_was_fitted(rng):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from plait.insight.explain.occlusion import GRIDS, WORDS, occluded, pieces
+from plait.insight.explain.occlusion import GRIDS, MAX_PARTS, occluded, pieces
 from plait.runtime import Runtime
 
 
@@ -103,6 +103,6 @@ def test_a_number_is_told_in_its_own_units(maker, tmp_path):
 def test_pieces():
     assert pieces("a  good 好天 day, x") == ["a", "  good", " 好", "天", " day,", " x"]
     many = pieces(" ".join(map(str, range(500))))
-    assert len(many) <= WORDS
+    assert len(many) <= MAX_PARTS
     assert "".join(many) == " ".join(map(str, range(500)))
     assert pieces("") == []

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from plait.insight.explain.outlier import MOST, NEIGHBOURS, Neighbourhood
+from plait.insight.explain.outlier import BANK_ROWS, NEIGHBOURS, Neighbourhood
 
 
 def unit(vectors):
@@ -48,8 +48,8 @@ def test_few_rows_and_many(rng):
     assert Neighbourhood.fit(rng.normal(size=(2, 4)).astype(np.float32)) is None
     three = Neighbourhood.fit(rng.normal(size=(3, 4)).astype(np.float32))
     assert three.k == 2 and len(three.distances) == 3
-    many = Neighbourhood.fit(rng.normal(size=(MOST + 300, 4)).astype(np.float32))
-    assert many.bank.shape == (MOST, 4) and many.k == NEIGHBOURS
+    many = Neighbourhood.fit(rng.normal(size=(BANK_ROWS + 300, 4)).astype(np.float32))
+    assert many.bank.shape == (BANK_ROWS, 4) and many.k == NEIGHBOURS
     assert many.percentile(np.zeros((0, 4), np.float32)).shape == (0,)
     assert np.isfinite(many.percentile(np.zeros((2, 4), np.float32))).all()
 

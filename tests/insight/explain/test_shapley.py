@@ -5,7 +5,7 @@ from itertools import combinations, permutations
 import numpy as np
 import pytest
 
-from plait.insight.explain.shapley import EXACT, Game
+from plait.insight.explain.shapley import MAX_EXACT, Game
 
 
 def by_orders(value, players):
@@ -115,7 +115,7 @@ def test_the_standard_error_is_that_of_many_repeats():
 def test_additive_games_are_exact_even_when_sampled():
     worth = np.arange(10.0)
     game = Game(10)
-    assert game.sampled and EXACT < 10 and len(game.subsets) < 1024
+    assert game.sampled and MAX_EXACT < 10 and len(game.subsets) < 1024
     values = game.subsets @ worth
     found, pairs = game.shapley(values), game.interactions(values)
     np.testing.assert_allclose(found.values, worth, atol=1e-12)

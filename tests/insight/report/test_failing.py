@@ -200,12 +200,12 @@ def test_many_classes_share_a_grey_group(kinds, monkeypatch):
 
 
 def test_many_classes_have_a_list_and_no_matrix(kinds, monkeypatch):
-    monkeypatch.setattr(mistakes, "CLASSES", 1)
-    monkeypatch.setattr(mistakes, "LISTED", 1)
+    monkeypatch.setattr(mistakes, "CLASSES_DRAWN", 1)
+    monkeypatch.setattr(mistakes, "CLASSES_LISTED", 1)
     model, rows = kinds
     told = words(mistakes.section(context(model, rows)))
     assert "Confusion matrix" not in told and "The 1 worst by F1." in told
-    monkeypatch.setattr(mistakes, "LISTED", 2)
+    monkeypatch.setattr(mistakes, "CLASSES_LISTED", 2)
     assert "All 2 classes" in words(mistakes.section(context(model, rows)))
 
 

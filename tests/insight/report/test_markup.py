@@ -182,7 +182,7 @@ def test_no_room(tmp_path, maker, rng):
     found = album(tmp_path, cells, {"p": "image", "s": "audio"}, room=10, language="zh")
     assert "因页面大小限制未显示" in found.cell("p", 0) and "a.wav" in found.cell("s", 0)
     assert found.left_out == 2 and found.used == 0
-    assert album_module.BYTES < 15_000_000
+    assert album_module.MAX_BYTES < 15_000_000
 
 
 @pytest.mark.parametrize("leads", [1, 3])

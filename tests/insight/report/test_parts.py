@@ -11,8 +11,7 @@ from plait.data.modalities.base import Prepared
 from plait.data.targets.classes import Classes
 from plait.data.targets.labels import Labels
 from plait.insight.report import album as album_module
-from plait.insight.report import contributions, training, trust, within
-from plait.insight.report import prediction_sets as promises
+from plait.insight.report import contributions, prediction_sets, training, trust, within
 from plait.insight.report.context import Context
 from tests.insight.report.conftest import QUICK
 
@@ -56,8 +55,8 @@ def test_a_broken_promise_is_a_warning(context):
     kept = {"lac": np.linspace(0, 0.5, 200), "aps": np.linspace(0.5, 1, 200)}
     context.model.held = replace(context.model.held, conformal={target.name: kept})
     truth, right = np.zeros(60, np.int64), np.tile([0.9, 0.1], (60, 1))
-    assert "significantly below" not in promises.promises(context, target, truth, right)
-    told = promises.promises(context, target, truth, right[:, ::-1])
+    assert "significantly below" not in prediction_sets.coverage_sets(context, target, truth, right)
+    told = prediction_sets.coverage_sets(context, target, truth, right[:, ::-1])
     assert "The measured coverage is significantly below the requested one" in told
     assert 'class="bad"' in told
 

@@ -198,7 +198,7 @@ def test_names_and_cells_are_only_text(maker, page, tmp_path):
 
 
 def test_the_page_stays_small_by_leaving_media_out(fitted, braid, page, tmp_path, monkeypatch):
-    monkeypatch.setattr(album_module, "BYTES", 9000)
+    monkeypatch.setattr(album_module, "MAX_BYTES", 9000)
     path = fitted[0].report(braid / "test.csv", tmp_path / "r.html", limits=QUICK)
     found = page(path)
     media = [str(one["src"]) for name in ("img", "audio") for one in found.all(name)]

@@ -6,7 +6,7 @@ import torch
 from sklearn import decomposition
 
 from plait.errors import AlignError
-from plait.model.encoders.aligned import Clocked, Straightened
+from plait.model.encoders.aligned import Resampled, Straightened
 from plait.model.encoders.image import ResidualCNN
 from plait.model.encoders.projected import Projected
 from plait.model.tokens import ColumnBatch
@@ -133,7 +133,7 @@ def test_straightening_learns_from_what_the_encoder_says():
 def test_a_clock_resamples_what_the_encoder_says():
     inner, column = encoder().eval(), images(4, 16)
     column.mask[2] = False
-    got, want = Clocked(inner, count=3).eval()(column), inner(column)
+    got, want = Resampled(inner, count=3).eval()(column), inner(column)
     assert got.values.shape == (4, 3, 8)
     assert got.mask.sum(dim=1).tolist() == [3, 3, 0, 3]
     torch.testing.assert_close(
@@ -142,7 +142,7 @@ def test_a_clock_resamples_what_the_encoder_says():
 
 
 def test_both_can_be_exported(unwatched):
-    part = Clocked(Straightened(encoder(), channels=1), count=3).eval()
+    part = Resampled(Straightened(encoder(), channels=1), count=3).eval()
     column = images(4, 16)
     rows = torch.export.Dim("rows", min=2, max=64)
     shapes = ((ColumnBatch({0: rows}, {0: rows}),),)

@@ -15,7 +15,7 @@ from plait.model.heads import HEADS, Classify, MultiLabel, Regress, build_head
 from plait.model.heads.base import RANK
 from plait.model.heads.rules import (
     KL,
-    MOST,
+    MAX_LOG_ALPHA,
     RULES,
     dempster,
     evidential_loss,
@@ -192,7 +192,7 @@ def test_endless_evidence_keeps_the_evidential_loss_finite():
     assert loss[0] < 0.05 < 1 < loss[1]
     huge = dempster(torch.full((1, 60, 2), 1e4), torch.ones(1, 60))
     assert huge.isfinite().all()
-    assert (huge > MOST).all()
+    assert (huge > MAX_LOG_ALPHA).all()
 
 
 def test_the_row_loss_of_dempster_trains_the_pool_and_each_opinion():

@@ -75,21 +75,21 @@ class AudioModality(Modality):
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Paths or bytes whose headers are sounds."""
 
-        def look(cell: object) -> None:
+        def check(cell: object) -> None:
             _open(_read(cell, settings), settings.media.limits).close()
 
-        return media_evidence("audio", cells, settings, EXTENSIONS, _has_magic, look)
+        return media_evidence("audio", cells, settings, EXTENSIONS, _has_magic, check)
 
     def fit(self, cells: Iterable[object], settings: Settings) -> State:
         """Rate and length from sampled headers, bands by preset."""
         limits = settings.media.limits
 
-        def look(cell: object) -> tuple[int, float]:
+        def survey(cell: object) -> tuple[int, float]:
             with _open(_read(cell, settings), limits) as sound:
                 return sound.samplerate, sound.frames / sound.samplerate
 
         headers = decode_all(
-            look, sample(cells, SAMPLED_CLIPS), settings.threads, limits.decode_seconds
+            survey, sample(cells, SAMPLED_CLIPS), settings.threads, limits.decode_seconds
         )
         seen = [entry for entry in headers if isinstance(entry, tuple)]
         rate = 16000 if not seen or np.median([rate for rate, _ in seen]) >= 12000 else 8000

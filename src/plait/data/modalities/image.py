@@ -96,16 +96,16 @@ class ImageModality(Modality):
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Paths or bytes whose headers are images."""
 
-        def look(cell: object) -> None:
+        def check(cell: object) -> None:
             _open(_read(cell, settings), settings.media.limits).close()
 
-        return media_evidence("image", cells, settings, EXTENSIONS, _has_magic, look)
+        return media_evidence("image", cells, settings, EXTENSIONS, _has_magic, check)
 
     def fit(self, cells: Iterable[object], settings: Settings) -> State:
         """Size from the median longer side, colour from whether any sampled image has some."""
-        look = partial(_survey, settings=settings)
+        survey = partial(_survey, settings=settings)
         seconds = settings.media.limits.decode_seconds
-        surveys = decode_all(look, sample(cells, SAMPLED_IMAGES), settings.threads, seconds)
+        surveys = decode_all(survey, sample(cells, SAMPLED_IMAGES), settings.threads, seconds)
         seen = [entry for entry in surveys if isinstance(entry, tuple)]
         cap = MAX_SIDE[settings.preset]
         side = float(np.median([longer for longer, _ in seen])) if seen else cap

@@ -75,11 +75,11 @@ class VideoModality(Modality):
     def matches(self, name: str, cells: Sequence[object], settings: Settings) -> Evidence | None:
         """Paths or bytes whose headers are videos."""
 
-        def look(cell: object) -> None:
+        def check(cell: object) -> None:
             with opened(_read(cell, settings), settings.media.limits):
                 pass
 
-        return media_evidence("video", cells, settings, EXTENSIONS, _has_magic, look)
+        return media_evidence("video", cells, settings, EXTENSIONS, _has_magic, check)
 
     def fit(self, cells: Iterable[object], settings: Settings) -> State:
         """Size from the median longer side, colour from whether any sampled clip has some.

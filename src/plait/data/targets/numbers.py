@@ -17,7 +17,7 @@ from plait.errors import SchemaError, counted
 MAX_NUMBERED_CLASSES = 20
 """Whole numbers with more distinct values than this are regressed."""
 
-LARGEST = 1e18
+MAX_DEVIATIONS = 1e18
 """Standard deviations that a number may lie off the mean: its square still fits 32 bits."""
 
 
@@ -110,7 +110,7 @@ class Numbers(Target):
                 problems.append(Problem(row, f"{short(cell)} is not a finite number"))
                 continue
             scaled = (number - self.mean) / self.scale
-            if abs(scaled) > LARGEST:
+            if abs(scaled) > MAX_DEVIATIONS:
                 problems.append(Problem(row, f"{short(cell)} is too large a number"))
             else:
                 values[row], present[row] = scaled, True

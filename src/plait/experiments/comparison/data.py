@@ -35,7 +35,7 @@ from plait.training.prepare import encode, frozen_of, prepare
 FOLDER = "prepared"
 TEST_SHARE = 0.2
 """Of the rows, held out for testing where no test table is given."""
-LOOKED_AT = 200
+ROWS_TRIED = 200
 """Test rows among which one is looked for that has every stream, to time a single answer with."""
 
 Truth = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -172,7 +172,7 @@ def _truth(test: Table, targets: list[Target]) -> tuple[Truth, list[str]]:
 
 def _complete(tested: PreparedTable, plan: Blueprint) -> int:
     """The first test row that has the most streams."""
-    rows = min(LOOKED_AT, len(next(iter(tested.columns.values()))))
+    rows = min(ROWS_TRIED, len(next(iter(tested.columns.values()))))
     streams = [
         np.any([tested.columns[name].rows_present[:rows] for name in columns], axis=0)
         for columns in plan.streams.values()

@@ -11,7 +11,7 @@ from plait.display.plot_frame import short_number
 from plait.errors import counted
 from plait.experiments.comparison.rows import Row
 
-WIDE = 110
+MIN_WIDTH = 110
 """Columns of the terminal from which on costs are shown too."""
 
 SHORT = {"balanced_accuracy": "balanced", "map": "mAP", "r2": "R²"}
@@ -71,7 +71,7 @@ COSTS: list[tuple[str, Cell]] = [
 
 def left_out(width: int, folder: str) -> list[str]:
     """Which columns a terminal of this width lacks, and where they are."""
-    if width >= WIDE:
+    if width >= MIN_WIDTH:
         return []
     names = ", ".join(name for name, _ in COSTS)
     return [
@@ -90,7 +90,7 @@ def table(rows: Sequence[Row], about: Mapping[str, Any], width: int) -> Table:
         ("p (Holm)", lambda row: chance(row.p_holm)),
     ]
     columns.append(("1 missing", lambda row: number(worst(row))))
-    if width >= WIDE:
+    if width >= MIN_WIDTH:
         columns += COSTS
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for place, (name, _) in enumerate(columns):

@@ -14,15 +14,15 @@ from plait.data.targets.target import Target
 from plait.insight.diagnose.mistakes import confusion
 from plait.insight.diagnose.slices import Slices, slices
 from plait.insight.explain.calibration import reliability
-from plait.insight.explain.shapley import EXACT, Game
+from plait.insight.explain.shapley import MAX_EXACT, Game
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
 
-ROWS = 500
+MAX_ROWS = 500
 """Held-out rows that are looked at, evenly spaced where there are more."""
 
-SLICES = 5
-CLASSES = 50
+MAX_SLICES = 5
+MAX_CLASSES = 50
 """Classes up to which a confusion matrix is kept."""
 
 
@@ -52,9 +52,9 @@ def brief(
         rows: the held-out ones.
         encoded: target → values and presence of all rows of the table.
     """
-    spread = rows[np.unique(np.linspace(0, len(rows) - 1, ROWS).astype(np.int64))]
+    spread = rows[np.unique(np.linspace(0, len(rows) - 1, MAX_ROWS).astype(np.int64))]
     streams, own = list(fitted.model.streams), table.take(spread)
-    game = Game(len(streams)) if len(streams) <= EXACT else None
+    game = Game(len(streams)) if len(streams) <= MAX_EXACT else None
     every = np.ones((1, len(streams)), bool) if game is None else game.subsets
     scores = score_views(fitted.model, columns, spread, every[:, None]).scores
     group, kinds = fitted.config.group, dict(fitted.schema.inputs)
@@ -83,13 +83,13 @@ def _figures(judged: _Judged, worst: Slices) -> dict[str, Any]:
     whole = scores[-1]
     figures: dict[str, Any] = {
         "rows": int(known.sum()),
-        "slices": [vars(slice_) for slice_ in worst.found[:SLICES]],
+        "slices": [vars(slice_) for slice_ in worst.found[:MAX_SLICES]],
         "slices_looked_at": worst.looked_at,
         "error": worst.overall,
     }
     if target.calibrated:
         figures["reliability"] = reliability(values[known], whole[known]).to_json()
-    if target.exclusive and len(target.classes) <= CLASSES:
+    if target.exclusive and len(target.classes) <= MAX_CLASSES:
         guess = whole[known].argmax(axis=1)
         figures["confusion"] = confusion(values[known], guess, len(target.classes))
         figures["classes"] = list(target.classes)

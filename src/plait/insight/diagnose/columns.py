@@ -15,10 +15,10 @@ from plait.insight.diagnose.chance import adjusted
 from plait.insight.diagnose.drift import Drift
 from plait.insight.diagnose.fingerprints import NOTHING, Prints, prints
 
-MOST = 50_000
+MAX_ROWS = 50_000
 """Rows of a table that are looked at: the first ones."""
 
-SHOWN = 12
+CATEGORIES_SHOWN = 12
 """Categories shown; the rest are one."""
 
 BINS = 20
@@ -83,8 +83,8 @@ def read(
     settings: Settings,
     states: Mapping[str, State] | None = None,
 ) -> dict[str, Prints]:
-    """Every column's contents, of the first `MOST` rows."""
-    part = table.slice(0, MOST)
+    """Every column's contents, of the first `MAX_ROWS` rows."""
+    part = table.slice(0, MAX_ROWS)
     states = states or {}
     return {
         name: prints(part, name, modalities.get(name), settings, states.get(name))
@@ -182,12 +182,12 @@ def _distribution(table: Table, name: str, own: Prints, old: Prints | None) -> D
         return None
     values, first, counts = np.unique(own.hashes, return_index=True, return_counts=True)
     order = [place for place in np.argsort(-counts, kind="stable") if values[place] != NOTHING]
-    top = order[:SHOWN]
+    top = order[:CATEGORIES_SHOWN]
     cells = table.cells(name, first[top])
     labels: list[str | None] = [example(cell) for cell in cells]
     here = [float(counts[place] / len(there)) for place in top]
     before = None if old is None else _shares(values[top], old.hashes)
-    if len(order) > SHOWN:
+    if len(order) > CATEGORIES_SHOWN:
         labels.append(None)
         here.append(1 - sum(here))
         if before is not None:

@@ -8,14 +8,14 @@ from jaxtyping import Float, Int64, UInt64
 
 from plait.insight.diagnose.fingerprints import NOTHING, Prints
 
-NEAR = 0.05
+NEAR_RATIO = 0.05
 """A row is a near copy when it is so many times nearer to a training row than half of them are to their
 own nearest one."""
 
-MOSTLY = 0.95
+MIN_DISTINCT_SHARE = 0.95
 """A column tells copies apart only if so many of its training cells are different."""
 
-ROWS = 5000
+MAX_ROWS = 5000
 """Rows that are compared with each other by their vectors at most."""
 
 
@@ -73,7 +73,7 @@ def shared(hashes: UInt64[np.ndarray, " rows"], others: UInt64[np.ndarray, " oth
 def telling(column: Prints) -> bool:
     """Whether a column's cells are mostly different, so that the same cell twice means a copy."""
     there = column.hashes[column.hashes != NOTHING]
-    return len(there) > 1 and len(np.unique(there)) >= MOSTLY * len(there)
+    return len(there) > 1 and len(np.unique(there)) >= MIN_DISTINCT_SHARE * len(there)
 
 
 def disagreeing(copies: Copies, own: Sequence[object], others: Sequence[object]) -> list[int]:
@@ -92,11 +92,11 @@ def near(
     """Rows far nearer to a row of the other table than those are to each other; None for too few.
 
     Euclidean distance after scaling each dimension by its deviation among the others. A distance
-    counts as near below ``NEAR`` times the median distance of the others to their own nearest
+    counts as near below ``NEAR_RATIO`` times the median distance of the others to their own nearest
     neighbour, leaving out exact copies among them. Vectors that a model has squeezed together by class
     make neighbours of rows that are only alike: look at them, do not delete them unseen.
 
-    Cost: ``rows · others · width`` products; `ROWS` of each at most, evenly spaced.
+    Cost: ``rows · others · width`` products; `MAX_ROWS` of each at most, evenly spaced.
     """
     own, bank = _some(len(vectors)), _some(len(others))
     if len(bank) < 3 or not len(own):
@@ -115,7 +115,7 @@ def near(
         return None
     usual = float(np.median(apart))
     distance, twin = _nearest(here, there)
-    close = np.flatnonzero(distance <= NEAR * usual)
+    close = np.flatnonzero(distance <= NEAR_RATIO * usual)
     close = close[np.argsort(distance[close], kind="stable")]
     return Near(own[close], bank[twin[close]], distance[close], usual)
 
@@ -123,7 +123,7 @@ def near(
 def _some(rows: int) -> Int64[np.ndarray, " some"]:
     if not rows:
         return np.zeros(0, np.int64)
-    return np.unique(np.linspace(0, rows - 1, ROWS).astype(np.int64))
+    return np.unique(np.linspace(0, rows - 1, MAX_ROWS).astype(np.int64))
 
 
 def _nearest(

@@ -8,22 +8,22 @@ from jaxtyping import Bool, Float, Int64, UInt64
 from plait.data.targets.classes import auroc
 from plait.insight.diagnose.chance import larger
 
-FEWEST = 20
+MIN_ROWS = 20
 """Rows that each table needs at least."""
 
-MOST = 1000
+MAX_ROWS = 1000
 """Rows of each table that a classifier is asked to tell apart, evenly spaced."""
 
 FOLDS = 5
 RIDGE = 0.1
 
-STABLE = 0.1
+LARGE_PSI = 0.1
 """Population stability up to which a column is called stable."""
 
-GAP = 0.1
+LARGE_KS = 0.1
 """The gap between two distribution functions, or in the share of missing cells, that is small."""
 
-TOLD_APART = 0.6
+LARGE_AUC = 0.6
 """The AUC of a classifier between the tables up to which they are hard to tell apart."""
 
 
@@ -63,14 +63,14 @@ def categories(
     ``JS = (KL(b ‖ m) + KL(a ‖ m)) / 2`` with ``m = (a + b) / 2``, in bits (Lin 1991). The chance is that
     of the chi-square test of homogeneity; categories with fewer than five rows in all are one for it.
     """
-    if min(before.sum(), after.sum()) < FEWEST or len(before) < 2:
+    if min(before.sum(), after.sum()) < MIN_ROWS or len(before) < 2:
         return None
     from scipy.spatial.distance import jensenshannon
 
     b, a = ((counts + 0.5) / (counts + 0.5).sum() for counts in (before, after))
     psi = float(((a - b) * np.log(a / b)).sum())
     further = float(jensenshannon(before, after, base=2) ** 2)
-    return Drift("psi", psi, STABLE, _homogeneity(before, after), further=further)
+    return Drift("psi", psi, LARGE_PSI, _homogeneity(before, after), further=further)
 
 
 def _homogeneity(before: Int64[np.ndarray, " n"], after: Int64[np.ndarray, " n"]) -> float:
@@ -88,24 +88,24 @@ def numbers(
 ) -> Drift | None:
     """The Kolmogorov-Smirnov distance, ``max |F - G|``; None for too few finite numbers."""
     before, after = before[np.isfinite(before)], after[np.isfinite(after)]
-    if min(len(before), len(after)) < FEWEST:
+    if min(len(before), len(after)) < MIN_ROWS:
         return None
     from scipy.stats import ks_2samp
 
     test = ks_2samp(before, after, method="asymp")
-    return Drift("ks", float(test.statistic), GAP, float(test.pvalue))
+    return Drift("ks", float(test.statistic), LARGE_KS, float(test.pvalue))
 
 
 def missing(before: int, before_rows: int, after: int, after_rows: int) -> Drift | None:
     """The change in the share of missing cells; its chance by Fisher's exact test, two-sided."""
-    if min(before_rows, after_rows) < FEWEST or not before + after:
+    if min(before_rows, after_rows) < MIN_ROWS or not before + after:
         return None
     from scipy.stats import fisher_exact
 
     table = [[before, before_rows - before], [after, after_rows - after]]
     shares = before / before_rows, after / after_rows
     p = float(fisher_exact(table).pvalue)
-    return Drift("missing", abs(shares[1] - shares[0]), GAP, p, further=shares[1])
+    return Drift("missing", abs(shares[1] - shares[0]), LARGE_KS, p, further=shares[1])
 
 
 def vectors(
@@ -123,7 +123,7 @@ def vectors(
     Mann-Whitney test on the scores.
     """
     before, after = _some(before), _some(after)
-    if min(len(before), len(after)) < FEWEST:
+    if min(len(before), len(after)) < MIN_ROWS:
         return None
     whole = np.concatenate([before, after]).astype(np.float64)
     label = np.arange(len(whole)) >= len(before)
@@ -133,7 +133,7 @@ def vectors(
         held = fold == number
         scores[held] = _discriminant(whole[~held], label[~held], whole[held])
     p = larger(scores[label], scores[~label])
-    return Drift("auc", auroc(label, scores), TOLD_APART, p)
+    return Drift("auc", auroc(label, scores), LARGE_AUC, p)
 
 
 def _discriminant(
@@ -152,9 +152,9 @@ def _discriminant(
 
 
 def _some(vectors: Float[np.ndarray, "all width"]) -> Float[np.ndarray, "some width"]:
-    if len(vectors) <= MOST:
+    if len(vectors) <= MAX_ROWS:
         return vectors
-    return vectors[np.unique(np.linspace(0, len(vectors) - 1, MOST).astype(np.int64))]
+    return vectors[np.unique(np.linspace(0, len(vectors) - 1, MAX_ROWS).astype(np.int64))]
 
 
 def counted(

@@ -17,10 +17,10 @@ from plait.data.table.source import Table
 from plait.data.targets.cells import as_number
 from plait.errors import CellError
 
-BUDGET = 2 * 2**30
+BUDGET_BYTES = 2 * 2**30
 """Bytes of media read at most for one table."""
 
-LARGEST = 256 * 2**20
+MAX_CELL_BYTES = 256 * 2**20
 """A media cell of more bytes is not read."""
 
 NOTHING = 0
@@ -119,7 +119,7 @@ def _files(table: Table, column: str, settings: Settings) -> Prints:
                 hashed, size = known[path]
                 unread += hashed == NOTHING
             else:
-                if spent < BUDGET:
+                if spent < BUDGET_BYTES:
                     hashed, size = _content(cell, settings)
                 if path is not None:
                     known[path] = hashed, size
@@ -135,7 +135,7 @@ def _content(cell: object, settings: Settings) -> tuple[int, float]:
     if isinstance(cell, list | tuple | np.ndarray):
         return _hash(b"a" + repr(np.asarray(cell).tolist()).encode()), float(len(cell))
     try:
-        data = settings.media.read(cell, LARGEST)
+        data = settings.media.read(cell, MAX_CELL_BYTES)
     except CellError:
         if isinstance(cell, str) and is_inline(cell):  # a signal written out in the cell
             return _hash(b"a" + cell.strip().encode("utf-8", "replace")), float("nan")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-MOST = 12
+ROWS_SHOWN = 12
 """Rows shown of the worst ones."""
 
 Counts = Int64[np.ndarray, " classes"]
@@ -75,7 +75,7 @@ def _table(true: Counts, support: Counts, answered: Counts) -> PerClass:
 
 
 def confusions(
-    matrix: Int64[np.ndarray, "classes classes"], most: int = MOST
+    matrix: Int64[np.ndarray, "classes classes"], most: int = ROWS_SHOWN
 ) -> list[tuple[int, int, int]]:
     """Truth, answer and count of the mistakes made most often; by count, then by class."""
     wrong = matrix - np.diag(np.diag(matrix))
@@ -87,7 +87,7 @@ def confusions(
 def surest(
     truth: Int64[np.ndarray, " rows"],
     scores: Float[np.ndarray, "rows classes"],
-    most: int = MOST,
+    most: int = ROWS_SHOWN,
 ) -> Int64[np.ndarray, " worst"]:
     """The wrong rows, those with the highest probability of their wrong answer first."""
     wrong = np.flatnonzero(scores.argmax(axis=1) != truth)
@@ -98,7 +98,7 @@ def surest(
 def surest_labels(
     truth: Bool[np.ndarray, "rows classes"],
     scores: Float[np.ndarray, "rows classes"],
-    most: int = MOST,
+    most: int = ROWS_SHOWN,
 ) -> list[tuple[int, int]]:
     """Row and label of the wrong answers that are furthest on the wrong side of one half."""
     wrong = np.where(truth != (scores >= 0.5), np.abs(scores - 0.5), -1.0)
@@ -108,7 +108,7 @@ def surest_labels(
 
 
 def residuals(
-    truth: Float[np.ndarray, " rows"], answer: Float[np.ndarray, " rows"], most: int = MOST
+    truth: Float[np.ndarray, " rows"], answer: Float[np.ndarray, " rows"], most: int = ROWS_SHOWN
 ) -> Residuals:
     """What the answers miss by, and which rows by most."""
     error = answer - truth

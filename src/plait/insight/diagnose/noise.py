@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-FEWEST = 20
+MIN_ROWS = 20
 """Rows with a known answer below which nothing is said."""
 
 ROUNDING = 1e-6
@@ -34,7 +34,7 @@ class Suspects:
 def suspects(
     given: Int64[np.ndarray, " rows"], scores: Float[np.ndarray, "rows classes"]
 ) -> Suspects | None:
-    """Confident learning (Northcutt, Jiang & Chuang 2021); None for fewer rows than `FEWEST`.
+    """Confident learning (Northcutt, Jiang & Chuang 2021); None for fewer rows than `MIN_ROWS`.
 
     A class's threshold is its mean probability among the rows given it, ``t_j = mean p_j`` (their
     eq. 2). A row counts as the likeliest class among those whose threshold it reaches (eq. 1); where
@@ -45,7 +45,7 @@ def suspects(
     The probabilities must come from a model that has not learnt from these rows. A weak model, or rows
     of another source, accuses many that are right: read the rows before any is changed.
     """
-    if len(given) < FEWEST:
+    if len(given) < MIN_ROWS:
         return None
     classes = scores.shape[1]
     count = np.bincount(given, minlength=classes)

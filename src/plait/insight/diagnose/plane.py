@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-MOST = 1500
+MAX_TSNE_ROWS = 1500
 """Rows that t-SNE is asked to lay out at most; it takes some 3 ms a row. More get PCA alone."""
 
-FEWEST = 10
+MIN_TSNE_ROWS = 10
 """Below so many rows there are no neighbourhoods to keep, and PCA alone is used."""
 
-DIMENSIONS = 50
+PCA_DIMENSIONS = 50
 """Principal components that t-SNE sees."""
 
-STEPS = 500
+TSNE_STEPS = 500
 """Of t-SNE; the map hardly changes after that."""
 
 TSNE, PCA = "t-SNE", "PCA"
@@ -37,7 +37,7 @@ class Plane:
 
 
 def flatten(vectors: Float[np.ndarray, "rows width"], *, seed: int = 0) -> Plane:
-    """PCA to `DIMENSIONS`, then t-SNE (van der Maaten & Hinton 2008); PCA alone for few or many rows.
+    """PCA, then t-SNE (van der Maaten & Hinton 2008); PCA alone for few or many rows.
 
     t-SNE's perplexity is 30, or a third of the rows where there are fewer than 90, and it starts from
     the first two principal components, so that the same vectors give the same map.
@@ -47,13 +47,13 @@ def flatten(vectors: Float[np.ndarray, "rows width"], *, seed: int = 0) -> Plane
     rows = len(vectors)
     parts, shares = _principal(vectors.astype(np.float64))
     kept = float(shares[:2].sum()) if len(shares) else float("nan")
-    if not FEWEST <= rows <= MOST or not len(shares):
+    if not MIN_TSNE_ROWS <= rows <= MAX_TSNE_ROWS or not len(shares):
         places = np.zeros((rows, 2))
         places[:, : min(2, parts.shape[1])] = parts[:, :2]
         return Plane(places, PCA, kept)
     from sklearn.manifold import TSNE as Layout  # noqa: N811
 
-    seen = parts[:, :DIMENSIONS]
+    seen = parts[:, :PCA_DIMENSIONS]
     start = np.zeros((rows, 2))
     start[:, : min(2, seen.shape[1])] = seen[:, :2]
     start *= 1e-4 / start[:, 0].std()
@@ -61,11 +61,11 @@ def flatten(vectors: Float[np.ndarray, "rows width"], *, seed: int = 0) -> Plane
         n_components=2,
         init=start.astype(np.float32),
         perplexity=min(30.0, (rows - 1) / 3),
-        max_iter=STEPS,
+        max_iter=TSNE_STEPS,
         random_state=seed,
     )
     placed = layout.fit_transform(seen.astype(np.float32))
-    return Plane(placed.astype(np.float64), TSNE, float(shares[:DIMENSIONS].sum()))
+    return Plane(placed.astype(np.float64), TSNE, float(shares[:PCA_DIMENSIONS].sum()))
 
 
 def _principal(

@@ -14,7 +14,7 @@ from plait.data.table.source import Table
 from plait.data.targets.cells import as_number
 from plait.insight.diagnose.chance import LEVEL, adjusted, larger, too_many
 
-SMALLEST = 10
+MIN_ROWS = 10
 """Rows in a slice at least, and in the rest."""
 
 CATEGORIES = 50
@@ -96,14 +96,14 @@ def slices(
         )
     rows = int(known.sum())
     overall = float(error[known].mean()) if rows else float("nan")
-    if rows < 2 * SMALLEST or np.ptp(error[known]) == 0:
+    if rows < 2 * MIN_ROWS or np.ptp(error[known]) == 0:
         return Slices([], 0, overall)
     tested = []
     for name in table.columns:
         if name not in leave_out:
             for slice_, inside in _of_column(table, name, (kinds or {}).get(name)):
                 inside = inside & known
-                if SMALLEST <= inside.sum() <= rows - SMALLEST:
+                if MIN_ROWS <= inside.sum() <= rows - MIN_ROWS:
                     tested.append(_tested(slice_, error, inside, known & ~inside))
     q = adjusted(np.array([slice_.p for slice_ in tested]))
     whole = [replace(slice_, q=float(each)) for slice_, each in zip(tested, q, strict=True)]

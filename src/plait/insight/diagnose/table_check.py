@@ -12,7 +12,7 @@ from plait.data.origin import Gone, Origin
 from plait.data.store import Store
 from plait.data.table.source import Table
 from plait.insight.diagnose import copies, drift
-from plait.insight.diagnose.columns import MOST, Column, describe, read
+from plait.insight.diagnose.columns import MAX_ROWS, Column, describe, read
 from plait.insight.diagnose.copies import Copies, Near
 from plait.insight.diagnose.drift import Drift
 from plait.insight.diagnose.fingerprints import NOTHING, Prints, row_hashes
@@ -20,7 +20,7 @@ from plait.insight.diagnose.vectors import Vectors, vectors
 from plait.insight.fitted import Fitted
 from plait.model.blueprint import Blueprint
 
-COMPARED = 2000
+MAX_COMPARED_ROWS = 2000
 """Training rows whose vectors are compared at most, by default."""
 
 ITSELF = 0.9
@@ -77,7 +77,11 @@ class TableCheck:
 
 
 def compare_tables(
-    model: Fitted, table: Table, seen: Vectors, origin: Origin | Gone, compared: int = COMPARED
+    model: Fitted,
+    table: Table,
+    seen: Vectors,
+    origin: Origin | Gone,
+    compared: int = MAX_COMPARED_ROWS,
 ) -> TableCheck:
     """All of it.
 
@@ -133,8 +137,8 @@ def _whole(side: Mapping[str, Prints], names: list[str]) -> UInt64[np.ndarray, "
 
 def _sides(origin: Origin) -> tuple[Int64[np.ndarray, " learnt"], Int64[np.ndarray, " held"]]:
     """The rows looked at that weights learnt from, and those held out."""
-    rows = np.arange(min(origin.table.rows, MOST))
-    held = origin.validation[origin.validation < MOST]
+    rows = np.arange(min(origin.table.rows, MAX_ROWS))
+    held = origin.validation[origin.validation < MAX_ROWS]
     return np.setdiff1d(rows, held), held
 
 

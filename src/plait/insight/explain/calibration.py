@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float, Shaped
 from plait.answers.plain import plain
 from plait.data.targets.classes import calibration_error
 
-FEWEST = 20
+MIN_CALIBRATION_ROWS = 20
 """Rows with a known answer that a temperature is fitted to at least."""
 
 FOLDS = 5
-COLDEST, HOTTEST = 0.25, 20.0
+MIN_TEMPERATURE, MAX_TEMPERATURE = 0.25, 20.0
 """Bounds of a temperature. Where few validation rows hold no mistake, colder always seems better."""
 
 Logits = Float[np.ndarray, "rows outputs"]
@@ -48,7 +48,7 @@ class Calibration:
         if self.log_loss is None or self.error is None:
             return (
                 f"'{name}' is not calibrated: {self.rows} labelled validation rows, and a temperature "
-                f"needs {FEWEST}"
+                f"needs {MIN_CALIBRATION_ROWS}"
             )
         losses, errors = (
             f"{before:.4f} to {after:.4f}" for before, after in (self.log_loss, self.error)
@@ -143,7 +143,7 @@ def calibrate(truth: Truth, logits: Logits) -> Calibration:
         logits: of the same rows.
     """
     rows = len(logits)
-    if rows < FEWEST:
+    if rows < MIN_CALIBRATION_ROWS:
         return Calibration(1.0, rows)
     fold = np.arange(rows) % FOLDS
     others = np.empty(rows)
@@ -167,7 +167,7 @@ def _fitted(truth: Truth, logits: Logits) -> float:
         each = np.full(len(logits), np.exp(log_temperature))
         return float(_losses(truth, logits, each).mean())
 
-    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 

@@ -18,7 +18,7 @@ from plait.insight.explain.shapley import ORDERS, Game
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
 
-MOST = 5000
+MAX_METRIC_ROWS = 5000
 """Rows at most that metrics are shared out over; evenly spaced where a table has more."""
 
 SMALL, SLIGHT = 0.01, 0.05
@@ -201,7 +201,7 @@ def contributions(
     streams = list(fitted.model.streams)
     game = Game(len(streams), orders=orders, seed=seed)
     gathered = {target.name: _Gathered(target, game) for target in fitted.targets}
-    wanted = np.unique(np.linspace(0, max(table.rows - 1, 0), MOST).astype(np.int64))
+    wanted = np.unique(np.linspace(0, max(table.rows - 1, 0), MAX_METRIC_ROWS).astype(np.int64))
     known = [target for target in fitted.targets if metrics and target.name in table.columns]
     present, notes = [], []
     with fitted.threads():
@@ -216,7 +216,7 @@ def contributions(
                 gathered[target.name].add(scores[target.name], seen, truth)
             present.append(seen)
             notes += [line for line in _notes(batch) if line not in notes]
-    if known and table.rows > MOST:
+    if known and table.rows > MAX_METRIC_ROWS:
         notes.append(f"metrics are shared out over {len(wanted)} of the {table.rows} rows")
     shares = {
         name: gathering.shares(

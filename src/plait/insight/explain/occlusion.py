@@ -26,7 +26,7 @@ GRIDS: dict[Unit, tuple[int, ...]] = {"pixels": (8, 8), "spectrum": (12, 6), "si
 signal's time. Units that are not here have no parts to hide.
 """
 
-WORDS = 48
+MAX_PARTS = 48
 """Parts of a text; of a longer one several words make a part."""
 
 STEP = 16
@@ -67,8 +67,8 @@ def occluded(
         cells: column → the cell, from a stranger: no path in it is opened.
         streams: the only ones to look at; None: all.
 
-    Cost: up to as many runs of a column's encoder as `GRIDS` has parts, `WORDS` of a text's. Videos and
-    frozen features have no marks.
+    Cost: up to as many runs of a column's encoder as `GRIDS` has parts, `MAX_PARTS` of a text's. Videos
+    and frozen features have no marks.
     """
     columns = runtime.prepare({name: [cell] for name, cell in cells.items()}, 1).columns
     read = {
@@ -129,9 +129,9 @@ def _kind(runtime: Runtime, name: str, column: PreparedColumn) -> Kind | None:
 
 
 def pieces(text: str) -> list[str]:
-    """The parts of a text: words, or runs of words where there are more than `WORDS`."""
+    """The parts of a text: words, or runs of words where there are more than `MAX_PARTS`."""
     words = _WORD.findall(text)
-    each = -(-len(words) // WORDS)
+    each = -(-len(words) // MAX_PARTS)
     return ["".join(words[at : at + each]) for at in range(0, len(words), max(each, 1))]
 
 

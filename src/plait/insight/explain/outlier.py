@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 NEIGHBOURS = 10
-MOST = 1000
+BANK_ROWS = 1000
 """Validation rows kept; evenly spaced where there are more."""
 
 
@@ -29,7 +29,8 @@ class Neighbourhood:
         distances: of each of them to its k-th nearest other one, sorted, ``[rows]``.
         k: which neighbour.
 
-    Cost: ``rows · width`` products a row; ``4 · rows · width`` bytes in the bundle, rows at most `MOST`.
+    Cost: ``rows · width`` products a row; ``4 · rows · width`` bytes in the bundle, rows at most
+    `BANK_ROWS`.
     """
 
     bank: Float[np.ndarray, "rows width"]
@@ -41,7 +42,7 @@ class Neighbourhood:
         """What validation rows' fused vectors tell; None where there are fewer than three."""
         if len(vectors) < 3:
             return None
-        spread = np.unique(np.linspace(0, len(vectors) - 1, MOST).astype(np.int64))
+        spread = np.unique(np.linspace(0, len(vectors) - 1, BANK_ROWS).astype(np.int64))
         bank = _unit(vectors[spread])
         k = min(NEIGHBOURS, len(bank) - 1)
         # Each row is its own nearest: one further, and the same neighbour among the others.

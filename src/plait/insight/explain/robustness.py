@@ -21,11 +21,11 @@ from plait.insight.explain.curves import (
     judged,
     metrics_of,
 )
-from plait.insight.explain.shapley import EXACT
+from plait.insight.explain.shapley import MAX_EXACT
 from plait.insight.fitted import Fitted
 from plait.model.infer import score_views
 
-MOST = 2000
+MAX_DEGRADED_ROWS = 2000
 """Rows at most that are degraded; evenly spaced where a table has more."""
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
@@ -91,9 +91,11 @@ def robustness(
     table = open_table(source, root=root)
     table.require([target.name for target in fitted.targets])
     notes = []
-    if table.rows > MOST:
-        notes.append(f"{MOST} of {table.rows} rows were used, evenly spaced")
-        table = table.take(np.unique(np.linspace(0, table.rows - 1, MOST).astype(np.int64)))
+    if table.rows > MAX_DEGRADED_ROWS:
+        notes.append(f"{MAX_DEGRADED_ROWS} of {table.rows} rows were used, evenly spaced")
+        table = table.take(
+            np.unique(np.linspace(0, table.rows - 1, MAX_DEGRADED_ROWS).astype(np.int64))
+        )
     truths = _truths(fitted.targets, table)
     with fitted.threads():
         cells = fitted.features.prepare(table, settings_for(table, fitted.config))
@@ -135,8 +137,8 @@ def every_subset(
     model, targets = fitted.model, judged(fitted, truths)
     streams, rows = list(model.streams), len(next(iter(columns.values())))
     count = len(streams)
-    every = (np.arange(2 ** min(count, EXACT))[:, None] >> np.arange(count) & 1).astype(bool)
-    if count > EXACT:
+    every = (np.arange(2 ** min(count, MAX_EXACT))[:, None] >> np.arange(count) & 1).astype(bool)
+    if count > MAX_EXACT:
         alone = np.eye(count, dtype=bool)
         every = np.concatenate([alone, ~alone, np.ones((1, count), dtype=bool)])
     subset_scores = score_views(model, columns, np.arange(rows), every[:, None]).scores

@@ -6,7 +6,7 @@ A game gives every subset of the players a value. With ``n`` players, the Shaple
     φ_i  = Σ_{S ∌ i}    |S|! (n - |S| - 1)! / n!        (v(S ∪ i) - v(S))
     I_ij = Σ_{S ∌ i, j} |S|! (n - |S| - 2)! / (n - 1)!  (v(S ∪ ij) - v(S ∪ i) - v(S ∪ j) + v(S))
 
-The values sum to ``v(all) - v(none)``. Both are exact for up to `EXACT` players, from all 2^n subsets.
+The values sum to ``v(all) - v(none)``. Exact for up to `MAX_EXACT` players, from all 2^n subsets.
 Beyond that they are means over random orders of the players, each order with its reverse (antithetic
 sampling: Mitchell et al. 2022, section 4.1); every order sums to ``v(all) - v(none)`` by itself, and so
 do the means. Interactions are read off neighbours in an order: given that i and j are neighbours, the
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-EXACT = 8
+MAX_EXACT = 8
 """So many players at most have all their subsets looked at."""
 
 ORDERS = 32
@@ -54,7 +54,7 @@ class Game:
     subsets: Bool[np.ndarray, "subsets players"]
 
     def __init__(
-        self, players: int, *, orders: int = ORDERS, seed: int = 0, exact: int = EXACT
+        self, players: int, *, orders: int = ORDERS, seed: int = 0, exact: int = MAX_EXACT
     ) -> None:
         if players < 1:
             raise ValueError(f"a game needs at least one player, got players={players}")

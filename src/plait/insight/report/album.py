@@ -17,17 +17,17 @@ from plait.display.section import Language, spoken
 from plait.errors import CellError, shortened
 from plait.insight.report.heat import over_signal
 
-BYTES = 9_000_000
+MAX_BYTES = 9_000_000
 """Characters of pictures and sounds that a page holds at most; the rest of it is far smaller."""
 
-SIDE = 160
+MAX_SIDE = 160
 """Pixels along a thumbnail's side."""
 
-SECONDS = 8.0
+MAX_SECONDS = 8.0
 """Of a sound that can be played."""
 
 RATE = 16_000
-LETTERS = 400
+MAX_LETTERS = 400
 FRAMES = 4
 """Frames of a video that are shown."""
 
@@ -42,8 +42,8 @@ class Album:
         table: whose cells are shown.
         features: its columns' modalities and states.
         settings: opens media within the caps.
-        room: characters of pictures and sounds at most, `BYTES` by default; when they are used up, cells
-            are named only.
+        room: characters of pictures and sounds at most, `MAX_BYTES` by default; when they are used up,
+            cells are named only.
 
     Attributes:
         used: characters taken so far.
@@ -58,13 +58,13 @@ class Album:
         *,
         language: Language = "en",
         room: int | None = None,
-        side: int = SIDE,
+        side: int = MAX_SIDE,
     ) -> None:
         self.table = table
         self.features = features
         self.settings = settings
         self.language = language
-        self.room = BYTES if room is None else room
+        self.room = MAX_BYTES if room is None else room
         self.side = side
         self.used = 0
         self.left_out = 0
@@ -135,11 +135,11 @@ class Album:
         )
 
     def player(self, wave: Float[np.ndarray, " samples"], rate: int, name: str) -> Html:
-        """A sound that can be played, its first `SECONDS`; its name where there is no room."""
+        """A sound that can be played, its first `MAX_SECONDS`; its name where there is no room."""
         import soundfile
 
         data = BytesIO()
-        excerpt = np.clip(wave[: round(SECONDS * rate)], -1, 1)
+        excerpt = np.clip(wave[: round(MAX_SECONDS * rate)], -1, 1)
         soundfile.write(data, excerpt, rate, format="MP3", subtype="MPEG_LAYER_III")
         source = self._packed("audio/mpeg", data.getvalue())
         if source is None:
@@ -179,7 +179,7 @@ class Album:
     def _load(self, cell: object) -> np.ndarray:
         limits = self.settings.media.limits
         data = self.settings.media.read(cell, limits.audio_bytes)
-        return audio.load(data, RATE, SECONDS, limits)
+        return audio.load(data, RATE, MAX_SECONDS, limits)
 
     def _sound(self, column: str, cell: Any) -> Html:
         return self.player(self._load(cell), RATE, f"{column}: {label(cell)}")
@@ -220,4 +220,4 @@ def _short(cell: object) -> str:
         cell = cell.get("path") or "bytes"
     if isinstance(cell, bytes | bytearray):
         return f"{len(cell)} bytes"
-    return shortened(" ".join(str(cell).split()), LETTERS)
+    return shortened(" ".join(str(cell).split()), MAX_LETTERS)

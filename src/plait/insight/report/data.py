@@ -26,13 +26,13 @@ from plait.display.section import Section
 from plait.errors import counted, shortened
 from plait.insight.diagnose.columns import Column, Distribution
 from plait.insight.diagnose.fingerprints import LENGTH, SIZE, TIME
-from plait.insight.diagnose.table_check import COMPARED, TableCheck, compare_tables
+from plait.insight.diagnose.table_check import MAX_COMPARED_ROWS, TableCheck, compare_tables
 from plait.insight.diagnose.vectors import vectors
 from plait.insight.report.context import Context
 from plait.insight.report.drift import drifted
 from plait.insight.report.leakage import LISTED, copies
 
-COLUMNS = 40
+COLUMNS_DRAWN = 40
 """Columns drawn at most; all are in the table."""
 
 
@@ -57,7 +57,7 @@ def _table_check(context: Context) -> TableCheck:
     model = context.model
     with context.threads():
         seen = vectors(model.model, context.prepared.columns, context.every)
-        most = min(COMPARED, 2 * context.limits.rows)
+        most = min(MAX_COMPARED_ROWS, 2 * context.limits.rows)
         return compare_tables(model, context.table, seen, origin, most)
 
 
@@ -163,7 +163,7 @@ def _entries(context: Context, head: str, entries: Sequence[Entry]) -> Html:
 
 def _drawn(context: Context, columns: Sequence[Column]) -> Html:
     say, parts = context.say, []
-    for column in columns[:COLUMNS]:
+    for column in columns[:COLUMNS_DRAWN]:
         shown = _examples(context, column)
         plot = _plot(context, column) if column.distribution is not None else None
         if shown or plot:

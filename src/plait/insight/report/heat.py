@@ -17,10 +17,10 @@ STRONGEST = 0.85
 FAINTEST = 0.04
 """Marks below this share of the strongest are left out."""
 
-HIGH = 96
+HEIGHT = 96
 """Pixels a spectrogram is high."""
 
-WIDE = 320
+WIDTH = 320
 """Pixels a spectrogram or a signal is wide."""
 
 Picture = UInt8[np.ndarray, "high wide 3"]
@@ -56,7 +56,7 @@ def over_spectrum(
     grey = 40 + 190 * np.clip((levels - low) / max(high - low, 1e-9), 0, 1)
     if marks.shape == levels.shape:
         marks = _smooth(marks)
-    return _blended(grey.T[::-1], marks.T[::-1], (HIGH, WIDE))
+    return _blended(grey.T[::-1], marks.T[::-1], (HEIGHT, WIDTH))
 
 
 def _fitting(shape: tuple[int, ...], side: int) -> tuple[int, int]:
@@ -130,8 +130,8 @@ def over_signal(
         "svg",
         tag("title", title),
         *parts,
-        viewBox=f"0 0 {WIDE} {high * leads}",
-        width=WIDE,
+        viewBox=f"0 0 {WIDTH} {high * leads}",
+        width=WIDTH,
         height=high * leads,
         role="img",
     )
@@ -141,7 +141,7 @@ def _stripes(shares: Float[np.ndarray, " steps"], down: int, high: int) -> list[
     """Up to 64 stripes, the strongest mark of each."""
     stripes = []
     pieces = np.array_split(shares, min(64, len(shares)))
-    wide = WIDE / len(pieces)
+    wide = WIDTH / len(pieces)
     for at, piece in enumerate(pieces):
         share = float(piece[np.abs(piece).argmax()])
         if abs(share) < FAINTEST:
@@ -162,10 +162,10 @@ def _stripes(shares: Float[np.ndarray, " steps"], down: int, high: int) -> list[
 
 def _line(values: Float[np.ndarray, " steps"], down: int, high: int) -> Html:
     """One lead, at most two points a pixel."""
-    every = max(1, len(values) // (2 * WIDE))
+    every = max(1, len(values) // (2 * WIDTH))
     shown = values[::every]
     low, span = float(shown.min()), float(np.ptp(shown)) or 1.0
-    xs = np.linspace(0, WIDE, len(shown))
+    xs = np.linspace(0, WIDTH, len(shown))
     ys = down + high - 4 - (high - 8) * (shown - low) / span
     spots = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True))
     return tag("polyline", points=spots, style="fill:none;stroke:var(--ink);stroke-width:1.2")

@@ -29,7 +29,7 @@ ROWS = 1000
 SHADES = 5
 """Groups that a number's answers are cut into."""
 
-FAR = 0.1
+LARGE_ERROR_SHARE = 0.1
 "The share of a number's answers that counts as large error."
 
 
@@ -103,7 +103,10 @@ def _by_right(
     numbers = target.numeric
     names = [
         say("near", "接近") if numbers else say("right", "答对"),
-        say(f"the {FAR:.0%} with the largest errors", f"偏差最大的 {FAR:.0%}")
+        say(
+            f"the {LARGE_ERROR_SHARE:.0%} with the largest errors",
+            f"偏差最大的 {LARGE_ERROR_SHARE:.0%}",
+        )
         if numbers
         else say("wrong", "答错"),
     ]
@@ -125,7 +128,7 @@ def _wrong(context: Context, target: Target) -> np.ndarray:
     right = target.right(values, scores)
     if right is None:
         error = target.errors(values, scores)
-        right = (error < np.quantile(error[known], 1 - FAR)) | (error == 0)
+        right = (error < np.quantile(error[known], 1 - LARGE_ERROR_SHARE)) | (error == 0)
     return np.where(known, (~right).astype(float), np.nan)
 
 

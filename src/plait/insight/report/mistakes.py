@@ -36,13 +36,13 @@ from plait.insight.report.context import Context
 from plait.insight.report.residuals import card, numbers
 from plait.insight.report.slices import worst_slices
 
-CLASSES = 20
+CLASSES_DRAWN = 20
 """Classes up to which the whole confusion matrix is drawn."""
 
-LISTED = 100
+CLASSES_LISTED = 100
 """Classes in the table at most, the worst ones."""
 
-SHOWN = 6
+ROWS_SHOWN = 6
 """Rows whose cells are shown, of each kind."""
 
 
@@ -101,7 +101,7 @@ def _matrix(
 ) -> Html | None:
     """The confusion matrix as shares of each true class that occurs."""
     seen = np.flatnonzero(matrix.sum(axis=0) + matrix.sum(axis=1))
-    if len(seen) > CLASSES:
+    if len(seen) > CLASSES_DRAWN:
         return None
     say = context.say
     part = matrix[np.ix_(seen, seen)].astype(float)
@@ -128,7 +128,7 @@ def _confused(
     context: Context, target: Target, matrix: Int64[np.ndarray, "classes classes"]
 ) -> Html:
     """The mistakes made most often, in words."""
-    pairs = confusions(matrix, SHOWN)
+    pairs = confusions(matrix, ROWS_SHOWN)
     if not pairs:
         return Html("")
     say, names = context.say, target.classes
@@ -144,8 +144,8 @@ def _table(context: Context, target: Target, metrics: PerClass) -> Html:
     """One line a class or label; the worst first where there are too many to show."""
     say = context.say
     order = np.arange(len(target.classes))
-    if len(order) > LISTED:
-        order = np.argsort(np.nan_to_num(metrics.f1, nan=2.0), kind="stable")[:LISTED]
+    if len(order) > CLASSES_LISTED:
+        order = np.argsort(np.nan_to_num(metrics.f1, nan=2.0), kind="stable")[:CLASSES_LISTED]
     heads = [
         say("class", "类别") if target.exclusive else say("label", "标签"),
         say("precision", "精确率"),
@@ -171,9 +171,11 @@ def _table(context: Context, target: Target, metrics: PerClass) -> Html:
         "精确率：给出该答案时正确的比例。召回率：该类中被找出的比例。短横：分母为零。",
     )
     if len(order) < len(target.classes):
-        caption += say(f" The {LISTED} worst by F1.", f" 仅列出 F1 最差的 {LISTED} 个。")
+        caption += say(
+            f" The {CLASSES_LISTED} worst by F1.", f" 仅列出 F1 最差的 {CLASSES_LISTED} 个。"
+        )
     whole = table(heads, lines, caption=caption)
-    if len(lines) <= CLASSES:
+    if len(lines) <= CLASSES_DRAWN:
         return whole
     return details(say(f"All {len(lines)} classes", f"全部 {len(lines)} 个类别"), whole)
 
@@ -190,7 +192,7 @@ def _surest(
         return note(say("No answer is wrong.", "没有错误的答案。"))
     scores = context.scores[target.name]
     shown = []
-    for place in rows[worst[:SHOWN]].tolist():
+    for place in rows[worst[:ROWS_SHOWN]].tolist():
         answer = target.classes[int(scores[place].argmax())]
         true = target.classes[int(context.truths[target.name][0][place])]
         parts = [
@@ -200,7 +202,7 @@ def _surest(
             named(true),
         ]
         shown.append(card(context, place, join(parts)))
-    rest = [context.named_row(int(place)) for place in rows[worst[SHOWN:]]]
+    rest = [context.named_row(int(place)) for place in rows[worst[ROWS_SHOWN:]]]
     more = say("Next: ", "其次：") + ", ".join(rest) if rest else None
     return join(
         [
@@ -220,7 +222,7 @@ def _suspects(
         return Html("")
     scores = context.scores[target.name]
     shown = []
-    for at in range(min(SHOWN, len(suspects.rows))):
+    for at in range(min(ROWS_SHOWN, len(suspects.rows))):
         place = int(rows[suspects.rows[at]])
         given, likely = suspects.given[at], suspects.likely[at]
         parts = join(
@@ -241,7 +243,9 @@ def _suspects(
         "模型有把握地怀疑其标注的行（置信学习，Northcutt 等 2021）。"
         "每一行要么标注有误，要么模型出错：请先查看再修改。",
     )
-    places = [context.named_row(int(rows[row])) for row in suspects.rows[SHOWN : 5 * SHOWN]]
+    places = [
+        context.named_row(int(rows[row])) for row in suspects.rows[ROWS_SHOWN : 5 * ROWS_SHOWN]
+    ]
     rest = tag("p", say("Next: ", "其次：") + ", ".join(places), class_="faint") if places else None
     head = say(f"Labels that may be wrong: {count}", f"可能有误的标注：{count}")
     return details(head, tag("p", why), cards(shown), rest)
@@ -261,7 +265,7 @@ def _labels(context: Context, target: Target) -> Html:
         f"{len(rows):,} 行中有 {wrong:,} 行至少一个标签错误（{percent(wrong / len(rows))}）。",
     )
     shown = []
-    for row, label in surest_labels(truth, scores, SHOWN):
+    for row, label in surest_labels(truth, scores, ROWS_SHOWN):
         place = int(rows[row])
         has = (
             say("has it", "有此标签") if truth[row, label] else say("does not have it", "无此标签")
@@ -301,7 +305,9 @@ def _label_suspects(
                 if likely
                 else say(" (should not have it)", "（多余）")
             )
-            for row, likely in zip(of_label.rows[:SHOWN], of_label.likely[:SHOWN], strict=True)
+            for row, likely in zip(
+                of_label.rows[:ROWS_SHOWN], of_label.likely[:ROWS_SHOWN], strict=True
+            )
         ]
         lines.append(join([named(name), f": {len(of_label.rows)}; ", ", ".join(parts)]))
     if not lines:

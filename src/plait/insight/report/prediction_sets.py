@@ -31,7 +31,7 @@ CLOSE = 0.02
 THRESHOLDS = (0.5, 0.7, 0.8, 0.9, 0.95)
 
 
-def promises(
+def coverage_sets(
     context: Context,
     target: Target,
     truth: Shaped[np.ndarray, "rows ..."],

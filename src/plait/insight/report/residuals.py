@@ -10,10 +10,10 @@ from plait.insight.report.context import Context
 from plait.insight.report.contributions import cells
 from plait.insight.report.scatter import Spot, grouped_scatter
 
-SHOWN = 6
+ROWS_SHOWN = 6
 """Rows whose cells are shown."""
 
-DOTS = 2000
+MAX_DOTS = 2000
 """Points in a plot at most."""
 
 
@@ -22,7 +22,7 @@ def numbers(context: Context, target: Target) -> Html:
     say, rows = context.say, np.flatnonzero(context.truths[target.name][1])
     truth = target.in_units(context.truths[target.name][0][rows])
     summary = residuals(truth, target.in_units(context.scores[target.name][rows]))
-    spread = np.unique(np.linspace(0, len(rows) - 1, DOTS).astype(np.int64))
+    spread = np.unique(np.linspace(0, len(rows) - 1, MAX_DOTS).astype(np.int64))
     worst = set(summary.worst.tolist())
 
     def spots(ys: np.ndarray) -> list[Spot]:
@@ -65,7 +65,7 @@ def _worst(
     """The rows that are furthest off."""
     say = context.say
     shown = []
-    for place, at in zip(places[:SHOWN].tolist(), order[:SHOWN].tolist(), strict=True):
+    for place, at in zip(places[:ROWS_SHOWN].tolist(), order[:ROWS_SHOWN].tolist(), strict=True):
         caption = f"{answer[at]:.4g}" + say(", true: ", "，实为 ") + f"{truth[at]:.4g} "
         gap = f"({signed(float(answer[at] - truth[at]))})"
         shown.append(card(context, place, join([caption, gap])))

@@ -28,7 +28,7 @@ from plait.insight.explain.robustness import every_subset
 from plait.insight.report.context import Context, some_rows
 
 WIDTH = 400
-MOST = 16
+UNFOLDED_SUBSETS = 16
 """Subsets of streams that the table shows outright; a longer one is folded."""
 
 HOW = {
@@ -120,7 +120,7 @@ def _subsets(
     )
     block = table(heads, rows, caption=caption, strong=[0])
     title = tag("h3", say("Missing streams", "缺少某些模态"))
-    if len(by_subset) > MOST:
+    if len(by_subset) > UNFOLDED_SUBSETS:
         block = details(say(f"All {len(by_subset)} sets", f"全部 {len(by_subset)} 种组合"), block)
     return join([title, block])
 

@@ -23,10 +23,10 @@ from plait.insight.report.context import Context
 from plait.insight.report.contributions import cells, share_levels, told_answer
 from plait.insight.report.within import maps
 
-RUNNERS = 3
+RUNNERS_UP = 3
 """Classes that are shown beside the answered one."""
 
-UNUSUAL = 95.0
+PERCENTILE = 95.0
 
 
 def row_sections(context: Context) -> list[Section]:
@@ -53,7 +53,7 @@ def _answers(context: Context) -> Html:
             f"This row is farther from the training data than {share:.0f} % of the validation rows.",
             f"该行比 {share:.0f} % 的验证数据离已知数据更远。",
         )
-        parts.append(note(message, bad=share >= UNUSUAL))
+        parts.append(note(message, bad=share >= PERCENTILE))
     for line in context.prepared.quarantine.summary():
         parts.append(note(named(line), bad=True))
     parts += [tag("h3", say("The row", "该行")), cells(context, 0, most=40)]
@@ -74,7 +74,7 @@ def _answer(context: Context, target: Target) -> Html:
     scores = context.scores[target.name][0]
     best = np.argsort(-scores, kind="stable")
     if target.exclusive:
-        best = best[: RUNNERS + 1]
+        best = best[: RUNNERS_UP + 1]
     chances = [
         (named(shortened(target.classes[at], 40)), float(scores[at]), number(float(scores[at])))
         for at in best.tolist()

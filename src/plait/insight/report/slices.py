@@ -2,8 +2,8 @@
 
 from plait.data.targets.target import Target
 from plait.display.markup import Html, join, named, number, percent, table, tag
-from plait.insight.diagnose.mistakes import MOST
-from plait.insight.diagnose.slices import SMALLEST, Slice, Slices, slices
+from plait.insight.diagnose.mistakes import ROWS_SHOWN
+from plait.insight.diagnose.slices import MIN_ROWS, Slice, Slices, slices
 from plait.insight.report.context import Context
 
 
@@ -20,8 +20,8 @@ def worst_slices(context: Context, target: Target) -> Html:
     head = tag("h4", say("Slices with more errors", "表现较差的子集"))
     if not tested.looked_at:
         why = say(
-            f"None could be tested: testing needs mistakes, and slices of {SMALLEST} rows or more.",
-            f"无法检验：需要存在错误，且子集至少 {SMALLEST} 行。",
+            f"None could be tested: testing needs mistakes, and slices of {MIN_ROWS} rows or more.",
+            f"无法检验：需要存在错误，且子集至少 {MIN_ROWS} 行。",
         )
         return join([head, tag("p", why)])
     message = say(
@@ -57,7 +57,7 @@ def _slice_table(context: Context, target: Target, tested: Slices, caption: str)
             share(slice_.rest),
             f"{slice_.q:.2g}",
         ]
-        for slice_ in tested.found[:MOST]
+        for slice_ in tested.found[:ROWS_SHOWN]
     ]
     return table(heads, lines, caption=caption, left=2)
 

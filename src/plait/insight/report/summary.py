@@ -22,10 +22,10 @@ from plait.display.section import Language, Section, spoken
 from plait.errors import counted
 from plait.insight.report.context import Context
 
-SHOWN = 4
+KEY_FIGURES = 4
 """Metrics that are key figures; the others are in the table."""
 
-FEW = 10
+FEW_ROWS = 10
 """Rows below which no interval is given, and a warning."""
 
 NAMED = 8
@@ -78,10 +78,12 @@ def _target(context: Context, target: Target, result: Result) -> Html:
     say = context.say
     first = (result.primary, *FIRST)
     figures = []
-    for key in [key for key in dict.fromkeys(first) if key in result.metrics][:SHOWN]:
+    for key in [key for key in dict.fromkeys(first) if key in result.metrics][:KEY_FIGURES]:
         low, high = result.intervals.get(key, (float("nan"), float("nan")))
         interval = say("95 % interval", "95 % 区间") + f" {number(low)} – {number(high)}"
-        if result.rows < FEW or low == high:  # such an interval would promise what is not known
+        if (
+            result.rows < FEW_ROWS or low == high
+        ):  # such an interval would promise what is not known
             interval = say("too few rows or errors for an interval", "行数或错误太少，不给出区间")
         figures.append((context.metric(key), number(result.metrics[key]), interval))
     chip = tag("span", say(target.kind, target.chinese), class_="chip")
@@ -103,13 +105,13 @@ def _target(context: Context, target: Target, result: Result) -> Html:
 
 def _few(context: Context, rows: int) -> Html | None:
     """That the figures rest on next to nothing."""
-    if rows >= FEW:
+    if rows >= FEW_ROWS:
         return None
     warning = context.say(
         f"Too few rows to measure a model ({rows:,}): the metrics on this page are mostly chance, and "
-        f"say next to nothing about other rows. Use at least {FEW}, better several hundred.",
+        f"say next to nothing about other rows. Use at least {FEW_ROWS}, better several hundred.",
         f"{rows:,} 行不足以度量模型：本页各项数字多属偶然，几乎不能说明其他数据上的表现。"
-        f"至少需要 {FEW} 行，最好数百行。",
+        f"至少需要 {FEW_ROWS} 行，最好数百行。",
     )
     return note(warning, bad=True)
 

@@ -21,7 +21,7 @@ from plait.insight.report.context import Context
 
 WIDTH = 400
 HEIGHT = 260
-SHOWN = 30
+EPOCHS_LISTED = 30
 """Epochs that the table lists; more are listed evenly spaced."""
 
 STAGES = {
@@ -195,7 +195,7 @@ def _stage(context: Context, name: str) -> str:
 def _epochs(context: Context) -> Html:
     """Every epoch as a line, or some of them."""
     say, history = context.say, context.model.history
-    every = max(1, -(-len(history) // SHOWN))
+    every = max(1, -(-len(history) // EPOCHS_LISTED))
     best = _best(context)
     places = [at for at in range(len(history)) if at % every == 0 or at in (best, len(history) - 1)]
     heads = [

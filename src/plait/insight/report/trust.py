@@ -1,4 +1,4 @@
-"""How far to trust an answer: calibration, promises, abstention, unusual rows."""
+"""How far to trust an answer: calibration, prediction sets, abstention, unusual rows."""
 
 from typing import NamedTuple
 
@@ -23,12 +23,12 @@ from plait.display.markup import (
 from plait.display.plots import Bar, Series, bars, lines
 from plait.display.section import Section
 from plait.errors import counted
-from plait.insight.explain.calibration import FEWEST, Reliability, reliability
+from plait.insight.explain.calibration import MIN_CALIBRATION_ROWS, Reliability, reliability
 from plait.insight.report.context import Context
-from plait.insight.report.prediction_sets import promises, risks
+from plait.insight.report.prediction_sets import coverage_sets, risks
 
 WIDTH = 400
-UNUSUAL = 95.0
+PERCENTILE = 95.0
 """Percentile from which on a row counts as unusual."""
 
 BINS = 10
@@ -54,7 +54,7 @@ def section(context: Context) -> Section | None:
             parts.append(tag("h3", named(target.name)))
         parts += [
             _calibration(context, judged),
-            promises(context, *judged),
+            coverage_sets(context, *judged),
             risks(context, *judged),
         ]
     parts.append(_unusual(context))
@@ -131,8 +131,8 @@ def _temperature(context: Context, kept: bool, temperature: float) -> str:
     if temperature == 1.0:
         return say(
             "Temperature 1: scaling did not help on the validation rows, or there were fewer than "
-            f"{FEWEST} of them.",
-            f"温度为 1：在验证集上温度缩放没有帮助，或验证行少于 {FEWEST} 行。",
+            f"{MIN_CALIBRATION_ROWS} of them.",
+            f"温度为 1：在验证集上温度缩放没有帮助，或验证行少于 {MIN_CALIBRATION_ROWS} 行。",
         )
     sharper = temperature < 1
     return say(
@@ -191,7 +191,7 @@ def _unusual(context: Context) -> Html:
     if where is None:
         return Html("")
     percentiles = where.percentile(context.vectors)
-    over = percentiles >= UNUSUAL
+    over = percentiles >= PERCENTILE
     edges = np.linspace(0, 100, BINS + 1)
     counts = np.histogram(np.minimum(percentiles, 99.999), edges)[0]
     shown = [
@@ -212,11 +212,11 @@ def _unusual(context: Context) -> Html:
     )
     share = float(over.mean())
     message = say(
-        f"{percent(share)} of the rows are beyond the {UNUSUAL:.0f}th percentile; about "
-        f"{100 - UNUSUAL:.0f} % are expected from the same source.",
-        f"{percent(share)} 的行超过第 {UNUSUAL:.0f} 百分位；同源数据约为 {100 - UNUSUAL:.0f} %。",
+        f"{percent(share)} of the rows are beyond the {PERCENTILE:.0f}th percentile; about "
+        f"{100 - PERCENTILE:.0f} % are expected from the same source.",
+        f"{percent(share)} 的行超过第 {PERCENTILE:.0f} 百分位；同源数据约为 {100 - PERCENTILE:.0f} %。",
     )
-    lead = note(message, bad=share > 3 * (100 - UNUSUAL) / 100 and len(percentiles) >= 20)
+    lead = note(message, bad=share > 3 * (100 - PERCENTILE) / 100 and len(percentiles) >= 20)
     rows = [line for target in context.judged if (line := _wrong(context, target, over))]
     parts: list[Child] = [tag("h3", say("Unusual rows", "异常行")), lead, figure(drawn, caption)]
     if rows:

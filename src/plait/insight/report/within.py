@@ -37,7 +37,7 @@ from plait.insight.report.context import Context, some_rows
 from plait.insight.report.contributions import told_answer
 from plait.insight.report.heat import over_picture, over_signal, over_spectrum, over_words
 
-JUDGED = 5
+MIN_ROWS = 5
 """Rows that the check by deletion takes to be judged by."""
 
 
@@ -221,7 +221,7 @@ def _deletion(context: Context, deletions: list[Deletion]) -> Html:
     if not deletions:
         return Html("")
     say = context.say
-    judged = [deletion for deletion in deletions if deletion.rows >= JUDGED]
+    judged = [deletion for deletion in deletions if deletion.rows >= MIN_ROWS]
     passed = sum(deletion.passed for deletion in judged)
     rows: list[list[Child]] = [
         [
@@ -259,8 +259,8 @@ def _deletion(context: Context, deletions: list[Deletion]) -> Html:
         )
     else:
         caption = say(
-            f"Deletion: too few rows; it needs {JUDGED}.",
-            f"删除检查：行数太少，无法判断；至少需要 {JUDGED} 行。",
+            f"Deletion: too few rows; it needs {MIN_ROWS}.",
+            f"删除检查：行数太少，无法判断；至少需要 {MIN_ROWS} 行。",
         )
     return table(heads, rows, caption=caption)
 

@@ -1,4 +1,4 @@
-"""Aligning inside a model: an image straightened before its encoder, tokens put on a clock after it."""
+"""Aligning inside a model: an image straightened before its encoder, tokens resampled after it."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ class Straightened(Encoder):
         return self.encoder(ColumnBatch(straight.permute(0, 2, 3, 1), column.mask))
 
 
-class Clocked(Encoder):
+class Resampled(Encoder):
     """An encoder whose tokens are resampled to ``count``; see
     `plait.model.align.streams.resample_tokens`.
 

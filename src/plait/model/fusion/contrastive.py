@@ -17,7 +17,7 @@ from plait.model.tokens import Fused, Tokens
 
 NEVER = -1e9
 """A logit so low that it takes no share."""
-MOST = math.log(100.0)
+MAX_LOG_SCALE = math.log(100.0)
 """The largest log of the inverse temperature (Radford et al. 2021, section 2.5)."""
 
 
@@ -81,7 +81,7 @@ class Contrastive(Fusion):
             return fused
         first, second = self.pairs
         both = present[:, first] & present[:, second]
-        scale = self.log_scale.clamp(max=MOST).exp()
+        scale = self.log_scale.clamp(max=MAX_LOG_SCALE).exp()
         each = info_nce(aligned[:, first], aligned[:, second], both, scale)
         return fused._replace(losses={"contrast": self.weight * shared_mean(each, both)})
 

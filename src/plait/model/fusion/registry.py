@@ -122,7 +122,7 @@ Option = bool | int | float | str
 """The value of a fusion's own option."""
 
 
-LARGEST, DEEPEST = 65_536, 256
+MAX_OPTION, MAX_LAYERS = 65_536, 256
 """What a whole number among them may be at most; the second one for those in `LAYERS`."""
 
 LAYERS = ("rounds", "layers", "before", "depth")
@@ -151,7 +151,9 @@ def option_problems(name: str, options: Map[str, Option]) -> list[str]:
         elif not _fits(value, known[key]):
             kind = type(known[key]).__name__
             problems.append(f"fusion_options: {key} of {name} must be {kind}, got {value!r}")
-        elif isinstance(value, int) and value > (most := DEEPEST if key in LAYERS else LARGEST):
+        elif isinstance(value, int) and value > (
+            most := MAX_LAYERS if key in LAYERS else MAX_OPTION
+        ):
             problems.append(f"fusion_options: {key} of {name} must be at most {most}, got {value}")
     return problems
 

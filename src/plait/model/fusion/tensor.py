@@ -9,9 +9,9 @@ from plait.model.fusion.base import Fusion, StreamVectors
 from plait.model.fusion.bounds import at_least
 from plait.model.tokens import Fused, Tokens
 
-LARGEST = 65_536
+MAX_NUMBERS = 65_536
 """Most numbers in an outer product."""
-CHOSEN = 4_096
+CHOSEN_NUMBERS = 4_096
 """Most numbers in one whose size was not given."""
 
 
@@ -59,13 +59,13 @@ def _size(streams: int, asked: int) -> int:
     if asked < 0:
         raise ValueError(f"size must be at least 1, or 0 to have it chosen, got {asked}")
     size = asked or max(
-        (size for size in range(1, 33) if (size + 1) ** streams <= CHOSEN), default=1
+        (size for size in range(1, 33) if (size + 1) ** streams <= CHOSEN_NUMBERS), default=1
     )
     numbers = (size + 1) ** streams
-    if numbers > LARGEST:
+    if numbers > MAX_NUMBERS:
         raise ValueError(
             f"size {size} over {streams} streams makes an outer product of {numbers} numbers, more than "
-            f"{LARGEST}; give a smaller size, or use lowrank, whose cost is linear in the streams"
+            f"{MAX_NUMBERS}; give a smaller size, or use lowrank, whose cost is linear in the streams"
         )
     return size
 

@@ -28,7 +28,7 @@ NEVER = -1e4
 KL = 0.1
 """The weight of the evidential loss's pull of false evidence towards none."""
 
-MOST = 16.0
+MAX_LOG_ALPHA = 16.0
 """The log of the largest Dirichlet parameter that the evidential loss looks at; beyond it, float32
 cannot tell a difference of log-gammas from its rounding."""
 
@@ -146,7 +146,7 @@ def evidential_loss(
         logits: the log of α, as `dempster` gives it.
         target: a class each; no row may lack one.
     """
-    alpha = logits.float().clamp(max=MOST).exp()
+    alpha = logits.float().clamp(max=MAX_LOG_ALPHA).exp()
     classes = alpha.shape[1]
     true = functional.one_hot(target, classes).to(alpha.dtype)
     fit = alpha.sum(dim=1).digamma() - (true * alpha.digamma()).sum(dim=1)

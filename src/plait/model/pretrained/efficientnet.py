@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from plait.data.modalities.base import State
 from plait.errors import CheckpointError
 from plait.model.pretrained.base import Backbone, Family
-from plait.model.pretrained.onnx_backbone import Swift, swift
+from plait.model.pretrained.onnx_backbone import OnnxBackbone, onnx_backbone
 from plait.model.tokens import ColumnBatch, Tokens
 
 NAME = "efficientnet-lite0"
@@ -47,11 +47,11 @@ class EfficientNetLite0(Backbone):
         self.net = EfficientNet.from_name(NAME)
         self.net._fc = nn.Identity()
         self._unfolded: dict[str, Tensor] | None = None
-        self._swift: list[Swift | None] = []  # one, once it has been made
+        self._sessions: list[OnnxBackbone | None] = []  # one, once it has been made
 
     def forward(self, column: ColumnBatch) -> Tokens:
         """Encode one batch of images."""
-        tokens = (self._swiftly(column.values) or self._tokens)(column.values)
+        tokens = (self._session(column.values) or self._tokens)(column.values)
         return Tokens(tokens, column.present[:, None].expand(tokens.shape[:2]))
 
     def _tokens(
@@ -62,16 +62,16 @@ class EfficientNetLite0(Backbone):
         maps = self.net.extract_features((image - CENTRE) / SPREAD)
         return maps.flatten(2).transpose(1, 2)
 
-    def _swiftly(self, values: Tensor) -> Swift | None:
+    def _session(self, values: Tensor) -> OnnxBackbone | None:
         """The same through onnxruntime, where this is settled, on a processor, and not being traced."""
         if self._unfolded is None or values.device.type != "cpu" or torch.compiler.is_compiling():
             return None
         with _MAKING:
-            if not self._swift:
+            if not self._sessions:
                 example = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
                 # In eval mode, which the exporter would end otherwise.
-                self._swift.append(swift(_Encode(self).eval(), example))
-        return self._swift[0]
+                self._sessions.append(onnx_backbone(_Encode(self).eval(), example))
+        return self._sessions[0]
 
     def blocks(self) -> list[nn.Module]:
         """The stem, sixteen inverted residual blocks, the head."""

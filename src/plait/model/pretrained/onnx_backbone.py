@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from plait.onnx_session import SessionError, load_onnxruntime, open_session
 
 
-class Swift:
+class OnnxBackbone:
     """A module as an onnxruntime session of one thread, which any number of threads may call.
 
     Args:
@@ -31,11 +31,11 @@ class Swift:
         (tokens,) = self._session.run(None, {self._input: values.numpy()})
         return torch.from_numpy(tokens)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Swift":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxBackbone":
         return self
 
 
-def swift(part: nn.Module, example: Tensor) -> Swift | None:
+def onnx_backbone(part: nn.Module, example: Tensor) -> OnnxBackbone | None:
     """The module as a session; None where onnxruntime is not installed, or does not take it.
 
     Args:
@@ -47,7 +47,7 @@ def swift(part: nn.Module, example: Tensor) -> Swift | None:
     """
     try:
         load_onnxruntime()
-        return Swift(open_session(_exported(part, example), 1))
+        return OnnxBackbone(open_session(_exported(part, example), 1))
     except (RuntimeError, ImportError, TypeError, SessionError):
         return None
 

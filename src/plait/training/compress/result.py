@@ -14,7 +14,7 @@ from plait.predictor.predictor import Predictor
 from plait.training.compress.narrow import learnt
 from plait.training.dataset import Dataset
 
-TURNS = 30
+TIMED_ROWS = 30
 """Single rows answered by each model, in turn, for the latency."""
 
 
@@ -107,7 +107,7 @@ def measured(
         by_model = [
             {name: target.metrics for name, target in each.targets.items()} for each in evaluations
         ]
-    with reporter.stage("time both", TURNS, "rows") as stage:
+    with reporter.stage("time both", TIMED_ROWS, "rows") as stage:
         times = _latencies((teacher, student), data, stage.advance)
     before, after = (
         _figures(model, metrics, latency)
@@ -133,7 +133,7 @@ def _latencies(models: tuple[Predictor, Predictor], data: Dataset, tell: Any) ->
     """Milliseconds a row, the models in turn, so that a busy moment meets both."""
     rows = [row.cells() for row in models[0].golden] or [{}]
     times: list[list[float]] = [[], []]
-    for turn in range(TURNS):
+    for turn in range(TIMED_ROWS):
         cells = rows[turn % len(rows)]
         for place, model in enumerate(models):
             start = time.perf_counter()

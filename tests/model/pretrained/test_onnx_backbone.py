@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from plait.model.pretrained.efficientnet import EFFICIENTNET, EfficientNetLite0
-from plait.model.pretrained.onnx_backbone import Swift, swift
+from plait.model.pretrained.onnx_backbone import OnnxBackbone, onnx_backbone
 from plait.model.pretrained.record import open_backbone
 from plait.model.pretrained.source import find_checkpoint
 from plait.model.tokens import ColumnBatch
@@ -21,8 +21,8 @@ def small():
 
 def test_it_gives_what_the_module_gives_for_any_batch_from_any_thread():
     part = small()
-    quick = swift(part, torch.zeros(2, 3))
-    assert isinstance(quick, Swift)
+    quick = onnx_backbone(part, torch.zeros(2, 3))
+    assert isinstance(quick, OnnxBackbone)
     assert copy.deepcopy([quick])[0] is quick
     batches = [torch.randn(rows, 3) for rows in (1, 2, 7, 1, 3)]
     with ThreadPoolExecutor(3) as pool, torch.no_grad():
@@ -35,12 +35,12 @@ def test_what_it_does_not_take():
         def forward(self, values):
             return torch.special.airy_ai(values)
 
-    assert swift(Odd(), torch.zeros(2, 3)) is None
+    assert onnx_backbone(Odd(), torch.zeros(2, 3)) is None
 
 
 def test_without_onnxruntime(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert swift(small(), torch.zeros(2, 3)) is None
+    assert onnx_backbone(small(), torch.zeros(2, 3)) is None
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_settled_classifier_takes_either_way_to_the_same_tokens(settled):
     column = ColumnBatch(pixels, torch.ones(3, dtype=torch.bool))
     with torch.no_grad():
         quick = settled(column).values
-        assert isinstance(settled._swift[0], Swift)
+        assert isinstance(settled._sessions[0], OnnxBackbone)
         slow = settled._tokens(pixels)
     assert quick.shape == slow.shape == (3, 49, 1280)
     assert torch.allclose(quick, slow, atol=1e-3 * slow.std().item())
@@ -67,12 +67,12 @@ def test_the_settled_classifier_takes_either_way_to_the_same_tokens(settled):
 
 def test_one_that_learns_or_is_exported_stays_in_torch(settled, unwatched):
     pixels = torch.zeros(2, 224, 224, 3, dtype=torch.uint8)
-    assert EfficientNetLite0()._swiftly(pixels) is None
-    assert settled._swiftly(pixels.to("meta")) is None
+    assert EfficientNetLite0()._session(pixels) is None
+    assert settled._session(pixels.to("meta")) is None
 
     class Seen(nn.Module):
         def forward(self, values):
-            assert settled._swiftly(values) is None
+            assert settled._session(values) is None
             return values + 1
 
     torch.export.export(Seen(), (pixels,))

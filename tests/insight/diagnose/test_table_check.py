@@ -324,7 +324,7 @@ def test_many_streams_have_no_contributions_and_unknown_targets_no_figures(
     from plait.insight.diagnose import brief as module
 
     model, table = several_here
-    monkeypatch.setattr(module, "EXACT", 1)
+    monkeypatch.setattr(module, "MAX_EXACT", 1)
     encoded = {one.name: one.encode(table.cells(one.name))[:2] for one in model.targets}
     encoded["tags"][1][:] = False
     warm = replace(model, held=HeldOut())

@@ -161,7 +161,7 @@ def test_an_empty_table_and_one_of_many_rows(several, braid, monkeypatch):
     none = model.contributions(table.slice(0, 0))
     assert len(none) == 0 and none.targets["label"].values.shape == (0, 5)
     assert none.importance("label") == {} and none.to_json()["targets"]["label"]["answers"] == []
-    monkeypatch.setattr(module, "MOST", 6)
+    monkeypatch.setattr(module, "MAX_METRIC_ROWS", 6)
     few = model.contributions(table)
     assert few.notes[-1] == "metrics are shared out over 6 of the 24 rows"
     assert len(few) == 24

@@ -202,8 +202,8 @@ def test_results_are_json(found):
 
 def test_many_rows_and_many_streams(several, braid, monkeypatch):
     model, _ = several
-    monkeypatch.setattr(module, "MOST", 8)
-    monkeypatch.setattr(module, "EXACT", 3)
+    monkeypatch.setattr(module, "MAX_DEGRADED_ROWS", 8)
+    monkeypatch.setattr(module, "MAX_EXACT", 3)
     told = robustness(model, braid / "test.csv", levels=(0, 1), columns=[])
     assert told.rows == 8 and told.notes[0] == "8 of 24 rows were used, evenly spaced"
     sizes = sorted(len(names) for names in told.present["label"])

@@ -90,9 +90,9 @@ class VideoModality(Modality):
         clips = sample(cells, SAMPLED_CLIPS)
         if clips:
             library()
-        look = partial(_survey, settings=settings)
+        survey = partial(_survey, settings=settings)
         seconds = settings.media.limits.decode_seconds
-        surveys = decode_all(look, clips, settings.threads, seconds)
+        surveys = decode_all(survey, clips, settings.threads, seconds)
         seen = [entry for entry in surveys if isinstance(entry, _Seen)]
         cap = MAX_SIDE[settings.preset]
         side = float(np.median([entry.longer for entry in seen])) if seen else cap

@@ -97,7 +97,7 @@ def compare_tables(
     whole = _whole(own, inputs)
     repeats = copies.repeats(whole)
     goals = _goals(model, table)
-    disagree = _disagree(repeats, goals, goals)
+    disagree = copies.disagreeing(repeats, goals, goals)
     if isinstance(origin, Gone):
         columns = describe(table, model.schema, own)
         return TableCheck(columns, repeats, disagree, None, origin, False, len(whole))
@@ -111,7 +111,9 @@ def compare_tables(
     shared = copies.shared(here, there[learnt])
     leaks = Leaks(
         Copies(shared.rows, learnt[shared.twins]),
-        _disagree(Copies(shared.rows, learnt[shared.twins]), goals, _goals(model, origin.table)),
+        copies.disagreeing(
+            Copies(shared.rows, learnt[shared.twins]), goals, _goals(model, origin.table)
+        ),
         _cells(features, own, kept, learnt),
         near if near is None else _without(near, shared.rows),
         count,
@@ -156,10 +158,6 @@ def _goals(model: Fitted, table: Table) -> list[object]:
     if name not in table.columns:
         return [None] * table.rows
     return table.cells(name)
-
-
-def _disagree(pairs: Copies, own: list[object], others: list[object]) -> list[int]:
-    return copies.disagreeing(pairs, own, others)
 
 
 def _cells(

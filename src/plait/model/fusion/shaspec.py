@@ -48,8 +48,8 @@ class ShaSpec(Fusion):
         self.alignment = alignment
         self.domain = domain
         self.vectors = PooledVectors(widths, width=width)
-        self.shared = _perceptron(width, width, dropout)
-        self.specific = nn.ModuleList(_perceptron(width, width, dropout) for _ in widths)
+        self.shared = perceptron(width, width, dropout)
+        self.specific = nn.ModuleList(perceptron(width, width, dropout) for _ in widths)
         self.join = nn.Linear(2 * width, width)
         self.tell = nn.Linear(width, len(widths))
         self.nothing = nn.Parameter(torch.randn(width) * 0.02)
@@ -86,12 +86,3 @@ class ShaSpec(Fusion):
         named = torch.arange(present.shape[1], device=logits.device).expand(present.shape)
         each = functional.cross_entropy(logits.flatten(0, 1), named.flatten(), reduction="none")
         return shared_mean(each.unflatten(0, present.shape), present)
-
-
-def _perceptron(inside: int, outside: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inside, 2 * outside),
-        nn.GELU(),
-        nn.Dropout(dropout),
-        nn.Linear(2 * outside, outside),
-    )

@@ -7,6 +7,9 @@ from torch.nn import functional
 
 from plait.model.tokens import Tokens
 
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Every kind of batch normalisation: what keeps statistics of its batches."""
+
 
 def masked_mean(
     values: Float[Tensor, "batch tokens width"], mask: Bool[Tensor, "batch tokens"]

@@ -266,8 +266,9 @@ class Trainer:
 
     def _update(self, batch: Batch) -> None:
         if self._sums:  # the mean over all rows seen
-            gradients = [w.grad for w in self.model.parameters() if w.grad is not None]
-            torch._foreach_mul_(gradients, self.usual / self._seen)
+            for weight in self.model.parameters():
+                if weight.grad is not None:
+                    weight.grad.mul_(self.usual / self._seen)
         self._seen = 0
         self.balance.modulate()
         clip = self.config.clip or float("inf")

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 
 from plait.data.store import PreparedColumn
+from plait.model.blocks import masked_mean
 from plait.model.infer import encoded, in_order
 from plait.model.model import Model
 
@@ -48,9 +49,7 @@ def vectors(
         order.append(places)
         fused.append(model.fuse(tokens).vector.float().numpy())
         for name, stream_tokens in tokens.items():
-            real = stream_tokens.mask.unsqueeze(-1).to(stream_tokens.values.dtype)
-            mean = (stream_tokens.values * real).sum(dim=1) / real.sum(dim=1).clamp(min=1)
-            streams[name].append(mean.float().numpy())
+            streams[name].append(masked_mean(*stream_tokens).float().numpy())
             present[name].append(stream_tokens.present.numpy())
     return Vectors(
         in_order(fused, order),

@@ -118,7 +118,7 @@ def _card(
     if truth is not None:
         true = named(told_answer(target, truth))
         known = tag("p", say("true answer: ", "真实答案："), true, class_="faint")
-    ends = [number(float(one[at])) for one in (attributions.base, attributions.score)]
+    ends = [number(float(scores[at])) for scores in (attributions.base, attributions.score)]
     from_to = say(
         f"score from {ends[0]} for blank cells to {ends[1]}",
         f"得分从空白单元格的 {ends[0]} 到 {ends[1]}",

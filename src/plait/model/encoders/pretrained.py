@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from plait.model.blocks import BATCH_NORMS
 from plait.model.encoders.base import Encoder
 from plait.model.pretrained.base import Backbone
 from plait.model.tokens import ColumnBatch, Tokens
@@ -94,9 +95,7 @@ class Tuned(Encoder):
         super().train(mode)
         for module in self.backbone.modules():
             own = list(module.parameters(recurse=False))
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
-                weight.requires_grad for weight in own
-            ):
+            if isinstance(module, BATCH_NORMS) and not any(weight.requires_grad for weight in own):
                 module.eval()
         return self
 

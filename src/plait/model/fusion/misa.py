@@ -133,9 +133,9 @@ def overlap(
     mean = (everything * real).sum(dim=0) / real.sum(dim=0).clamp(min=1)
     centred = (everything - mean) * real
     unit = centred * (centred.square().sum(dim=-1, keepdim=True) + 1e-6).rsqrt()
-    one, other = stream_pairs(streams)
-    first = [*range(streams), *(streams + index for index in one)]
-    second = [*range(streams, 2 * streams), *(streams + index for index in other)]
+    left, right = stream_pairs(streams)
+    first = [*range(streams), *(streams + index for index in left)]
+    second = [*range(streams, 2 * streams), *(streams + index for index in right)]
     both = there[:, first] & there[:, second]
     crossed = torch.einsum("npi,npj->pij", unit[:, first] * both.unsqueeze(-1), unit[:, second])
     crossed = crossed / both.sum(dim=0).clamp(min=1)[:, None, None]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from plait.data.modalities.base import State
 from plait.errors import CheckpointError, error_line
+from plait.model.blocks import BATCH_NORMS
 from plait.model.pretrained.base import Backbone, Family
 from plait.model.pretrained.configure import config_of, tower_of
 from plait.model.pretrained.image_settings import image_state
@@ -59,7 +60,7 @@ class ImageBackbone(Backbone):
         """Switch to training, all but batch normalisation."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, BATCH_NORMS):
                 module.eval()
         return self
 

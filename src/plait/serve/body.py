@@ -74,11 +74,13 @@ async def read_body(
         Problem: it is too large, too slow, or compressed.
         Gone: the client left.
     """
+    # A few kilobytes of gzip unpack to gigabytes.
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Problem(
             415, "wrong_type", "compressed bodies are not accepted; send it uncompressed."
         )
     claimed = headers.get(b"content-length", b"0")
+    # The length is checked first: int() of a very long number is slow, and fails above 4300 digits.
     if not claimed.isdigit() or len(claimed) > 18 or int(claimed) > most:
         _too_large(most)
     parts: list[bytes] = []
@@ -93,9 +95,11 @@ async def read_body(
                 size += len(chunk)
                 if size > most:
                     _too_large(most)
+                # Counted as it arrives: a client cannot reserve memory by claiming a length.
                 share.take(len(chunk))
                 parts.append(chunk)
                 if not message.get("more_body", False):
+                    # Most bodies arrive in one chunk, which need not be copied.
                     return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError:
         raise Problem(
@@ -153,6 +157,7 @@ def _refuse(where: str, word: str) -> NoReturn:
 
 
 def _finite(where: str, text: str) -> float:
+    # 1e999 is valid JSON and becomes infinity in Python, without parse_constant being asked.
     number = float(text)
     if number - number != 0.0:
         raise Problem(
@@ -201,6 +206,7 @@ class _Form:
         kind, options = parse_options_header(self.head.get(b"content-disposition"))
         if kind != b"form-data" or b"name" not in options:
             raise Problem(400, "bad_form", "a part of the form has no name.")
+        # The parser caps the headers of a part, not how many parts there are.
         if len(self.parts) == MAX_PARTS:
             raise Problem(413, "too_large", f"the form has more than {MAX_PARTS} parts.")
         filename = options.get(b"filename")
@@ -246,6 +252,7 @@ def parse_form(data: bytes, content_type: bytes) -> list[Part]:
     except FormParserError as error:
         reason = printable(str(error).rstrip("."), 120)
         raise Problem(400, "bad_form", f"the form cannot be read: {reason}.") from None
+    # The parser accepts a body that is cut off; a truncated picture would be read as a whole one.
     if not form.ended:
         raise Problem(400, "bad_form", "the form ends before its last boundary.")
     return form.parts

@@ -55,6 +55,7 @@ class Guarded(H11Protocol):
         transport.write(_CROWDED)
         # Closed at once, it would be reset while the client still sends, and the words be lost.
         few = over <= self.service.options.connections
+        # Lingering is capped too: a flood of refused clients would use up the file descriptors.
         self.loop.call_later(LINGER_SECONDS if few else 0, transport.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,6 +68,7 @@ class Guarded(H11Protocol):
         if self._crowded or (self.service.full and self._refuse(data)):
             return
         super().data_received(data)
+        # h11 leaves IDLE once the head is whole; from there on the body's own timeout counts.
         if self.conn.their_state is not h11.IDLE:
             self._forget_head()
         elif self._head is None:
@@ -78,15 +80,18 @@ class Guarded(H11Protocol):
         What a full server spends on saying no, it takes from those that it has accepted.
         """
         idle = self.conn.their_state is h11.IDLE and self.conn.our_state is h11.IDLE
+        # Bytes in h11's buffer belong to an earlier request, or begin this head.
         if not idle or self.conn.trailing_data[0] or not data.startswith(b"POST /v1/"):
             return False
         end = data.find(b"\r\n\r\n")
         head = data[:end].lower()
         before, mark, rest = head.partition(b"\r\ncontent-length:")
         length = rest.partition(b"\r\n")[0].strip()
+        # A second Content-Length is how requests are smuggled; h11 judges that, not this shortcut.
         known = mark and length.isdigit() and len(length) < 10
         if end < 0 or not known or b"content-length" in before + rest:
             return False
+        # A pipelined or partial request must reach h11, or the connection falls out of step.
         if len(data) != end + 4 + int(length) or any(word in head for word in _ODD):
             return False
         self.service.metrics.refused.inc()
@@ -116,6 +121,7 @@ class Guarded(H11Protocol):
         """A client that was answered before its body was whole may read that, and not send for long."""
         sending = self.conn.their_state is h11.SEND_BODY
         super().on_response_complete()
+        # Reset at once, the client would see a broken pipe in place of the answer it was sent.
         if sending and not self.transport.is_closing():
             self.loop.call_later(LINGER_SECONDS, self._end_if_sending, self.conn)
 

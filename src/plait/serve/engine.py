@@ -89,6 +89,7 @@ class Engine:
         self.options = options
         self.metrics = metrics
         self.decoding = 0
+        # Decoding and the parsing of large bodies share it: both keep a core busy.
         self._lane = asyncio.Semaphore(options.decoders)
         # More threads than the lane has places: a slow cell gives its place back and keeps its thread.
         self._threads = ThreadPoolExecutor(options.queue + options.decoders, "plait-serve-decode")
@@ -115,6 +116,7 @@ class Engine:
         """Do some work that takes a while, away from the event loop, in the lane of the decoders."""
         await self._lane.acquire()
         loop = asyncio.get_running_loop()
+        # The timer and the finally below both give the place back; only the first may count.
         held = [True]
 
         def give_back() -> None:
@@ -139,6 +141,7 @@ class Engine:
     ) -> Result:
         """Some rows' scores. Cancelling it drops them wherever they wait."""
         loop = asyncio.get_running_loop()
+        # A thread per request cost more than decoding such cells (lab notes, "small cells").
         light = rows <= MAX_CELLS_IN_PLACE and is_light(runtime, cells)
         job = Job(runtime, kind, cells, rows, streams, loop.create_future(), loop, light)
         try:
@@ -153,6 +156,7 @@ class Engine:
             raise
 
     async def _decoded(self, job: Job) -> None:
+        # Read by the workers without a lock: a stale value only changes how long a batch waits.
         self.decoding += 1
         began = monotonic()
         try:
@@ -163,11 +167,13 @@ class Engine:
 
     @staticmethod
     def _decode(job: Job) -> None:
+        # The client may have left while this waited for a thread.
         if job.cancelled:
             return
         prepared: PreparedTable = job.runtime.prepare(job.cells, job.rows)
         job.columns, job.absent = prepared.columns, prepared.absent
         job.unreadable = prepared.quarantine.entries
+        # Frees the raw bytes now: decoded values are all that a job in the queue may hold.
         job.cells = {}
 
     def _work(self) -> None:
@@ -182,6 +188,7 @@ class Engine:
                 if self._stopped:
                     return None
                 self._changed.wait()
+            # Waits only while something is being decoded: an idle server answers a row at once.
             until = monotonic() + self.options.wait_ms / 1000
             while self.decoding and sum(job.rows for job in self._ready) < self.options.batch:
                 left = until - monotonic()
@@ -190,6 +197,7 @@ class Engine:
             if not self._ready:  # another worker took them
                 return []
             first, batch, rows = self._ready[0], list[Job](), 0
+            # Jobs of other models keep their order; the oldest of them leads the next batch.
             for job in list(self._ready):
                 if job.cancelled:
                     self._ready.remove(job)
@@ -210,6 +218,7 @@ class Engine:
                     self._answer([job])
                 return
             outcomes = [(batch[0], error)]
+        # One wake-up of the event loop per batch; futures are not thread-safe.
         batch[0].loop.call_soon_threadsafe(_deliver, outcomes)
 
 
@@ -315,6 +324,7 @@ def _stacked(parts: Sequence[PreparedColumn | None], counts: Sequence[int]) -> P
     values, lengths, present = [], [], []
     for part, rows in zip(parts, counts, strict=True):
         if part is None:
+            # Absent in one request and present in another: its rows are padded as missing.
             shape = (0 if ragged else rows, *known[0].values.shape[1:])
             values.append(np.zeros(shape, known[0].values.dtype))
             present.append(np.zeros(rows, bool))

@@ -63,6 +63,7 @@ class Gate:
 
         try:
             self._check(scope, dict(scope["headers"]))
+            # Gradio would fetch a URL inside its own file values: the page must not become a proxy.
             if scope["type"] == "http" and scope["path"].startswith("/page/"):
                 from plait.serve.page import without_addresses
 
@@ -90,12 +91,14 @@ class Gate:
             raise Problem(431, "too_large", reason)
         host = headers.get(b"host", b"").decode("latin-1")
         options = self.service.options
+        # DNS rebinding: a foreign page could point its own name at 127.0.0.1 and reach this server.
         if not options.knows_host(_without_port(host)):
             raise Problem(
                 421,
                 "wrong_host",
                 "this server does not go by that host name. --allow-host adds one.",
             )
+        # Browsers send Origin with cross-site posts; curl and `plait.Client` send none.
         origin = headers.get(b"origin")
         if origin is not None and not _is_same(origin.decode("latin-1"), host):
             raise Problem(
@@ -114,6 +117,7 @@ class Gate:
                     f"{what} was sent; send  Authorization: Bearer TOKEN",
                     {"WWW-Authenticate": f'{scheme} realm="plait"'},
                 )
+        # After the token: a stranger learns nothing of the load, and takes no place.
         if scope["type"] == "http" and path.endswith(WORK):
             self._admit()
 
@@ -130,6 +134,7 @@ class Gate:
             raise busy(FULL)
 
     def _note(self, scope: Scope, status: int, seconds: float, name: str) -> None:
+        # The route's pattern: paths that clients invent would make metric labels without end.
         route = getattr(scope.get("route"), "path", "other")
         if route == "other" and scope["path"].endswith(WORK):
             route = "/v1/" + scope["path"].rpartition("/")[2]
@@ -150,6 +155,7 @@ class Gate:
 
 async def _refuse(problem: Problem, scope: Scope, send: Send) -> None:
     if scope["type"] == "websocket":
+        # 1008 is "policy violation" (RFC 6455, section 7.4.1); a handshake can carry no body.
         await send({"type": "websocket.close", "code": 1008})
         return
     await as_response(problem, scope)(scope, None, send)  # type: ignore[arg-type]
@@ -175,6 +181,7 @@ def _is_same(origin: str, host: str) -> bool:
         parts = urlsplit(origin)
     except ValueError:
         return False
+    # "null" (a sandboxed frame, a file) has no netloc and so is refused.
     return parts.scheme in ("http", "https") and bool(host) and parts.netloc.lower() == host.lower()
 
 

@@ -39,6 +39,7 @@ class Service:
         self.options = options
         self.models = models
         self.metrics = Metrics()
+        # Bodies of all requests together: a cap per request alone lets many small ones fill memory.
         self.held = Pending(round(options.max_pending_mb * 1e6))
         self.admitted = 0
         self.draining = False
@@ -84,7 +85,9 @@ class Service:
         """
         options = self.options
         model = self.models.get(name)
+        # Admitted before the body is read, so that uploads count towards a full server.
         with self.place(), self.held.share() as share:
+            # Outside the timeout below: a slow upload has a limit of its own.
             body = await read_body(
                 receive, headers, share, most=options.max_body, seconds=options.body_seconds
             )
@@ -122,6 +125,7 @@ class Service:
             rows, asked = reader(*arguments)
         else:
             rows, asked = await self.engine.aside(reader, *arguments)
+        # Megabytes of JSON are not kept in memory while the rows wait for their turn.
         del body, arguments
         if asked is not None and streams is not None:
             raise wrong("'streams' is in the body and in the query; send it in one of them.")
@@ -191,6 +195,7 @@ class Service:
         request: str,
     ) -> bytes:
         """A line for every line, in their order."""
+        # Good rows run together; their answers go back to the lines they came from.
         places = [index for index, row in enumerate(rows) if not isinstance(row, Problem)]
         good = [row for row in rows if not isinstance(row, Problem)]
         lines = [row.body(request) if isinstance(row, Problem) else b"" for row in rows]
@@ -232,6 +237,7 @@ def _streams(asked: Any, model: Model) -> tuple[str, ...] | None:
     for name in asked:
         if name not in model.streams:
             raise wrong(f"streams: {unknown('stream', printable(name), model.streams)}")
+    # In the model's order, so that requests which name them in another order share one batch.
     return tuple(name for name in model.streams if name in asked)
 
 
@@ -278,6 +284,7 @@ def _from_lines(
     body: bytes, content_type: bytes, model: Model, options: Options
 ) -> tuple[list[Row], Any]:
     body = body.rstrip(_BLANK)
+    # Counted before the split: a body of newlines alone would become a list of millions.
     _check_count(body.count(b"\n") + 1 if body else 0, options)
     rows: list[Row] = []
     left = options.max_values
@@ -289,6 +296,7 @@ def _from_lines(
             rows.append(row_cells(parse_json(line, left, where), model.modalities, where))
         except Problem as problem:
             rows.append(problem)
+        # The cap on values is for the body as a whole, not for each of its lines.
         left = max(1, left - line.count(b","))
     return rows, None
 

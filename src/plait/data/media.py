@@ -22,7 +22,9 @@ from plait.errors import CellError
 _URL = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9+.\-]*://|data:[\w/+.\-]*[;,])")
 _OPEN = (
     os.O_RDONLY
+    # The path was resolved before: a link here was put in its place since then.
     | getattr(os, "O_NOFOLLOW", 0)
+    # Opening a pipe that nobody writes to would block for ever.
     | getattr(os, "O_NONBLOCK", 0)
     | getattr(os, "O_CLOEXEC", 0)
     | getattr(os, "O_BINARY", 0)
@@ -130,6 +132,7 @@ class Media:
             return _MISSING
         if isinstance(cell, np.ndarray):
             head = f"{cell.dtype.str}{cell.shape}".encode()
+            # The bytes of an object array are addresses, which differ from run to run.
             content = repr(cell.tolist()).encode() if cell.dtype.hasobject else cell.tobytes()
             return b"array" + blake2b(head + content, digest_size=20).digest()
         try:
@@ -142,6 +145,7 @@ class Media:
             _, status = self._locate(source)
         except CellError:
             return b"unreadable" + blake2b(_encode(source), digest_size=20).digest()
+        # The inode tells apart a file replaced within the clock's resolution, with the same size.
         seen = f"\0{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
         return b"file" + _encode(source) + seen.encode()
 
@@ -166,6 +170,7 @@ class Media:
                 text, os.fstat(handle)
             )  # it may have been swapped since it was looked at
             data = os.read(handle, status.st_size + 1)
+            # A read may return less than was asked for, and the file may be growing.
             while more := os.read(handle, max(status.st_size + 1 - len(data), 65_536)):
                 data += more
                 _check_size(_quote(text), len(data), cap_bytes, option)
@@ -187,8 +192,10 @@ class Media:
             if self.root is None:
                 return text, os.stat(text)
             folder, name = os.path.split(text)
+            # Such a last part is a folder, and '..' would escape the check of its folder.
             if name in ("", ".", ".."):
                 folder, name = text, ""
+            # Resolving links takes a system call per part of the path; a table has few folders.
             real = self._folders.get(folder)
             if real is None:
                 real = self._enter(folder, text)
@@ -248,6 +255,7 @@ def _source(cell: object) -> str | bytes | bytearray | memoryview:
     if isinstance(cell, PurePath):
         return os.fspath(cell)
     if isinstance(cell, dict):
+        # Bytes first: beside them a path only names the file.
         for inner in (cell.get("bytes"), cell.get("path")):
             if isinstance(inner, str | bytes | bytearray | memoryview | PurePath):
                 return os.fspath(inner) if isinstance(inner, PurePath) else inner
@@ -276,6 +284,7 @@ def _bytes(size: int) -> str:
 
 
 def _inside(path: str, root: str) -> bool:
+    # With the separator: /data-private must not pass for something inside /data.
     return path == root or path.startswith(root if root.endswith(os.sep) else root + os.sep)
 
 
@@ -297,6 +306,7 @@ def _quote(text: str) -> str:
 
 
 def _encode(text: str) -> bytes:
+    # File names that are not UTF-8 reach Python as lone surrogates.
     return text.encode("utf-8", "surrogatepass")
 
 

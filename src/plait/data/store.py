@@ -113,8 +113,10 @@ class PreparedColumn:
         lengths = self.offsets[cells + 1] - starts
         steps = np.arange(max(1, int(lengths.max(initial=0))))
         mask = steps < lengths[:, None]
+        # Indexing place 0 of an array without steps would fail, even where the mask hides it.
         if not len(self.values):
             return np.zeros((*mask.shape, *self.values.shape[1:]), self.values.dtype), mask
+        # Padding reads step 0, which is then zeroed: one gather, and no index past the end.
         values = self.values[np.where(mask, starts[:, None] + steps, 0)]
         values[~mask] = 0
         return values, mask
@@ -180,6 +182,7 @@ class Store:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
+        # In the same folder as the entry: a rename is atomic within one file system only.
         draft = self.folder / f".{path.name}.{uuid4().hex}"
         draft.mkdir()
         try:
@@ -202,6 +205,7 @@ class Store:
                     raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
+        # After the rename, so that the newest entry counts.
         cache.trim(self.folder.parent)
 
     def _sweep(self) -> None:
@@ -235,6 +239,7 @@ def _distinct(cells: Cells, rows: int, settings: Settings) -> tuple[np.ndarray, 
                 first.append(row)
                 whole.update(print_)
             index[row] = number
+    # The order of rows belongs to the name: equal cells in another order are another column.
     whole.update(index.tobytes())
     return np.array(first, np.int64), index, whole.digest()
 
@@ -246,6 +251,7 @@ def _fingerprint(cell: object, settings: Settings) -> bytes:
 def _key(modality: Modality, state: State, settings: Settings, content: bytes) -> str:
     """The entry's name: everything that could change the arrays."""
     recipe = json.dumps(
+        # The caps decide which cells are unreadable, so they are part of the name as well.
         [FORMAT, modality.name, modality.version, state, asdict(settings.media.limits)],
         sort_keys=True,
     )
@@ -276,6 +282,7 @@ def _write_values(
         problems += [[start + problem.row, problem.reason] for problem in part.problems]
         done(start, start + len(part.present))
     file.flush()
+    # Else a power cut after the rename could leave a whole entry with empty values.
     os.fsync(file.fileno())
     offsets = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum()
     return {
@@ -299,6 +306,7 @@ def read_entry(path: Path, index: np.ndarray | None) -> PreparedColumn | None:
     try:
         meta = json.loads((path / "meta.json").read_text(encoding="utf-8"))
         shape = tuple(meta["shape"])
+        # An empty file cannot be memory-mapped.
         if 0 in shape:
             values = np.zeros(shape, np.dtype(meta["dtype"]))
         else:
@@ -314,6 +322,7 @@ def read_entry(path: Path, index: np.ndarray | None) -> PreparedColumn | None:
         index = np.arange(len(present))
     rows: np.ndarray = np.flatnonzero(np.isin(index, list(reasons)))
     problems = [Problem(int(row), reasons[int(index[row])]) for row in rows]
+    # Without an index a batch spares one gather.
     same = len(index) == len(present) and bool((index == np.arange(len(index))).all())
     return PreparedColumn(
         values, offsets, present, None if same else index, problems, entry=path.name

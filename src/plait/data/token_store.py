@@ -76,6 +76,7 @@ def encoded_column(
     """
     advance = advance or (lambda done: None)
     cells = len(raw.present) // raw.views
+    # Without an entry there is no name for the content, and so no key to keep the tokens under.
     if store is None or not raw.entry:
         return _in_memory(raw, encoding, cells, advance)
     path = store.folder / _key(raw.entry, encoding)
@@ -139,6 +140,7 @@ def _chunks(
 def _alone(path: Path, waiting: Callable[[], None] | None) -> Iterator[None]:
     """Keep other processes from the same entry; the system lets go however this one ends."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A whole entry never changes, so reading it needs no lock.
     if path.is_dir() or not hasattr(fcntl, "flock"):
         yield
         return
@@ -162,11 +164,13 @@ def _write(path: Path, encoding: Encoding, cells: int, advance: Advance) -> None
     done, counts = _progress(draft, hidden)
     advance(done)
     with (draft / "values.bin").open("r+b" if done else "wb") as file:
+        # Cuts off a chunk that a kill left half written after the last note; 2 bytes per float16.
         file.truncate(2 * hidden * int(counts.sum()))
         file.seek(0, os.SEEK_END)
         for values, lengths, more in _chunks(encoding, cells, done):
             file.write(np.ascontiguousarray(values).tobytes())
             file.flush()
+            # On disk before the note says so: a note must never claim more than there is.
             os.fsync(file.fileno())
             counts = np.concatenate([counts, lengths])
             done += more
@@ -179,6 +183,7 @@ def _write(path: Path, encoding: Encoding, cells: int, advance: Advance) -> None
     (draft / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
     for name in ("done.json", "counts.npy"):
         (draft / name).unlink(missing_ok=True)
+    # Last: the entry exists from the moment it has its name.
     draft.rename(path)
 
 
@@ -189,6 +194,7 @@ def _progress(draft: Path, hidden: int) -> tuple[int, np.ndarray]:
         done = json.loads((draft / "done.json").read_text(encoding="utf-8"))
         counts = np.load(draft / "counts.npy", allow_pickle=False)[: done["counts"]]
         size = (draft / "values.bin").stat().st_size
+        # A longer file is fine, a chunk after the note; a shorter one lost what the note promised.
         whole = len(counts) == done["counts"] and size >= 2 * hidden * int(counts.sum())
         return (int(done["cells"]), counts) if whole else nothing
     except (OSError, ValueError, KeyError, TypeError):
@@ -197,6 +203,7 @@ def _progress(draft: Path, hidden: int) -> tuple[int, np.ndarray]:
 
 def _note(draft: Path, done: int, counts: np.ndarray) -> None:
     """Note what is whole; a kill between the two files leaves the older note, which is true too."""
+    # counts first: done.json names how many of them hold, so longer counts do no harm.
     with whole_file(draft / "counts.npy") as file:
         np.save(file, counts, allow_pickle=False)
     write_whole(draft / "done.json", json.dumps({"cells": done, "counts": len(counts)}))

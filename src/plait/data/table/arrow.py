@@ -43,6 +43,7 @@ def _extension(field: pa.Field) -> str | None:
     """The name of the first extension type in a field or below it."""
     if isinstance(field.type, pa.BaseExtensionType):
         return str(field.type.extension_name)
+    # A type that is not registered arrives as its storage type, with only this to tell.
     metadata = field.metadata or {}
     if _EXTENSION in metadata:
         return str(metadata[_EXTENSION].decode("utf-8", "replace"))
@@ -67,6 +68,7 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_run_end_encoded(kind):
         return plain_type(kind.value_type)
     if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        # 32-bit offsets overflow at 2 GiB of text in one chunk.
         return pa.large_string()
     if pa.types.is_binary(kind) or pa.types.is_binary_view(kind):
         return pa.large_binary()
@@ -161,6 +163,7 @@ def _list_cells(array: pa.Array) -> list[object]:
         else:
             kind = inner.to_pandas_dtype()
             buffer = values.buffers()[1] if len(values) else b""
+            # The buffer is that of the whole column: a slice of it begins at its offset.
             raw = np.frombuffer(buffer, dtype=kind)
             out.append(raw[values.offset : values.offset + len(values)] if len(values) else raw)
     return out
@@ -171,6 +174,7 @@ def _temporal_cells(array: pa.Array) -> list[object]:
     kind = array.type
     try:
         if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            # datetime has microseconds; to_pylist would want pandas for nanoseconds.
             array = array.cast(pa.timestamp("us", kind.tz), safe=False)
         elif pa.types.is_time64(kind) and kind.unit == "ns":
             array = array.cast(pa.time64("us"), safe=False)

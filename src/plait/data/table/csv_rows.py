@@ -19,6 +19,7 @@ def read_cells(path: Path, header: Header) -> dict[str, list[object]]:
             the quote that is never closed.
     """
     try:
+        # Excel writes a byte-order mark; it would become part of the first column's name.
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise not_utf8(path) from None
@@ -52,6 +53,7 @@ def _rows(
     """
     mark = re.escape(delimiter)
     cell = re.compile(
+        # The possessive *+ spares backtracking over a quote that is never closed.
         rf'(?:"(?P<quoted>(?:[^"]|"")*+)"(?P<rest>[^{mark}\r\n]*)|(?P<plain>(?!")[^{mark}\r\n]*))'
         rf"(?P<end>{mark}|\r\n|\r|\n|\Z)"
     )

@@ -35,6 +35,7 @@ def read_batches(path: Path, header: Header, block: int = BLOCK_BYTES) -> Iterat
             return
         except pa.ArrowInvalid as error:
             message = reason(error)
+            # A row longer than the block; only such files pay for larger ones.
             if "straddling" in message and block < _MAX_ROW_BYTES:
                 block *= 8
                 continue
@@ -47,15 +48,18 @@ def _open(
     """Batches after the first ``skip`` rows, renamed as the header was."""
     reader = pacsv.open_csv(
         str(path),
+        # With threads Arrow does not know the row numbers that the messages name.
         read_options=pacsv.ReadOptions(block_size=block, use_threads=False),
         parse_options=pacsv.ParseOptions(
             delimiter=header.delimiter,
+            # Texts hold line breaks; Arrow's default would split them into rows.
             newlines_in_values=True,
             invalid_row_handler=ragged,
             # In a table of one column an empty line is a row whose cell is missing.
             ignore_empty_lines=len(header.raw) > 1,
         ),
         convert_options=pacsv.ConvertOptions(
+            # Arrow would guess types from the first block and fail on a later one.
             column_types={name: pa.large_string() for name in header.raw},
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,  # "NA" in quotes is the text, so it can be said
@@ -82,6 +86,7 @@ class _Ragged:
         self.error: TableError | None = None
 
     def __call__(self, row: pacsv.InvalidRow) -> str:
+        # Arrow counts lines from 1 and the header as one; rows count from 0.
         number = None if row.number is None else row.number - 2
         self.error = ragged(self.path, number, row.actual_columns, row.expected_columns, row.text)
         return "error"
@@ -98,6 +103,7 @@ def _check_last_quote(path: Path, last: pa.RecordBatch) -> None:
     cell = str(last.columns[-1][-1].as_py() or "")
     if not spans_lines(cell):
         return
+    # As it stands in the file, where quotes inside a cell are doubled.
     written = cell.replace('"', '""').encode()
     with path.open("rb") as file:
         file.seek(-len(written), os.SEEK_END)

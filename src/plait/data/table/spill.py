@@ -65,6 +65,7 @@ def _drain(
     held: list[pa.RecordBatch], stream: Iterator[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     """What is held, letting go of it, then the rest of the stream."""
+    # Popped from the end, each batch is freed once it is written: memory does not double.
     held.reverse()
     yield from chain((held.pop() for _ in range(len(held))), stream)
 
@@ -75,6 +76,7 @@ def _to_disk(
     """Write to a name of our own, then rename: several processes may do so at once."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Beside the target: a rename is atomic within one file system only.
         handle, name = tempfile.mkstemp(dir=folder, prefix="writing-", suffix=".tmp")
         os.close(handle)
     except OSError as error:
@@ -102,6 +104,7 @@ def _to_disk(
 
 def _forget_older(folder: Path, key: str) -> None:
     """Remove what was spilled for earlier versions of the same file."""
+    # The first half names the file, the second its size and time (`table_cache.cache_key`).
     place = key.split("-")[0]
     for old in folder.glob(f"{place}-*.arrow"):
         if old.stem != key:

@@ -71,10 +71,13 @@ def _strata(values: np.ndarray) -> np.ndarray:
         counts = values.sum(axis=0)
         rarity = np.where(values > 0, counts[None, :], np.inf)
         rarest = rarity.argmin(axis=1)
+        # Rows without any label are a stratum of their own.
         keys = np.where(np.isfinite(rarity.min(axis=1)), rarest, values.shape[1])
     elif np.issubdtype(values.dtype, np.floating):
         edges = np.quantile(
-            values, np.linspace(0, 1, min(_QUANTILE_BINS, max(1, len(values) // 4)) + 1)[1:-1]
+            # At least four rows per bin, or bins would be too small for both sides.
+            values,
+            np.linspace(0, 1, min(_QUANTILE_BINS, max(1, len(values) // 4)) + 1)[1:-1],
         )
         keys = np.searchsorted(np.unique(edges), values, side="right")
     else:
@@ -92,6 +95,7 @@ def _quotas(sizes: np.ndarray, share: float) -> np.ndarray:
     wanted = min(max(round(share * total), 2), total - 2)
     exact = sizes * (wanted / total)
     low = (sizes >= 2).astype(np.int64)
+    # More small strata than places: no stratum can be promised one.
     if low.sum() > wanted:
         low = np.zeros_like(low)
     high = np.maximum(sizes - 1, 0)
@@ -152,6 +156,7 @@ def _choose_groups(
     gap = -share * sizes  # validation rows minus wanted rows
     chosen = np.zeros(count, dtype=bool)
     order = generator.permutation(count)
+    # Large groups first: the small ones then fill what is left.
     order = order[np.argsort(-table[order, -1], kind="stable")]
     for _ in range(_SWEEPS):
         moved = False

@@ -39,9 +39,11 @@ def _write(folder: Path, state: dict[str, Any]) -> None:
     data = folder / f"tensors-{number}.safetensors"
     save_file(tensors, data)
     with data.open("rb") as file:
+        # On disk before the pointer names it.
         os.fsync(file.fileno())
     write_whole(pointer, json.dumps({"number": number, "tree": tree}))
     for old in folder.glob("tensors-*.safetensors"):
+        # Only after the pointer has moved on: until then the old file is the one that counts.
         if old != data:
             old.unlink(missing_ok=True)
 
@@ -82,9 +84,11 @@ def _split(value: Any, tensors: dict[str, Tensor]) -> Any:
     """Replace each tensor by its name; a dict keeps the type of its keys."""
     if isinstance(value, Tensor):
         name = str(len(tensors))
+        # safetensors refuses tensors that share memory, such as tied weights.
         tensors[name] = value.detach().cpu().contiguous().clone()
         return {"tensor": name}
     if isinstance(value, dict):
+        # JSON would turn the whole-number keys of an optimizer's state into text.
         return {"items": [[key, _split(item, tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_split(item, tensors) for item in value]

@@ -45,6 +45,7 @@ def fit_encoders(
     for read, encoder in zip(model.streams.values(), model.encoders, strict=True):
         for part in encoder.modules():  # it may lie inside an aligner
             if isinstance(part, ClosedForm):
+                # Streams may share an encoder: it is fitted once, to the cells of all of them.
                 readers.setdefault(id(part), (part, []))[1].append(read[0])
     notes, problems = [], []
     for part, names in readers.values():
@@ -86,6 +87,7 @@ def _choose(
     if part.needs_classes:
         able = able[goal[able] >= 0]
     if len(able) > most:
+        # Drawn, not the first: a table may be sorted.
         able = generator.choice(able, most, replace=False)
     return np.sort(able)
 

@@ -74,10 +74,12 @@ class Trainer:
         self.accelerator = _accelerator(config)
         self.device = self.accelerator.device
         self.model.to(self.device)
+        # Gradient descent proper takes one step per epoch, on the gradient of all rows.
         self.every = len(loader) if config.optimizer == "gd" else config.accumulate
         self.usual = max(1.0, len(loader.rows) / len(loader))
         """Rows in a batch, give or take one; batches weigh by their rows."""
         self.optimizer = build_optimizer(model, config)
+        # The last updates of an epoch may have fewer batches: each epoch ends with an update.
         steps = self.epochs * -(-len(loader) // self.every)
         self.factor = schedule(config, steps)
         self.peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -102,6 +104,7 @@ class Trainer:
         state = load_state(self.checkpoint) if self.checkpoint else None
         if state is None:
             return False
+        # Frozen backbones are not in the checkpoint; they come from their own files.
         load_learnt(self.model, state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if self.average:
@@ -116,6 +119,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint now."""
         self._saved = time.monotonic()
+        # Several processes hold the same weights; one of them writes.
         if not self.checkpoint or not self.accelerator.is_main_process:
             return
         save_state(
@@ -147,6 +151,7 @@ class Trainer:
                 while self.progress.epoch < self.epochs and not self._finished():
                     self._epoch(stage.advance)
             except KeyboardInterrupt:
+                # A half-done update cannot be resumed: gradients that wait are not saved.
                 if self._whole:
                     self.save()
                 raise
@@ -165,6 +170,7 @@ class Trainer:
         began = time.monotonic()
         for part in self.model.modules():
             if isinstance(part, Encoder):
+                # By number, not by call: a resumed fit continues the encoders' schedules.
                 part.start_epoch(self.progress.epoch)
         self.model.train()
         shown = {name: v for name, v in self._last().items() if name in ("loss", "score")}
@@ -207,6 +213,7 @@ class Trainer:
     def _learn(self, step: int, batch: Batch) -> float:
         """Add the gradients of a batch to those that wait, in as many parts as memory asks for."""
         torch.manual_seed(_mix(self.config.seed, self.progress.epoch, step))
+        # Once memory ran out it would again: the split is kept, and saved with the progress.
         parts = batch.split(self.progress.splits)
         return sum(self._gradients(part) * len(part.rows) for part in parts) / len(batch.rows)
 
@@ -248,6 +255,7 @@ class Trainer:
         """Forward and backward; returns the mean loss, or 0 when it was not finite."""
         batch = batch.to(self.device)
         columns = self.vary(batch.columns) if self.vary else batch.columns
+        # Batch statistics change in the forward pass, before the loss is known to be finite.
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         with self.balance.listen(), self.accelerator.autocast():
             losses = self.losses(columns, batch.targets)
@@ -259,6 +267,7 @@ class Trainer:
             return 0.0
         self.balance.observe(batch.targets)
         there = self.tasks.there(batch.targets)
+        # Batches differ by a row: weighed by rows, `_update` can divide by the rows seen.
         share = len(batch.rows) / self.usual if self._sums else None
         self.tasks.backward(means, there, self.accelerator.backward, share)
         self._seen += len(batch.rows)
@@ -270,10 +279,12 @@ class Trainer:
                 if weight.grad is not None:
                     weight.grad.mul_(self.usual / self._seen)
         self._seen = 0
+        # Before clipping: the paper's factors act on the gradients themselves.
         self.balance.modulate()
         clip = self.config.clip or float("inf")
         norm = self.accelerator.clip_grad_norm_(self.model.parameters(), clip)
         scaler = self.accelerator.scaler
+        # A finite loss can have a gradient that is not; one such step would ruin all weights.
         if norm is not None and not bool(torch.as_tensor(norm).isfinite()):
             if scaler is not None and scaler.get_scale() > 1:
                 # Half precision overflowed: the step is skipped and the loss scaled down from now on.
@@ -309,6 +320,7 @@ class Trainer:
         text = f"epoch {at.epoch + 1}, step {at.step + 1}: the {what} was not finite"
         self.reporter.note(f"{text}; this batch was left out. Rows: {named}")
         at.bad_steps += 1
+        # Reset by every good step: only an unbroken run of failures ends the fit.
         if at.bad_steps >= BAD_STEPS:
             raise TrainError(
                 f"{text}, {BAD_STEPS} steps in a row. Rows of the last: {named}. Try a smaller lr, or "
@@ -322,6 +334,7 @@ class Trainer:
         live = None
         if self.average:
             live = {name: value.clone() for name, value in learnt_state(self.model).items()}
+            # The averaged weights are what is kept at the end, so they are what is validated.
             load_learnt(self.model, self.average.state)
         scalars = {**self.validate(self.model), **self.balance.scalars()}
         if math.isnan(scalars["loss"]):
@@ -329,9 +342,11 @@ class Trainer:
                 f"epoch {at.epoch + 1}: the model's answers are no longer finite, training has "
                 f"diverged. Try a smaller lr than {self.peaks[0]:g}."
             )
+        # Small held-out sets tie on the metric; the loss then decides.
         score = [scalars["score"], -scalars["loss"]]
         if not self.best or score > at.best_score:
             now = learnt_state(self.model)
+            # Cloned: the next step would overwrite it. On the CPU: the GPU is full enough.
             self.best = {name: value.detach().cpu().clone() for name, value in now.items()}
             at.best_score, at.best_epoch, at.waited = (
                 score,
@@ -355,6 +370,7 @@ def _accelerator(config: Config) -> Accelerator:
     """An Accelerator on the asked device; one made earlier in this process for another is undone."""
     device, _ = choose_device(config.device)
     if device.startswith("cuda:"):
+        # Accelerate takes the current GPU, not the one that was asked for.
         torch.cuda.set_device(device)
     mixed = {"fp32": "no", "auto": "no"}.get(config.precision, config.precision)
     if config.precision == "auto" and device.startswith("cuda") and torch.cuda.is_bf16_supported():
@@ -369,6 +385,7 @@ def _mean_known(loss: Tensor, target: Tensor | None) -> Tensor:
     """The mean over rows that have this target; over all for a loss that has none."""
     if target is None:
         return loss.mean()
+    # A head's loss is 0 for rows without a target, so the sum holds the known ones alone.
     return loss.sum() / known_rows(target).sum().clamp(min=1)
 
 

@@ -77,6 +77,7 @@ class Learned(Weighting):
         self.weights = dict(state["weights"])
         for name, number in state["numbers"].items():
             self.numbers[name].data.fill_(number)
+        # Only the moments were saved; the options are those of this run.
         self.adam.load_state_dict({**self.adam.state_dict(), "state": state["adam"]})
 
 
@@ -125,21 +126,25 @@ class GradNorm(Learned):
             return
         ratio = {name: float(loss.detach()) / self.first[name] for name, loss in losses.items()}
         goals = gradnorm_goals({name: self.weights[name] * norms[name] for name in norms}, ratio)
+        # Of the targets this batch has: the others keep their weights, so the total stays as well.
         before = sum(self.weights[name] for name in norms)
         errors = {name: self.weights[name] * norm - goals[name] for name, norm in norms.items()}
         self.step(
+            # d|G - goal| / dw = sign(G - goal) ‖∇L‖; at the goal the subgradient 0 rests.
             {n: math.copysign(norms[n], error) if error else 0.0 for n, error in errors.items()}
         )
         moved = {name: max(self.numbers[name].item(), LEAST) for name in norms}
         scale = before / sum(moved.values())
         for name, weight in moved.items():
             self.weights[name] = weight * scale
+            # The renormalised weight is where Adam goes on from (algorithm 1 of the paper).
             self.numbers[name].data.fill_(weight * scale)
 
     def _norm(self, loss: Tensor) -> float:
         parts: tuple[Tensor | None, ...] = torch.autograd.grad(
             loss, self.shared, retain_graph=True, allow_unused=True
         )
+        # In half precision squares overflow above 256.
         squares = [part.float().square().sum() for part in parts if part is not None]
         return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
@@ -177,6 +182,7 @@ def pcgrad(gradients: list[Float[Tensor, " weights"]]) -> Float[Tensor, " weight
         for other in torch.randperm(len(gradients)).tolist():
             if other != index:
                 rival = gradients[other]
+                # A zero gradient opposes nothing; the floor keeps 0 / 0 out.
                 opposed = (freed @ rival).clamp(max=0) / (rival @ rival).clamp(min=1e-30)
                 freed = freed - opposed * rival
         total = total + freed
@@ -205,6 +211,7 @@ class Tasks:
 
     def there(self, targets: Mapping[str, Tensor]) -> list[str]:
         """The targets that a row of the batch has; all, unmeasured, where it makes no difference."""
+        # Asking which rows are known would make a GPU wait at every step.
         if not self.surgery and type(self.weighting) is Weighting:
             return list(targets)
         return [name for name, target in targets.items() if bool(known_rows(target).any())]
@@ -240,11 +247,13 @@ class Tasks:
 
     def _operate(self, rivals: list[Tensor], rest: list[Tensor], run: Callable[..., None]) -> None:
         """Heads get their own gradients as ever; what all share gets those of `pcgrad`."""
+        # Gradients of earlier batches that wait are not operated on again.
         before = [weight.grad for weight in self.shared]
         updates = []
         touched = [grad is not None for grad in before]
         for index, loss in enumerate(rivals):
             self._forget()
+            # All losses share the encoders' graph: only the last pass may free it.
             run(loss, retain_graph=bool(rest) or index + 1 < len(rivals))
             touched = [
                 known or weight.grad is not None
@@ -257,6 +266,7 @@ class Tasks:
             run(torch.stack(rest).sum())
         parts = freed.split([weight.numel() for weight in self.shared])
         for weight, part, old, known in zip(self.shared, parts, before, touched, strict=True):
+            # No gradient at all: Adam would otherwise decay the weight of an unused part.
             if not known and weight.grad is None:
                 continue
             grad = part.view_as(weight).to(weight.dtype)

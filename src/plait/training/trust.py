@@ -53,10 +53,13 @@ def fit_trust(
     fitted = [*trusts, *stacks]
     if not fitted:
         return []
+    # Dropout would make the fit of a few numbers noisy.
     model.eval()
     fixed = [p for p in model.parameters() if p.requires_grad and not _among(p, fitted)]
     for parameter in fixed:  # no gradient, no memory for it
         parameter.requires_grad_(False)
+    # Spread over the rows, since tables are often sorted by class.
+    # Encoded once: only fusion and heads change while the trust is fitted.
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(np.int64))
     tokens = _encoded(model, columns, rows[spread])
     goals = {name: target[torch.from_numpy(spread)] for name, target in targets.items()}

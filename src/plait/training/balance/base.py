@@ -57,6 +57,7 @@ class Listening(Balance):
         """Take down what passes through the fusion in the forward pass inside."""
 
         def tokens(module: nn.Module, given: tuple[dict[str, Tokens]]) -> None:
+            # Detached: what a method computes must not enter the model's gradient.
             self.tokens = {name: still(stream) for name, stream in given[0].items()}
 
         def fused(module: nn.Module, given: Any, answer: Fused) -> None:
@@ -85,6 +86,7 @@ class Listening(Balance):
         """Look at the batch that was listened to, then let go of it."""
         with torch.no_grad():
             self.accumulate(targets)
+        # Else a batch's activations would stay in memory until the next.
         self.tokens, self.fused, self.voices = {}, None, None
 
     def accumulate(self, targets: Mapping[str, Tensor]) -> None:

@@ -66,6 +66,7 @@ class Blending(Listening):
         """Measure the held-out losses and move the weights."""
         held = Means(len(self.streams) + 1)
         device = next(self.model.parameters()).device
+        # Held-out losses with dropout would look like underfitting.
         self.model.eval()
         for batch in self.held.epoch():
             rows = batch.to(device)
@@ -84,6 +85,7 @@ class Blending(Listening):
         shares = blend(self.first, now)
         total = 1 + self.alone
         self.weights = [
+            # Half of the way: an estimate from one epoch is noisy.
             0.5 * (old + total * share) for old, share in zip(self.weights, shares, strict=True)
         ] if shares else self.weights  # fmt: skip
         self._apply()
@@ -91,6 +93,7 @@ class Blending(Listening):
     def _apply(self) -> None:
         """Tell the model: factors of the weights that it has anyway."""
         usual = self.alone / len(self.streams)
+        # The model multiplies by its own weights of the streams' losses already.
         factors = [weight / usual for weight in self.weights[:-1]] + self.weights[-1:]
         self.model.emphasis = torch.tensor(
             factors, dtype=torch.float32, device=next(self.model.parameters()).device
@@ -142,6 +145,7 @@ def blend(first: list[list[float]], now: list[list[float]]) -> list[float]:
     ratios = []
     for train_0, held_0, train_n, held_n in zip(*first, *now, strict=True):
         gain = max(held_0 - held_n, 0.0)
+        # ΔO of the paper may be negative early on, and its square would then weigh as overfitting.
         overfit = max((held_n - train_n) - (held_0 - train_0), LEAST_OVERFITTING)
         ratios.append(gain / overfit**2)
     total = sum(ratios)

@@ -46,6 +46,7 @@ class Modulating(Listening):
         shared: dict[int, list[float]] = {}
         for encoder, factor in zip(self.model.encoders, factors, strict=True):
             shared.setdefault(id(encoder), []).append(factor)
+        # A shared encoder stands there once per stream; its gradient is scaled once.
         for encoder in dict.fromkeys(self.model.encoders):
             factor = sum(shared[id(encoder)]) / len(shared[id(encoder)])
             for weight in encoder.parameters():
@@ -92,6 +93,7 @@ class OgmGe(Modulating):
 
     def change(self, gradient: Tensor, factor: float) -> None:
         """Scale, and add noise."""
+        # Measured before the scaling: the noise is that of the full gradient. Biases get none.
         spread = gradient.std(correction=0) if gradient.ndim >= 2 else None
         gradient.mul_(factor)
         if spread is not None:
@@ -101,6 +103,7 @@ class OgmGe(Modulating):
 def likelihood(head: Head, logits: Tensor, target: Tensor) -> Float[Tensor, " batch"]:
     """The probability logits give the truth, of any finite value where the target is missing."""
     if isinstance(head, Classify):
+        # -1 is a missing class; the caller's mask drops that row.
         return logits.softmax(dim=1).gather(1, target.clamp(min=0).unsqueeze(1)).squeeze(1)
     if isinstance(head, MultiLabel):
         chance = logits.sigmoid()
@@ -198,6 +201,7 @@ def agm_coefficients(scores: list[float | None], running: list[float]) -> list[f
             continue
         lead = sum(float(scores[index] or 0) - float(scores[other] or 0) for other in others)
         usual = sum(running[index] - running[other] for other in others)
+        # exp overflows above 709; long before that the factor is 0 or e.
         ratio, goal = (math.exp(min(sum_ / len(others), 50.0)) for sum_ in (lead, usual))
         factors[index] = math.exp(min(AGM * (goal - ratio), 1.0))
     return factors

@@ -58,6 +58,7 @@ class Shares(Balance):
     def _add_shares(self) -> None:
         norms = [_norm(weights) for weights in self.weights]
         total = sum(norms)
+        # An overflow in half precision is skipped by the update as well.
         if not 0 < total < float("inf"):
             return
         self.counted += 1

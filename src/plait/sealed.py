@@ -59,6 +59,7 @@ class Seal:
             OSError: the folder cannot be written; nothing new is left in it.
         """
         made = not folder.exists()
+        # Inside the folder, so on the same file system, where a rename is atomic.
         draft = folder / f".new-{uuid4().hex}"
         try:
             draft.mkdir(parents=True)
@@ -67,9 +68,12 @@ class Seal:
             for name, data in files.items():
                 write_whole(draft / name, data)
             write_whole(draft / self.manifest, json.dumps(manifest, indent=1))
+            # A kill between the renames must not leave the old manifest over new files.
             (folder / self.manifest).unlink(missing_ok=True)
+            # The manifest last: it makes the folder a model.
             for name in [*files, self.manifest]:
                 (draft / name).replace(folder / name)
+            # From here on the folder is whole, and not to be removed with the draft.
             made = False
         finally:
             shutil.rmtree(folder if made else draft, ignore_errors=True)
@@ -82,6 +86,7 @@ class Seal:
         """
         manifest = self._manifest(folder)
         for path in folder.iterdir():
+            # Refused even if the manifest does not list it: another tool may open it from there.
             if path.suffix.lower() in _PICKLES:
                 raise BundleError(
                     f"the {self.noun} {folder} holds '{path.name}'. {self.article.capitalize()} "
@@ -113,6 +118,7 @@ class Seal:
         if not isinstance(files, dict):
             raise BundleError(f"{folder}/{self.manifest} is damaged: it lists no files.")
         for name in files:
+            # The manifest is a stranger's: '../' in a name would lead out of the folder.
             if Path(name).name != name or Path(name).suffix not in self.endings:
                 raise BundleError(
                     f"the {self.noun} {folder} lists '{name}', which no {self.noun} may hold."
@@ -124,6 +130,7 @@ class Seal:
 
     def _checked(self, folder: Path, name: str, digest: object) -> bytes:
         path = folder / name
+        # A link could make any file of this machine part of the model.
         if path.is_symlink() or not path.is_file():
             raise BundleError(f"the {self.noun} {folder} lacks the file {name}, or it is a link.")
         data = path.read_bytes()
@@ -158,9 +165,11 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".new-{uuid4().hex}")
     try:
+        # "x": two processes never write to the same draft.
         with draft.open("xb") as file:
             yield file
             file.flush()
+            # Else a power cut could leave the new name with the data still unwritten.
             os.fsync(file.fileno())
         draft.replace(path)
     finally:

@@ -127,11 +127,13 @@ def export(
         MissingExtra: a package that export needs is not installed.
     """
     check_extra()
+    # Refused before anything is traced: the graphs take a minute.
     _check_dense(model)
     _check_options(int8, quantisation)
     folder, reporter = Path(out), reporter or Silent()
     _check_free(folder)
     try:
+        # A bundle that no longer answers its golden rows here would be exported with the fault.
         model.verify()
     except BundleError as error:
         raise ExportError(f"{error} Nothing was exported; fit the model again.") from None
@@ -144,6 +146,7 @@ def export(
             whole = _megabytes(files)
             files, about, costs = _small(draft, quantisation)
         EXPORTED.write(folder, files, **about)
+        # After the new manifest: until then the old export still needs its graphs.
         _remove_others(folder, files)
     except OSError as error:
         raise ExportError(
@@ -300,6 +303,7 @@ def _graphs(model: Predictor, reporter: Reporter) -> dict[str, bytes]:
     owners: dict[str, Stream] = {}
     for stream in streams:
         owners.setdefault(stream.encoder, stream)
+    # Three rows: torch.export specialises an axis of length 0 or 1.
     batch = collate(_random(model, seed=0, missing=0.0), torch.arange(3).numpy())
     graphs: dict[str, bytes] = {}
     with reporter.stage("export", len(owners) + 1, "graphs") as stage:
@@ -341,6 +345,7 @@ def fusion_example(widths: list[int]) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
     example = []
     for index, width in enumerate(widths):
+        # Lengths differ, so that a trace cannot take the axes of two streams for one.
         tokens = 3 + index % 3
         example.append(torch.randn(3, tokens, width, generator=generator))
         example.append(torch.rand(3, tokens, generator=generator) > 0.3)

@@ -104,11 +104,13 @@ def quantise(
             for name, data in graphs.items()
             if name != SINGLE
         }
+        # Joined from the small parts: quantised apart, the two forms could differ.
         if SINGLE in graphs:
             listed = json.loads(files["graphs.json"])["streams"]
             small[SINGLE] = single_graph(small, [Stream.from_json(part) for part in listed])
         files |= small
         _seal(Path(held) / "app", files, kind)
+        # Golden rows prove a folder undamaged, so they hold the answers of int8, not of float32.
         files["golden.json"] = _golden(Runtime(Path(held) / "app"))
     try:
         _seal(Path(out), files, kind)
@@ -177,6 +179,7 @@ def _graph(data: bytes, place: Path, feeds: list[Mapping[str, np.ndarray]] | Non
         ort.quantize_dynamic(
             model,
             place,
+            # Stored as int8 already; see `_store_convolutions`.
             op_types_to_quantize=[name for name in OPERATIONS if name != "Conv"],
             per_channel=True,
             weight_type=ort.QuantType.QInt8,
@@ -210,7 +213,9 @@ def _store_convolutions(model: Any) -> None:
     users = [node for node in graph.node if node.op_type == "Conv" and node.input[1] in weights]
     for weight in {node.input[1]: weights[node.input[1]] for node in users}.values():
         values = numpy_helper.to_array(weight)
+        # Symmetric, without a zero point: -128 stays unused.
         scale = np.abs(values).reshape(len(values), -1).max(axis=1) / 127
+        # A channel of zeros would divide by zero.
         scale = np.where(scale > 0, scale, 1).astype(np.float32)
         spread = scale.reshape(-1, *[1] * (values.ndim - 1))
         name = weight.name
@@ -264,6 +269,7 @@ def _feeds(
     listeners = {name: _Listener(session) for name, session in runtime.graphs.sessions.items()}
     runtime.graphs.sessions = dict(listeners)
     opened = open_table(table, root=root)
+    # Spread, since tables are often sorted by class.
     rows = (
         np.linspace(0, opened.rows - 1, min(CALIBRATION_ROWS, opened.rows)).round().astype(np.int64)
     )
@@ -303,6 +309,7 @@ def stamp_of(files: Mapping[str, bytes]) -> str:
     """A name for this very model, told by everything in it."""
     whole = sha256()
     for name in sorted(files):
+        # Digests have one length, so no two sets of files give the same bytes.
         whole.update(name.encode() + b"\0" + sha256(files[name]).digest())
     return whole.hexdigest()
 

@@ -41,8 +41,10 @@ class EncoderPart(nn.Module):
     def _frozen(self, tokens: Tokens) -> ColumnBatch:
         """The tokens as the store of a fit would hold them: capped, standardised, in half precision."""
         tokens = capped_always(tokens, self.most)
+        # Through half precision and back: training saw what the token store holds.
         half = standardised(tokens.values.float()).to(torch.float16)
         good = (half.isfinite().all(dim=-1) | ~tokens.mask).all(dim=1, keepdim=True)
+        # A cell with tokens that are not finite counts as missing, as in `plait.model.frozen`.
         mask = tokens.mask & good
         return ColumnBatch(half.float().masked_fill(~mask.unsqueeze(-1), 0.0), mask)
 
@@ -58,6 +60,7 @@ def capped_always(tokens: Tokens, most: int) -> Tokens:
     if isinstance(count, int) and count <= most:
         return tokens
     rows, _, hidden = tokens.values.shape
+    # Padded, then cut: a length that is not known when tracing has no max() or branch.
     values = torch.cat([tokens.values, tokens.values.new_zeros(rows, most, hidden)], dim=1)[
         :, :most
     ]

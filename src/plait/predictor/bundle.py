@@ -71,9 +71,11 @@ def save_bundle(folder: Path, contents: Contents) -> None:
         name: json.dumps(value, ensure_ascii=False, indent=1).encode()
         for name, value in contents.documents.items()
     }
+    # All in memory before anything is written: a failure while encoding leaves the folder alone.
     files |= {name: text.encode() for name, text in contents.texts.items()}
     for file, tensors in {WEIGHTS: contents.weights, **contents.arrays}.items():
         files[file] = save(
+            # safetensors takes contiguous tensors only.
             {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         )
     try:

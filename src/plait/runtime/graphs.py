@@ -113,7 +113,10 @@ class Graphs:
         self.outputs = expected[FUSION][1]
         self.embeds = VECTOR in [part.name for part in self.sessions[FUSION].get_outputs()]
         self.widths = [
-            int(part.shape[2]) for part in self.sessions[FUSION].get_inputs() if part.name[0] == "t"
+            # A stream that no row has needs tokens of the right width all the same.
+            int(part.shape[2])
+            for part in self.sessions[FUSION].get_inputs()
+            if part.name[0] == "t"
         ]
 
     def run(
@@ -129,9 +132,11 @@ class Graphs:
             streams: the only streams to look at; None: all.
         """
         every = np.arange(rows)
+        # No sorting for one step: single rows are answered through here.
         if rows <= BATCH_ROWS:
             return dict(zip(self.targets, self._step(columns, every, streams), strict=True))
         size = _steps(columns, rows)
+        # Rows of like length share a step: padding costs what real steps cost.
         order = every if size is None else np.argsort(size, kind="stable")
         parts = [
             self._step(columns, order[start : start + BATCH_ROWS], streams)
@@ -260,6 +265,7 @@ class Graphs:
             encoded, real = encoded[:, :last], real[:, :last]
         if whole:
             return encoded, real
+        # Zeros, not np.empty: the fusion multiplies by the mask, and NaN times 0 is NaN.
         tokens = np.zeros((rows, *encoded.shape[1:]), np.float32)
         mask = np.zeros((rows, encoded.shape[1]), bool)
         tokens[filled], mask[filled] = encoded, real
@@ -291,6 +297,7 @@ def _session(
 ) -> Any:
     """One graph, loaded from bytes that hold all of it."""
     try:
+        # Before onnxruntime sees it: a graph could name any file of this machine as its weights.
         contained = is_contained(data)
     except ValueError as error:
         raise BundleError(f"{folder}/{name} is not a valid ONNX file: it holds {error}.") from None

@@ -41,6 +41,7 @@ class Memory:
         """
         keys = _keys(encoder, feed)
         with self._lock:
+            # Taken out under the lock: another thread may evict them while the encoder runs.
             kept = {key: self._kept[key] for key in set(keys) & self._kept.keys()}
             for key in kept:
                 self._kept.move_to_end(key)
@@ -53,6 +54,7 @@ class Memory:
             values, mask = session.run(["tokens", "mask"], fed)
             for key, tokens, real in zip(fresh, values, mask, strict=True):
                 last = int(np.flatnonzero(real).max(initial=-1)) + 1
+                # A view would keep the whole batch in memory for one cell.
                 kept[key] = tokens[:last].copy(), real[:last].copy()
             self._keep({key: kept[key] for key in fresh})
         return _joined([kept[key] for key in keys])
@@ -74,6 +76,7 @@ def _keys(encoder: str, feed: Mapping[str, np.ndarray]) -> list[bytes]:
             real = mask[row]
             cell = values[row] if real.ndim == 0 else values[row][: real.size - _spare(real)]
             held = real if real.ndim == 0 else real[: len(cell)]
+            # The shape belongs to the key: arrays of the same bytes may differ in it.
             digest.update(f"{cell.shape} ".encode() + held.tobytes())
             digest.update(cell.tobytes())
     return [digest.digest() for digest in digests]

@@ -84,6 +84,7 @@ def _built(
     for stream in plan.streams:
         owner = plan.shared[stream]
         if owner in encoders:
+            # The same module, not a copy: its weights are trained on both streams.
             encoders[stream] = encoders[owner]
             continue
         _reseed(config, "encoder", owner)
@@ -108,6 +109,7 @@ def _built(
         decoders=_decoders(plan, features),
         reconstruct=plan.reconstruct,
     )
+    # Convolutions on a processor took half the time so (lab notes).
     channels_last(model.encoders)
     return model
 
@@ -133,6 +135,7 @@ def _head(
 def _reseed(config: Config | None, *part: str) -> None:
     """Start a part from a seed that hangs on the run's seed and the part's name alone."""
     if config is not None:
+        # A digest, since hash() of a text differs from one process to the next.
         name = "/".join([str(config.seed), *part])
         torch.manual_seed(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=7).digest()))
 

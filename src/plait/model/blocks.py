@@ -62,6 +62,7 @@ class Attention(nn.Module):
         )
         mixed = attended.transpose(1, 2).flatten(2)
         if mask is not None:
+            # `attendable` let such a row attend to padding, only to keep the softmax finite.
             mixed = mixed * mask.any(dim=1)[:, None, None].to(mixed.dtype)
         return self.to_out(mixed)
 
@@ -139,6 +140,7 @@ class AttentionPool(nn.Module):
         """Pool the real tokens of each sample."""
         scores = self.score(tokens.values)
         scores = scores.masked_fill(~attendable(tokens.mask).unsqueeze(-1), float("-inf"))
+        # Zeroes rows without tokens, which `attendable` opened; elsewhere padding has 0 already.
         shares = scores.softmax(dim=1) * tokens.mask.unsqueeze(-1)
         return shares.transpose(1, 2) @ tokens.values
 
@@ -168,6 +170,7 @@ class MaskedBatchNorm(nn.Module):
         self, values: Float[Tensor, "batch channels *space"], mask: Bool[Tensor, "batch 1 *ones"]
     ) -> Float[Tensor, "batch channels *space"]:
         """Normalise; training mode also updates the running statistics."""
+        # Running statistics need no mask, and a graph for ONNX has no branch on values.
         if not self.training:
             return self._normalise(values, training=False) * mask
         if bool(mask.all()) and values.numel() > values.shape[1]:  # one position has no variance
@@ -189,6 +192,7 @@ class MaskedBatchNorm(nn.Module):
     def _normalise_real(self, values: Tensor, mask: Tensor) -> Tensor:
         """Gather the real positions, normalise them together, put them back among zeros."""
         where = mask[:, 0]
+        # Positions are chosen by the axes the mask depends on; the others come along whole.
         while where.ndim > 1 and where.shape[-1] == 1:
             where = where.squeeze(-1)
         last = values.movedim(1, -1)
@@ -198,6 +202,7 @@ class MaskedBatchNorm(nn.Module):
         if len(positions):
             # As plain rows, which is also quickest. As a [1, channels, positions, 1] image torch 2.13
             # takes the incoming gradient for channels-last when it is not, and returns a wrong one.
+            # A single position has no variance, and torch refuses to normalise it.
             normed = self._normalise(positions, training=len(positions) > 1)
             out[where] = normed.reshape(real.shape).to(out.dtype)
         return out.movedim(-1, 1)

@@ -63,6 +63,7 @@ class Frozen:
         self.encoders = dict(encoders)
         self.keep_cells = keep_cells
         for encoder in self.encoders.values():
+            # Before the first cell: folding changes tokens by rounding, and the store keeps them.
             encoder.backbone.settle()
 
     def encoder(self, column: str) -> FrozenEncoder | None:
@@ -107,6 +108,7 @@ def _encode(
     device: torch.device,
 ) -> PreparedColumn:
     backbone = encoder.backbone.to(device)
+    # Tokens are made per distinct cell; the rows' index is put back by the store.
     cells = replace(raw, index=None)
 
     def tokens(numbers: np.ndarray, view: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,6 +147,7 @@ def _tokens(
         half = standardised(values.float()).to(torch.float16).cpu().numpy()
         for row, (number, real) in enumerate(zip(group, mask.cpu().numpy(), strict=True)):
             own = half[row, real]
+            # One bad cell loses its own tokens only, and is reported by `_lost`.
             if np.isfinite(own).all():
                 parts[int(number)] = own
                 counts[number - numbers[0]] = len(own)
@@ -166,6 +169,7 @@ def _run(
     def run(batch: ColumnBatch) -> Tokens:
         return _in_halves(backbone, ColumnBatch(*(part.to(device) for part in batch)))
 
+    # A GPU runs one batch after another anyway; one batch alone has nothing to share out.
     if device.type != "cpu" or count < 2:
         yield from map(run, batches)
         return
@@ -183,6 +187,7 @@ def _in_halves(backbone: Backbone, batch: ColumnBatch) -> Tokens:
         rows = len(batch.mask)
         if rows == 1 or not is_out_of_memory(error):
             raise
+    # Outside the handler: the exception would keep the failed batch's memory.
     parts = [
         _in_halves(backbone, ColumnBatch(batch.values[half], batch.mask[half]))
         for half in (slice(rows // 2), slice(rows // 2, None))
@@ -196,6 +201,7 @@ def _batch(
     """Some cells; for a view other than the first, augmented by a seed of their own."""
     batch = collate({"": cells}, numbers)
     if view:
+        # The fit's own draws must not depend on whether the store already had the tokens.
         with torch.random.fork_rng(devices=[]):
             # By view and first cell, not by the order of batches: a run that was killed goes on with the
             # same augmentation. The prime keeps two views of neighbouring cells from sharing a seed.

@@ -127,6 +127,7 @@ def encoded(
         model.eval()
     lengths = row_bytes(columns)
     order = np.arange(len(rows)) if lengths is None else np.argsort(lengths[rows], kind="stable")
+    # One empty batch for no rows, so that shapes and dtypes come from the model as ever.
     for start in range(0, max(1, len(rows)), BATCH):
         places = order[start : start + BATCH]
         batch = collate(columns, rows[places])
@@ -143,6 +144,7 @@ def in_order(
 ) -> np.ndarray:
     """Batches as one array, each row back at its place along ``axis``."""
     order, whole = np.concatenate(places), np.concatenate(parts, axis=axis)
+    # Without ragged columns nothing was sorted: no second copy of all scores.
     if np.array_equal(order, np.arange(len(order))):
         return whole
     return np.take(whole, np.argsort(order, kind="stable"), axis=axis)
@@ -154,6 +156,7 @@ def _fused_views(
     """A batch's scores under every view."""
     by_target: dict[str, list[np.ndarray]] = {name: [] for name in model.targets}
     size = sum(stream.values.numel() * stream.values.element_size() for stream in tokens.values())
+    # Each view repeats all tokens of the batch; 2^streams of them could fill memory.
     for chunk in views.split(max(1, MAX_COPIED_BYTES // max(1, size))):
         for name, scores in model.scores(model.fuse(_seen(tokens, chunk))).items():
             by_target[name].append(
@@ -167,6 +170,7 @@ def _seen(
 ) -> dict[str, Tokens]:
     """A batch's tokens under some views, laid out as one larger batch."""
     times = len(views)
+    # The common case, a prediction from all streams, copies nothing.
     if times == 1 and views.all():
         return tokens
     seen = {}

@@ -34,6 +34,7 @@ class Batch(NamedTuple):
         """The batch in so many parts of like size, none of them empty."""
         if parts == 1:
             return [self]
+        # An empty part would give a mean over nothing, which is NaN.
         cuts = np.array_split(np.arange(len(self.rows)), min(parts, len(self.rows)))
         return [self._part(cut) for cut in cuts]
 

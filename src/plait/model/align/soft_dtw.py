@@ -108,6 +108,7 @@ class _Recursion(torch.autograd.Function):
         batch, n, m = costs.shape
         skewed = _skew(costs)
         table = torch.full_like(skewed, float("inf"))
+        # The one way in: all other borders are infinite.
         table[:, 0, 0] = 0
         for k in range(2, n + m + 1):
             before, last = table[:, k - 2], table[:, k - 1]
@@ -140,6 +141,7 @@ class _Recursion(torch.autograd.Function):
                 place = slice(shift, shift + entries)
                 share = torch.exp((soft[:, further, place] - here) / ctx.gamma)
                 flow[:, k, :entries] += flow[:, further, place] * share
+        # By costs alone: lengths and γ are not learnt.
         return _straighten(flow[:, :diagonals, :entries], n, m), None, None, None
 
 

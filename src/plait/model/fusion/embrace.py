@@ -42,6 +42,7 @@ class Embrace(Fusion):
         self, docked: Float[Tensor, "batch streams width"], present: Bool[Tensor, "batch streams"]
     ) -> Float[Tensor, "batch width"]:
         """One vector a row: drawn from the present streams in training, their mean in use."""
+        # multinomial refuses a row of zeros.
         chances = attendable(present).to(docked.dtype)
         chances = chances / chances.sum(dim=1, keepdim=True)
         if not self.training:

@@ -72,6 +72,7 @@ class Gan(Fusion):
         fused = Fused(self.mix(torch.where(present.unsqueeze(-1), vectors, imputed).flatten(1)))
         if not self.training:
             return fused
+        # The target is held: else vectors would shrink towards what is easy to translate.
         distance = (made - vectors.detach().unsqueeze(2)).square().mean(dim=-1)
         both = self.translators.sources(present) & present.unsqueeze(2)
         losses = {

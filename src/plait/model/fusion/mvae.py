@@ -60,6 +60,7 @@ class Mvae(Variational):
         z = draw(mean, log_variance)
         bounds = self._errors(z, vectors, sets) + self.beta * divergence(mean, log_variance)
         loss = self.weight / self.width * shared_mean(bounds, sets.any(dim=2))
+        # The first set is the whole one: the head learns from all streams of the row.
         return Fused(z[:, 0], weights=shares, losses={"elbo": loss})
 
     def joint_mean(

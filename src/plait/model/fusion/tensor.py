@@ -94,6 +94,7 @@ class LowRank(Fusion):
         self.dropout = nn.Dropout(dropout)
         self.rank = rank
         factors = torch.randn(len(widths), 1 + width, rank * width) / width**0.5
+        # Not in the paper: small random constants would multiply to almost nothing.
         factors[:, 0] = 1.0
         self.factors = nn.Parameter(factors)
         self.bias = nn.Parameter(torch.zeros(width))

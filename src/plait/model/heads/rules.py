@@ -37,6 +37,7 @@ def log_shares(trust: Float[Tensor, "batch votes"]) -> Float[Tensor, "batch vote
     """The log of each vote's share in a row; `NEVER` for a missing vote."""
     shares = trust / trust.sum(dim=1, keepdim=True).clamp(min=1e-9)
     there = shares > 0
+    # The inner where keeps log(0) out of the backward pass, where inf times 0 is NaN.
     return torch.where(there, torch.where(there, shares, 1.0).log(), NEVER)
 
 
@@ -106,6 +107,7 @@ def rank_loss(
     Args:
         mask: votes that are there, of rows that have a target.
     """
+    # Detached: confidence is to follow the losses, not the losses the confidence.
     apart = losses.detach().unsqueeze(0) - losses.detach().unsqueeze(1)  # [j, i, votes]
     gap = confidence.unsqueeze(0) - confidence.unsqueeze(1)
     pairs = mask.unsqueeze(0) & mask.unsqueeze(1)
@@ -127,6 +129,7 @@ def dempster(
     A missing vote is an opinion without belief, which changes nothing.
     """
     classes = logits.shape[-1]
+    # Float32: products of evidence leave the range of half precision soon.
     evidence = functional.softplus(logits.float()) * (trust > 0).unsqueeze(-1)
     grown = torch.log1p(evidence / classes).sum(dim=1)
     # log(1 + K (e^g - 1)), written so that it overflows for no g.
@@ -148,6 +151,7 @@ def evidential_loss(
     """
     alpha = logits.float().clamp(max=MAX_LOG_ALPHA).exp()
     classes = alpha.shape[1]
+    # The evidence of the true class is taken out, so the pull meets false evidence alone.
     true = functional.one_hot(target, classes).to(alpha.dtype)
     fit = alpha.sum(dim=1).digamma() - (true * alpha.digamma()).sum(dim=1)
     false = true + (1 - true) * alpha

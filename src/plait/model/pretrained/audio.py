@@ -36,6 +36,7 @@ class _Kind:
     shape: Callable[[Any], tuple[int, int]] | None = None
 
 
+# SpecAugment inside the model would hide steps from an encoder that is being tuned.
 _PLAIN = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
 _CLAP = _Kind(
     "ClapAudioModel",

@@ -83,6 +83,7 @@ class EfficientNetLite0(Backbone):
     def settle(self) -> None:
         """Fold norms and padding into the convolutions: a third of the time (lab notes)."""
         super().settle()
+        # Once: a second folding would scale the weights twice.
         if self._unfolded is None:
             self._unfolded = dict(self.state_dict())
             for owner, convolution, norm in self._pairs():
@@ -135,6 +136,7 @@ def _fold_padding(convolution: nn.Conv2d) -> None:
     padding = getattr(convolution, "static_padding", None)
     if isinstance(padding, nn.ZeroPad2d):
         left, right, top, bottom = padding.padding
+        # Uneven padding, of TensorFlow's "same", has no equivalent in Conv2d.
         if left == right and top == bottom:
             convolution.padding = (top, left)
             convolution.static_padding = nn.Identity()

@@ -90,6 +90,7 @@ def find_in_hub(reference: str, note: Note) -> tuple[str, Path]:
     wanted = Wanted(reference, name, revision, Path(constants.HF_HUB_CACHE))
     commit = _commit(wanted)
     with _silence():
+        # A commit never changes, so the hub need not be asked; a branch may have moved.
         if commit or constants.HF_HUB_OFFLINE:
             folder, fault = _cached(wanted, commit)
             if folder is not None:
@@ -146,6 +147,7 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
     }
     try:
         with _bars(shown=False):
+            # A dry run first, to name the size before a long download.
             files: Any = snapshot_download(
                 wanted.name, revision=commit or wanted.revision or None, dry_run=True, **asked
             )
@@ -161,6 +163,7 @@ def _fetch(wanted: Wanted, commit: str, note: Note) -> Path:
             many = counted(len(missing), "file")
             note(f"fetching {wanted.reference}: {size:,.1f} MB in {many}, to {wanted.cache}")
         with _bars(shown=bool(missing) and sys.stderr.isatty()):
+            # The commit of the dry run: the branch may move between the two.
             return Path(str(snapshot_download(wanted.name, revision=files[0].commit_hash, **asked)))
     except (raised.HTTPError, raised.XetDownloadError, OSError) as error:
         return _cached_after(wanted, commit, error, note)

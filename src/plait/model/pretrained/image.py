@@ -100,6 +100,7 @@ def _options(cls: type, config: Any, size: int) -> dict[str, Any]:
     trained = getattr(config, "image_size", size)
     trained = max(trained) if isinstance(trained, list | tuple) else trained
     return (
+        # Some models refuse other sizes without it, others do not know the argument.
         {"interpolate_pos_encoding": True}
         if "interpolate_pos_encoding" in takes and trained != size
         else {}

@@ -61,6 +61,7 @@ def _load(cls: Any, config: Any, folder: Path, attention: str) -> tuple[nn.Modul
             attn_implementation=attention,
             local_files_only=True,
             use_safetensors=True,
+            # The default today; a checkpoint must never run code of its own.
             trust_remote_code=False,
             output_loading_info=True,
         )
@@ -84,6 +85,7 @@ def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
     Cost: one forward pass of ``run``; its graph is read, and no gradient is computed.
     """
     named = dict(model.named_parameters(remove_duplicate=False))
+    # The caller may be in no_grad, where there is no graph to read.
     with torch.enable_grad():
         for weight in named.values():
             weight.requires_grad_()
@@ -94,6 +96,7 @@ def set_unused_aside(model: nn.Module, run: Run) -> set[str]:
         module = model.get_submodule(owner)
         value = named[name].detach()
         delattr(module, last)
+        # Kept, since a forward pass may still look it up.
         module.register_buffer(last, value, persistent=False)
     return aside
 

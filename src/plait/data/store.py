@@ -229,6 +229,7 @@ def _distinct(cells: Cells, rows: int, settings: Settings) -> tuple[np.ndarray, 
     for start in range(0, rows, 4096):
         for row, cell in enumerate(cells(np.arange(start, min(start + 4096, rows))), start):
             if isinstance(cell, str):
+                # Paths repeat in long tables, and each fingerprint costs a stat.
                 print_ = prints.get(cell)
                 if print_ is None:
                     print_ = prints[cell] = _fingerprint(cell, settings)

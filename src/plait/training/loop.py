@@ -212,6 +212,7 @@ class Trainer:
 
     def _learn(self, step: int, batch: Batch) -> float:
         """Add the gradients of a batch to those that wait, in as many parts as memory asks for."""
+        # By step: dropout after a resume draws as in an unbroken run.
         torch.manual_seed(_mix(self.config.seed, self.progress.epoch, step))
         # Once memory ran out it would again: the split is kept, and saved with the progress.
         parts = batch.split(self.progress.splits)

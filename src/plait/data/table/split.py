@@ -162,6 +162,7 @@ def _choose_groups(
         moved = False
         for group in order.tolist():
             step = -table[group] if chosen[group] else table[group]
+            # (gap + step)² - gap² is (2 gap + step) step; the margin ends swaps that are rounding.
             if float(((2 * gap + step) * step / sizes).sum()) < -1e-12:
                 gap += step
                 chosen[group] = ~chosen[group]

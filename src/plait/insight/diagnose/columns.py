@@ -161,6 +161,7 @@ def _drift(own: Prints, old: Prints | None, stream: Drift | None) -> list[Drift]
 def _repeats(prints: Prints) -> bool:
     """Whether values come back, as categories do; names that every row has of its own do not."""
     there = prints.hashes[prints.hashes != NOTHING]
+    # Each value twice on average; below that, frequencies are chance.
     return len(there) > 0 and 2 * len(np.unique(there)) <= len(there)
 
 
@@ -222,5 +223,6 @@ def _histogram(own: Prints, old: Prints | None) -> Distribution | None:
 def _binned(
     values: Float[np.ndarray, " values"], edges: Float[np.ndarray, " edges"]
 ) -> list[float]:
+    # Clipped: what lies beyond is counted in the outer bins, so that shares sum to 1.
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     return [float(share) for share in counts / len(values)]

@@ -69,6 +69,7 @@ def categories(
 
     b, a = ((counts + 0.5) / (counts + 0.5).sum() for counts in (before, after))
     psi = float(((a - b) * np.log(a / b)).sum())
+    # scipy gives the distance, the square root of the divergence.
     further = float(jensenshannon(before, after, base=2) ** 2)
     return Drift("psi", psi, LARGE_PSI, _homogeneity(before, after), further=further)
 
@@ -79,6 +80,7 @@ def _homogeneity(before: Int64[np.ndarray, " n"], after: Int64[np.ndarray, " n"]
     counts = np.stack([before, after])
     rare = counts.sum(axis=0) < 5
     merged = np.concatenate([counts[:, ~rare], counts[:, rare].sum(axis=1, keepdims=True)], axis=1)
+    # A category that neither table has would divide by zero.
     merged = merged[:, merged.sum(axis=0) > 0]
     return 1.0 if merged.shape[1] < 2 else float(chi2_contingency(merged).pvalue)
 
@@ -92,6 +94,7 @@ def numbers(
         return None
     from scipy.stats import ks_2samp
 
+    # The exact p-value does not scale to large tables.
     test = ks_2samp(before, after, method="asymp")
     return Drift("ks", float(test.statistic), LARGE_KS, float(test.pvalue))
 
@@ -143,8 +146,10 @@ def _discriminant(
 ) -> Float[np.ndarray, " new"]:
     """How much a row looks like the second table's, by a discriminant of the known rows."""
     mean, scale = known.mean(axis=0), known.std(axis=0)
+    # A constant direction tells nothing apart, and must not divide by zero.
     scale = np.where(scale > 1e-9, scale, 1.0)
     x = (known - mean) / scale
+    # Tables of different sizes weigh the same, or the larger one would set the threshold.
     weight = np.where(label, 0.5 / max(1, label.sum()), 0.5 / max(1, (~label).sum()))
     spread = (x * weight[:, None]).T @ x + RIDGE * np.eye(x.shape[1])
     direction = np.linalg.solve(spread, x.T @ (weight * np.where(label, 1.0, -1.0)))

@@ -98,6 +98,7 @@ def _plain(value: Any) -> tuple[int, float]:
     if isinstance(value, str):
         return _hash(b"t" + value.encode("utf-8", "replace")), float(len(value))
     if isinstance(value, int | float):
+        # 1, 1.0 and True are one number, whatever type a reader gave them.
         return _hash(b"n" + repr(float(value)).encode()), float(value)
     if hasattr(value, "timestamp"):
         seconds = (value.replace(tzinfo=None) - EPOCH).total_seconds()
@@ -119,6 +120,7 @@ def _files(table: Table, column: str, settings: Settings) -> Prints:
                 hashed, size = known[path]
                 unread += hashed == NOTHING
             else:
+                # Then left unread and counted so: the page says what it has not looked at.
                 if spent < BUDGET_BYTES:
                     hashed, size = _content(cell, settings)
                 if path is not None:
@@ -144,6 +146,7 @@ def _content(cell: object, settings: Settings) -> tuple[int, float]:
 
 
 def _hash(content: bytes) -> int:
+    # 0 is `NOTHING`, which no content may have.
     return int.from_bytes(blake2b(content, digest_size=8).digest()) or 1
 
 

@@ -49,6 +49,7 @@ def suspects(
         return None
     classes = scores.shape[1]
     count = np.bincount(given, minlength=classes)
+    # A mean of many float32 values loses digits, and thresholds are compared closely.
     own = scores[np.arange(len(given)), given].astype(np.float64)
     with np.errstate(invalid="ignore"):
         threshold = np.bincount(given, own, classes) / count
@@ -57,6 +58,7 @@ def suspects(
     counted = reached.any(axis=1)
     joint = np.bincount(given[counted] * classes + likely[counted], minlength=classes**2)
     margin = own - scores[np.arange(len(given)), likely]
+    # Beyond the paper: reaching a low threshold alone is no accusation.
     rows = np.flatnonzero(counted & (likely != given) & (margin < 0))
     rows = rows[np.argsort(margin[rows], kind="stable")]
     return Suspects(rows, given[rows], likely[rows], margin[rows], joint.reshape(classes, classes))

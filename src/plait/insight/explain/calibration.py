@@ -112,6 +112,7 @@ def reliability(truth: Truth, scores: Logits, *, bins: int = 15) -> Reliability:
         bins: of equal width.
     """
     right, confidence = _answers(truth, scores)
+    # A confidence of exactly 1 belongs to the last bin.
     which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     count = np.bincount(which, minlength=bins)
     with np.errstate(invalid="ignore"):
@@ -145,6 +146,7 @@ def calibrate(truth: Truth, logits: Logits) -> Calibration:
     rows = len(logits)
     if rows < MIN_CALIBRATION_ROWS:
         return Calibration(1.0, rows)
+    # Every fifth row: contiguous folds of a sorted table would each lack classes.
     fold = np.arange(rows) % FOLDS
     others = np.empty(rows)
     for number in range(FOLDS):
@@ -167,6 +169,7 @@ def _fitted(truth: Truth, logits: Logits) -> float:
         each = np.full(len(logits), np.exp(log_temperature))
         return float(_losses(truth, logits, each).mean())
 
+    # In the logarithm, halving and doubling are steps of one size.
     bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
@@ -175,6 +178,7 @@ def probabilities(truth: Truth, logits: Logits, temperature: Float[np.ndarray, "
     """Softmax, or a sigmoid for labels, of every row's logits over its temperature."""
     scaled = logits.astype(np.float64) / temperature[:, None]
     if truth.ndim == 2:
+        # The sigmoid, without overflow for large negative logits.
         return np.exp(-np.logaddexp(0, -scaled))
     return np.exp(scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True))
 

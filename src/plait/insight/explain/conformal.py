@@ -45,6 +45,7 @@ def oddness(
         scores: probabilities.
         uniform: u of each row, for ``aps_random``.
     """
+    # Sums of float32 may exceed 1 and shift a threshold by a rank.
     chances = scores.astype(np.float64)
     if method == LAC:
         return 1 - chances
@@ -68,6 +69,7 @@ def held_scores(
         values: encoded answers.
         scores: what the head gave.
     """
+    # Seeded, so that the same rows promise the same sets.
     uniform = np.random.default_rng(seed).random(len(values))
     by_target = {}
     for method in target.conformal:
@@ -90,6 +92,7 @@ def threshold(sorted_scores: Float[np.ndarray, " rows"], coverage: float, name: 
     rows = len(sorted_scores)
     # 0.9 · 10 is a hair above 9 in binary, and would ask for the tenth.
     place = ceil(round((rows + 1) * coverage, 9))
+    # With n scores the bound n / (n + 1) is the highest coverage that can be promised.
     if place > rows:
         most = floor(1000 * rows / (rows + 1)) / 1000
         needed = ceil(round(coverage / (1 - coverage), 9))

@@ -104,6 +104,7 @@ def _parts(runtime: Runtime, name: str, column: PreparedColumn, raw: object) -> 
     if kind == "words":
         words = pieces(str(raw))
         texts = ["".join(words[:at] + words[at + 1 :]) for at in range(len(words))]
+        # The whole cell in every run: padding to the longest changes scores by rounding.
         runs = ([raw, *texts[start : start + STEP]] for start in range(0, len(texts), STEP))
         versions = (runtime.prepare({name: cells}, len(cells)).columns[name] for cells in runs)
         return _Parts(kind, words, (len(words),), versions)
@@ -174,6 +175,7 @@ def _marks(
         scores = runtime.graphs.instead(columns, name, version, streams)
         for target in runtime.targets:
             own = _score(target, scores[target.name])
+            # The first version lacks nothing; it is the answer to compare with.
             lost[target.name].append(own[0] - own[1:])
     return {target: np.concatenate(drops).reshape(parts.shape) for target, drops in lost.items()}
 
@@ -182,5 +184,6 @@ def _score(target: Target, scores: Scores) -> Float[np.ndarray, " cells"]:
     """The score of the first cell's answer, in all cells; of several labels, of the likeliest."""
     if is_ragged(scores):
         return target.row_scores(scores)
+    # The answer of the whole cell, though another may lead once a part is hidden.
     likeliest = scores[:, int(scores[0].argmax())].astype(np.float64)
     return likeliest * target.scale + target.mean

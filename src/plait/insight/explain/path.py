@@ -66,6 +66,7 @@ class Inputs:
         def again(values: Tensor) -> Tensor:
             return values.repeat(times, *[1] * (values.ndim - 1))
 
+        # Shallow: the model is shared, the values are passed by the caller.
         wide = copy(self)
         wide.mask = {name: again(mask) for name, mask in self.mask.items()}
         wide.batch = {
@@ -124,6 +125,7 @@ class Inputs:
         def swap(module: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
             for name in waiting:
                 ids = self.batch[name].values
+                # By content: encoders do not say which of their tables reads which column.
                 if given[0].shape == ids.shape and torch.equal(given[0].long(), ids.long()):
                     waiting.remove(name)
                     if keep is not None:
@@ -137,6 +139,7 @@ class Inputs:
 
 def _is_ids(values: Shaped[Tensor, "batch ..."]) -> bool:
     """Whole numbers that are looked up; those of an image are brightness."""
+    # Pictures are bytes as well, of four axes.
     return not values.is_floating_point() and values.ndim < 4
 
 
@@ -151,6 +154,7 @@ def _baseline(
         base = (values * real).sum(dim=1, keepdim=True) / count
     else:
         base = torch.zeros_like(values)
+    # Padding does not move along the path, so it gets no share.
     return torch.where(real, base, values)
 
 

@@ -64,6 +64,7 @@ class Game:
         self.pairs = list(combinations(range(players), 2))
         self.sampled = players > exact
         if not self.sampled:
+            # Counting in binary puts the empty set first and the full one last.
             codes = np.arange(2**players)
             self.subsets = (codes[:, None] >> np.arange(players) & 1).astype(bool)
             return
@@ -78,8 +79,10 @@ class Game:
                 before = none.copy()
                 before[order[:place]] = True
                 self._index(before)
+                # With the neighbours swapped: the fourth term of their interaction.
                 before[order[place - 1]], before[order[place]] = False, True
                 self._index(before)
+        # Last, as `subsets` promises; no order above reaches it.
         self._index(~none)
         self.subsets = np.array([np.frombuffer(key, dtype=bool) for key in self._where])
 
@@ -96,6 +99,7 @@ class Game:
             shares = np.zeros_like(means)
             for order in both:
                 chain = values[[self._before(order, place) for place in range(self.players + 1)]]
+                # An order and its reverse are not independent: their mean is one draw.
                 shares[order] += np.diff(chain, axis=0) / len(both)
             means += shares
             squares += shares**2
@@ -160,5 +164,6 @@ def _mean_and_error(
     """Means of sums over draws, and their standard errors; NaN where there are too few draws."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = total / count
+        # Rounding can make it negative; count / (count - 1) unbiases it.
         variance = np.maximum(squares / count - mean**2, 0.0) * count / (count - 1)
         return Estimate(mean, np.sqrt(variance / count))

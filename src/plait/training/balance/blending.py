@@ -79,6 +79,7 @@ class Blending(Listening):
         self.model.train()
         now = [self.train.means(), held.means()]
         self.train = Means(len(self.streams) + 1)
+        # Against the end of the first epoch, where both losses are measured in one way.
         if not self.first:
             self.first = now
             return

@@ -147,6 +147,7 @@ class Agm(Modulating):
         """Add up minus the loss of each stream's share."""
         parts = self.model.fusion, self.model.heads
         for part in parts:
+            # With dropout, chance would count as a stream's contribution.
             part.eval()
         every = self.streams
         nothing, whole = self._answer([]), self._answer(every)

@@ -240,7 +240,6 @@ def _distinct(cells: Cells, rows: int, settings: Settings) -> tuple[np.ndarray, 
                 first.append(row)
                 whole.update(print_)
             index[row] = number
-    # The order of rows belongs to the name: equal cells in another order are another column.
     whole.update(index.tobytes())
     return np.array(first, np.int64), index, whole.digest()
 

@@ -45,7 +45,7 @@ def to_onnx(
     check_extra()
     # The exporter would succeed, for the example's length alone.
     _refuse_recurrent(module, what, instead)
-    # Left out, the exporter would bake the example's batch size into the graph.
+    # Without them the exporter would bake the example's batch size into the graph.
     shapes = tuple(dict.fromkeys(range(count), torch.export.Dim.DYNAMIC) for count in axes)
     try:
         with quiet(), torch.no_grad():
@@ -70,7 +70,7 @@ def to_onnx(
             f"{what} cannot be exported to ONNX: {reason(error)}. {instead} Nothing was exported."
         ) from error
     assert onnx is not None
-    # Before the size is judged: its notes can outweigh the weights.
+    # Before the size is judged: the exporter's notes can outweigh the weights.
     model = slimmed(onnx.model_proto)
     if model.ByteSize() > MAX_GRAPH_BYTES:
         raise ExportError(

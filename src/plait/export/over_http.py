@@ -80,6 +80,7 @@ def _served(folder: Path) -> Iterator[Client | None]:
     from plait.serve.server import Server, bind
     from plait.serve.service import Service
 
+    # A token of its own: other users of this machine reach the loopback port, too.
     options = Options(
         port=0,
         token=secrets.token_urlsafe(32),

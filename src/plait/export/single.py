@@ -34,7 +34,9 @@ def single_graph(graphs: Mapping[str, bytes], streams: Sequence[Stream]) -> byte
     taken = {part.name for part in whole.graph.input}
     for index, stream in enumerate(streams):
         part = onnx.load_from_string(graphs[stream.encoder])
+        # The stamp of a part is not that of the whole, and merging refuses two values for a key.
         del part.metadata_props[:]
+        # Parts name their weights alike: v0, v1 and so on.
         part = compose.add_prefix(part, f"s{index}_")
         pairs = [(f"s{index}_{what}", f"{what}_{index}") for what in ("tokens", "mask")]
         whole.graph.ClearField("value_info")

@@ -109,7 +109,7 @@ def _built(
         decoders=_decoders(plan, features),
         reconstruct=plan.reconstruct,
     )
-    # Convolutions on a processor took half the time so (lab notes).
+    # Measured at half the time for convolutions on a processor (lab notes).
     channels_last(model.encoders)
     return model
 

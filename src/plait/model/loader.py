@@ -118,6 +118,7 @@ class Loader:
         for first in range(0, self.batches, POOLED_BATCHES):
             run = parts[first : first + POOLED_BATCHES]
             pool = np.concatenate(run)
+            # Within a pool only: sorted as a whole, all epochs would have the same batches.
             ordered = pool[np.argsort(self.lengths[pool], kind="stable")]
             batches = np.split(ordered, np.cumsum([len(part) for part in run])[:-1])
             # Sizes differ by one at most and must stay where they were.

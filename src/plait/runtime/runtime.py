@@ -86,6 +86,7 @@ class Runtime(Answerer):
             if not self.targets or not self.streams or read != set(self.features.modalities):
                 raise ValueError("its streams do not match the columns that it prepares")
         except _MISFITS as error:
+            # The caller's own caps are wrong then, not the folder.
             if isinstance(error, ConfigError) and caps:
                 raise
             raise BundleError(f"the exported model {path} is inconsistent: {error}") from error

@@ -119,7 +119,6 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint now."""
         self._saved = time.monotonic()
-        # Several processes hold the same weights; one of them writes.
         if not self.checkpoint or not self.accelerator.is_main_process:
             return
         save_state(
@@ -170,7 +169,6 @@ class Trainer:
         began = time.monotonic()
         for part in self.model.modules():
             if isinstance(part, Encoder):
-                # By number, not by call: a resumed fit continues the encoders' schedules.
                 part.start_epoch(self.progress.epoch)
         self.model.train()
         shown = {name: v for name, v in self._last().items() if name in ("loss", "score")}
@@ -321,7 +319,6 @@ class Trainer:
         text = f"epoch {at.epoch + 1}, step {at.step + 1}: the {what} was not finite"
         self.reporter.note(f"{text}; this batch was left out. Rows: {named}")
         at.bad_steps += 1
-        # Reset by every good step: only an unbroken run of failures ends the fit.
         if at.bad_steps >= BAD_STEPS:
             raise TrainError(
                 f"{text}, {BAD_STEPS} steps in a row. Rows of the last: {named}. Try a smaller lr, or "
@@ -347,7 +344,7 @@ class Trainer:
         score = [scalars["score"], -scalars["loss"]]
         if not self.best or score > at.best_score:
             now = learnt_state(self.model)
-            # Cloned: the next step would overwrite it. On the CPU: the GPU is full enough.
+            # Cloned: the next step would overwrite it. On the CPU, which spares the GPU.
             self.best = {name: value.detach().cpu().clone() for name, value in now.items()}
             at.best_score, at.best_epoch, at.waited = (
                 score,

@@ -198,6 +198,7 @@ def load(data: bytes, rate: int, seconds: float, limits: Limits) -> np.ndarray:
         raise CellError("holds no samples")
     wave = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
     loudest = float(np.abs(wave).max(initial=0))
+    # Float WAVs may hold anything; one NaN would spread over the whole clip in resampling.
     if not np.isfinite(loudest):
         raise CellError("holds samples that are NaN or infinite")
     if loudest > _MAX_SAMPLE:
@@ -230,6 +231,7 @@ def _open(data: bytes, limits: Limits) -> soundfile.SoundFile:
     if not _has_magic(data):
         kind = "is HTML or XML, not a sound" if starts_like_markup(data) else ""
         raise CellError(kind or "is not a sound of a known kind (WAV, FLAC, OGG, MP3)")
+    # A truncated clip would be played to its end as if it were a shorter one.
     if short := _wav_shortfall(data):
         raise CellError(f"is truncated: {short} of the bytes its header claims are not there")
     try:
@@ -272,6 +274,7 @@ def _check(sound: soundfile.SoundFile, limits: Limits) -> None:
             f"lasts {frames / rate:.4g} s, more than the cap of {limits.audio_seconds:g} s "
             "(max_audio_seconds)"
         )
+    # A file may claim a high rate, so that many samples last a short time only.
     if frames * sound.channels * 4 > limits.audio_decoded_bytes:
         raise CellError(_too_much(frames * sound.channels * 4, limits))
 

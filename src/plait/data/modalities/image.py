@@ -282,6 +282,7 @@ def _flatten(image: Image.Image, size: int, mode: str) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         seen = _to_bytes(image)
     elif image.has_transparency_data:
+        # Before resizing: a palette cannot be interpolated, and transparency would be lost.
         seen = image.convert("RGBA")
     elif image.mode != mode:
         seen = image.convert(mode)

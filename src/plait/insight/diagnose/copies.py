@@ -102,6 +102,7 @@ def near(
     if len(bank) < 3 or not len(own):
         return None
     scale = others[bank].std(axis=0)
+    # A constant dimension tells nothing apart, and would divide by zero.
     alive = scale > 1e-9
     if not alive.any():
         return None
@@ -110,6 +111,7 @@ def near(
         (others[bank][:, alive] / scale[alive]).astype(np.float32),
     )
     apart, _ = _nearest(there, there, itself=True)
+    # Exact copies among them would pull the median to zero.
     apart = apart[apart > 1e-4 * apart.max(initial=0)]
     if not len(apart):
         return None

@@ -56,6 +56,7 @@ def flatten(vectors: Float[np.ndarray, "rows width"], *, seed: int = 0) -> Plane
     seen = parts[:, :PCA_DIMENSIONS]
     start = np.zeros((rows, 2))
     start[:, : min(2, seen.shape[1])] = seen[:, :2]
+    # scikit-learn scales its own PCA start so; a larger one keeps t-SNE from moving the points.
     start *= 1e-4 / start[:, 0].std()
     layout = Layout(
         n_components=2,

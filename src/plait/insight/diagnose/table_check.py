@@ -199,6 +199,7 @@ def _by_vectors(
     if near is not None:
         near = Near(near.rows, spread[near.twins], near.distance, near.usual)
     streams: dict[str, Drift | None] = {}
+    # Against held-out rows: encoders know training rows by heart, and any table would differ.
     if len(apart) and not itself:
         unseen = vectors(model.model, prepared.columns, apart)
         for name in seen.streams:

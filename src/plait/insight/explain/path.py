@@ -139,7 +139,6 @@ class Inputs:
 
 def _is_ids(values: Shaped[Tensor, "batch ..."]) -> bool:
     """Whole numbers that are looked up; those of an image are brightness."""
-    # Pictures are bytes as well, of four axes.
     return not values.is_floating_point() and values.ndim < 4
 
 

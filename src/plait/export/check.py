@@ -63,7 +63,7 @@ def check_golden(model: Predictor, runtime: Runtime) -> float:
         want = model.answer(rows).scores
         with onnxruntime_told():
             many = runtime.answer(rows).scores
-            # One by one as well: batches of one take another path, and pad nothing.
+            # One by one as well: alone a row is not padded to the longest of a batch.
             few = [runtime.answer([cells]).scores for cells in rows]
     scales = {target.name: target.scale for target in model.targets}
     worst = 0.0

@@ -188,6 +188,7 @@ def load(data: bytes, size: int, channels: int, limits: Limits) -> np.ndarray:
     image = _open(data, limits)
     with image:
         if image.format == "JPEG":
+            # JPEG decodes to a fraction of its size for free; twice the target still resizes well.
             image.draft("L" if channels == 1 else "RGB", _target(image.size, 2 * size))
         image.load()
         turn = _TURNS.get(image.getexif().get(_ORIENTATION, 1))

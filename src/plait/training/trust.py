@@ -59,8 +59,8 @@ def fit_trust(
     for parameter in fixed:  # no gradient, no memory for it
         parameter.requires_grad_(False)
     # Spread over the rows, since tables are often sorted by class.
-    # Encoded once: only fusion and heads change while the trust is fitted.
     spread = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MAX_ROWS)).astype(np.int64))
+    # Encoded once: only fusion and heads change while the trust is fitted.
     tokens = _encoded(model, columns, rows[spread])
     goals = {name: target[torch.from_numpy(spread)] for name, target in targets.items()}
     before = [value.detach().clone() for value in fitted]

@@ -169,8 +169,8 @@ def _fitted(truth: Truth, logits: Logits) -> float:
         each = np.full(len(logits), np.exp(log_temperature))
         return float(_losses(truth, logits, each).mean())
 
-    # In the logarithm, halving and doubling are steps of one size.
     bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
+    # In the logarithm, halving and doubling are steps of one size.
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 

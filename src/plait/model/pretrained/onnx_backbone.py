@@ -31,8 +31,8 @@ class OnnxBackbone:
         (tokens,) = self._session.run(None, {self._input: values.numpy()})
         return torch.from_numpy(tokens)
 
-        # A session cannot be copied, and none is needed: it holds no state between runs.
     def __deepcopy__(self, memo: dict[int, Any]) -> "OnnxBackbone":
+        # A session cannot be copied, and none is needed: it holds no state between runs.
         return self
 
 
@@ -48,8 +48,8 @@ def onnx_backbone(part: nn.Module, example: Tensor) -> OnnxBackbone | None:
     """
     try:
         load_onnxruntime()
-    # It only saves time: whatever fails, torch gives the same tokens.
         return OnnxBackbone(open_session(_exported(part, example), 1))
+    # It only saves time: whatever fails, torch gives the same tokens.
     except (RuntimeError, ImportError, TypeError, SessionError):
         return None
 

@@ -8,7 +8,7 @@ import pytest
 
 from plait.data import registry
 from plait.data.registry import Registry, function, instance_of, subclass_of
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitWarning, unknown
 
 
 class Base:
@@ -37,7 +37,7 @@ def offer(monkeypatch, loaded):
         def point(name, part):
             def load_part():
                 loaded.append(name)
-                if isinstance(part, Exception):
+                if isinstance(part, BaseException):
                     raise part
                 return part
 
@@ -85,6 +85,32 @@ def test_a_package_that_fails_is_named(offer):
         "part 'theirs' of the package plait-extras (entry point extras:theirs) cannot be imported: "
         "RuntimeError: no such library" in str(caught.value)
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "problem"),
+    [
+        (ImportError("no such library"), " cannot be imported: ImportError: no such library. "),
+        (SystemExit(3), " cannot be imported: SystemExit: 3. "),
+        (dict, ": must be a class derived from plait's Base, got <class 'dict'>. "),
+    ],
+)
+def test_lists_leave_out_a_part_that_cannot_be_loaded_and_warn_once(offer, loaded, part, problem):
+    parts = offer(broken=part, theirs=Theirs)
+    with pytest.warns(PlaitWarning) as caught:
+        assert list(parts) == ["own", "theirs"]
+        assert unknown("part", "their", parts) == (
+            "unknown part 'their'. Did you mean 'theirs'? Choose from: own, theirs."
+        )
+        assert dict(parts) == {"own": Own, "theirs": Theirs} and len(parts) == 2
+    assert [str(warning.message) for warning in caught] == [
+        "part 'broken' of the package plait-extras (entry point extras:broken)"
+        f"{problem}plait goes on without it."
+    ]
+    assert loaded == ["broken", "theirs"]
+    assert "broken" in parts  # not an unknown word: who asks for it is given the reason
+    with pytest.raises(ConfigError, match="part 'broken' of the package plait-extras"):
+        parts["broken"]
 
 
 def test_a_package_that_offers_something_else_is_named(offer):

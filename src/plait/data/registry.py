@@ -1,10 +1,11 @@
 """Parts by the word that users write: plait's own, those a program registers, those of packages."""
 
+import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from plait.errors import ConfigError
+from plait.errors import ConfigError, PlaitWarning
 
 Part = TypeVar("Part")
 
@@ -14,7 +15,8 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
 
     A package names its parts as entry points of the group; what an entry point names is imported when
     somebody asks for that word, or lists them all. A name from a file, such as that of a bundle, is only
-    ever looked up here: it cannot say what is imported.
+    ever looked up here: it cannot say what is imported. A part that cannot be loaded is an error if
+    it is asked for by name; lists leave it out, with one warning.
 
     Args:
         kind: what a part is, for messages: ``fusion``.
@@ -31,6 +33,7 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
         self._parts = dict(parts)
         self._problem = problem
         self._offered: dict[str, EntryPoint] | None = None
+        self._broken: set[str] = set()
 
     def add(self, name: str, part: Part) -> None:
         """Register a part of your own.
@@ -56,12 +59,11 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
     def __iter__(self) -> Iterator[str]:
         yield from list(self._parts)  # nothing is imported for whoever wants the first one only
         for name in self._entry_points():
-            if name not in self._parts:
-                self._load(name)
+            if name not in self._parts and self._loads(name):
                 yield name
 
     def __len__(self) -> int:
-        return len(self._parts.keys() | self._entry_points().keys())
+        return len(self._parts.keys() | (self._entry_points().keys() - self._broken))
 
     def __setitem__(self, name: str, part: Part) -> None:
         self._parts[name] = part
@@ -81,6 +83,20 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
             }
         return self._offered
 
+    def _loads(self, name: str) -> bool:
+        """Import a part for a list, which goes on without it; tried once, so that it warns once."""
+        if name in self._broken:
+            return False
+        try:
+            self._load(name)
+        except ConfigError as error:
+            self._broken.add(name)
+            warnings.warn(
+                f"{error.problems[0]}. plait goes on without it.", PlaitWarning, stacklevel=2
+            )
+            return False
+        return True
+
     def _load(self, name: str) -> None:
         """Import a part that a package offers; nothing when none does, or when it is loaded."""
         point = self._entry_points().get(name)
@@ -90,7 +106,7 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
         where = f"{self.kind} '{name}' of the package {package} (entry point {point.value})"
         try:
             part = point.load()
-        except Exception as error:  # whatever the module of another package does when imported
+        except (Exception, SystemExit) as error:  # whatever another package does when imported
             raise ConfigError(
                 [f"{where} cannot be imported: {type(error).__name__}: {error}"]
             ) from error

@@ -60,7 +60,7 @@ _MAKER_WORDS = frozenset(
     [
         *("speaker", "author", "artist", "actor", "actress", "singer", "photographer", "owner"),
         *("student", "teacher", "rater", "annotator", "album", "track", "movie", "film", "video"),
-        *("clip", "scene", "level", "site", "hospital", "clinic", "store", "channel", "station"),
+        *("clip", "scene", "level", "site", "hospital", "clinic", "store", "station"),
         *("device", "camera", "sensor", "scanner"),
     ]
 )
@@ -273,7 +273,7 @@ def source(name: str, modality: str, facts: Facts) -> list[str]:
     if kind is None or not (kind.quantitative or kind.nominal or kind.words):
         return []
     words = name_words(name) & (_MAKER_WORDS | _SOURCE_WORDS)
-    if not words or not facts.distinct or facts.distinct < 3 or facts.looked < 2 * facts.distinct:
+    if not words or not facts.distinct or facts.distinct < 4 or facts.looked < 2 * facts.distinct:
         return []
     word = sorted(words)[0]
     return [

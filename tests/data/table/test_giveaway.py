@@ -29,7 +29,7 @@ def found(table, *columns):
 
 def test_a_text_that_names_the_class_is_warned_of():
     assert found(rows(), "piece") == [
-        "piece: 100% of its texts name the value of 'label'; if that is not known for new rows, leave "
+        "piece: 100% of its texts name the value of 'label'; if it is not known at prediction time, leave "
         "it out (--ignore piece)"
     ]
 
@@ -40,9 +40,11 @@ def test_a_text_that_names_every_class_gives_nothing_away():
 
 def test_a_number_that_orders_the_classes_is_warned_of():
     assert found(rows(), "code") == [
-        "code: thresholds on this number alone part the values of 'label' without an error; if that is "
-        "not known for new rows, leave it out (--ignore code)"
+        "code: this number alone separates the values of 'label' perfectly; if it is not known at "
+        "prediction time, leave it out (--ignore code)"
     ]
+    spelt = [{**row, "code": str(row["code"])} for row in rows()]  # as a CSV has it
+    assert found(spelt, "code") == found(rows(), "code")
 
 
 def test_one_row_on_the_wrong_side_is_no_giveaway():

@@ -398,8 +398,10 @@ def test_a_column_that_names_who_made_a_row_is_offered_as_group():
     schema = _propose(_with_label(speaker=speakers), ["label"])
     assert schema.inputs["speaker"] == "categorical"
     assert (
-        "speaker: about 50 rows per speaker (anna, bob, ...). If the model is to answer for others than "
-        "these, keep each on one side of the split: --group speaker"
+        "speaker: about 50 rows per speaker (anna, bob, ...). To measure it on values not seen in "
+        "training, keep each on one side of the split: --group speaker"
     ) in schema.warnings
+    parted = _propose(_with_label(speaker=speakers, voice=speakers), ["label"], group="voice")
+    assert not any("rows per speaker" in warning for warning in parted.warnings)
     one_each = _propose(_with_label(artist=[f"a {i} b" for i in range(ROWS)]), ["label"])
     assert not any("rows per artist" in warning for warning in one_each.warnings)

@@ -278,7 +278,7 @@ def source(name: str, modality: str, facts: Facts) -> list[str]:
     word = sorted(words)[0]
     return [
         f"about {facts.looked / facts.distinct:.0f} rows per {word} ({example(facts.keys[0])}, "
-        f"{example(facts.keys[1])}, ...). If the model is to answer for others than these, keep each on "
+        f"{example(facts.keys[1])}, ...). To measure it on values not seen in training, keep each on "
         f"one side of the split: --group {name}"
     ]
 

@@ -1,5 +1,6 @@
 """Columns that hold the answer in other words: a text that names the class, a number that orders it."""
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from plait.data.modalities.base import is_missing
 from plait.data.table.base import Table
+from plait.data.targets.cells import as_number
 
 SAMPLED_ROWS = 2_000
 """Rows compared, evenly spread; more change nothing about such a clear finding."""
@@ -35,8 +37,8 @@ def giveaways(table: Table, inputs: Sequence[str], targets: Sequence[str]) -> li
             ]
             if len(pairs) >= MIN_ROWS and (why := _why(pairs)):
                 warnings.append(
-                    f"{column}: {why.format(target=target)}; if that is not known for new rows, leave "
-                    f"it out (--ignore {column})"
+                    f"{column}: {why.format(target=target)}; if it is not known at prediction time, "
+                    f"leave it out (--ignore {column})"
                 )
     return warnings
 
@@ -47,11 +49,11 @@ def _why(pairs: Sequence[tuple[object, object]]) -> str | None:
     if not 2 <= len(classes) <= MAX_CLASSES or 2 * len(classes) > len(goals):
         return None
     cells = [cell for cell, _ in pairs]
+    numbers = [as_number(cell) for cell in cells]  # a CSV spells its numbers
+    if all(number is not None and math.isfinite(number) for number in numbers):
+        return _ordered(np.array(numbers, dtype=np.float64), np.array(goals))
     if all(isinstance(cell, str) for cell in cells):
         return _named([str(cell) for cell in cells], goals, classes)
-    if all(isinstance(cell, int | float | np.number) for cell in cells):
-        values = np.array(cells, dtype=np.float64)
-        return _ordered(values, np.array(goals)) if np.isfinite(values).all() else None
     return None
 
 
@@ -72,9 +74,9 @@ def _named(texts: Sequence[str], goals: Sequence[str], classes: set[str]) -> str
 
 
 def _ordered(values: np.ndarray, goals: np.ndarray) -> str | None:
-    """Whether thresholds on the number alone part the classes without an error.
+    """Whether thresholds on the number alone separate the classes.
 
-    With 10 rows a class or more, thresholds that part all of them are no chance.
+    With 10 rows per class or more that does not happen by chance.
     """
     order = np.argsort(values, kind="stable")
     values, goals = values[order], goals[order]
@@ -83,4 +85,4 @@ def _ordered(values: np.ndarray, goals: np.ndarray) -> str | None:
     counts: Mapping[str, int] = dict(zip(*np.unique(goals, return_counts=True), strict=True))
     if tied or len(changes) + 1 > len(counts) or min(counts.values()) < 10:
         return None
-    return "thresholds on this number alone part the values of '{target}' without an error"
+    return "this number alone separates the values of '{target}' perfectly"

@@ -148,6 +148,9 @@ def propose(
             role, modality, reason = _plan(name, table, facts[name], answers, settings, forced)
         plans.append(ColumnPlan(name, role, modality, reason, facts[name].quality()))
         warnings += _warn(plans[-1], facts[name], {target: facts[target] for target in targets})
+        if group is None and role == "input":  # rows can be split by one column only
+            hints = column_facts.source(name, modality or "", facts[name])
+            warnings += [f"{name}: {hint}" for hint in hints]
     flagged = {name for name, fact in facts.items() if _gives_away(fact, facts, targets)}
     unflagged = [plan.name for plan in plans if plan.role == "input" and plan.name not in flagged]
     warnings += giveaways(table, unflagged, targets)
@@ -310,7 +313,6 @@ def _warn(plan: ColumnPlan, facts: Facts, targets: Mapping[str, Facts]) -> list[
                 f"may help more (--column {plan.name}=text)"
             )
         warnings += _mixed(plan, facts)
-        warnings += column_facts.source(plan.name, plan.modality or "", facts)
         warnings += [
             f"each of its {facts.distinct} values goes with one value of '{target}' only; if it would "
             f"not be known for new rows, leave it out (--ignore {plan.name})"

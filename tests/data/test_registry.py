@@ -1,6 +1,7 @@
 """Parts of other packages, found by their entry points and imported when somebody asks for them."""
 
 import sys
+from functools import partial
 from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
@@ -133,6 +134,39 @@ def test_a_program_registers_its_own(offer):
         parts.add("a b", Theirs)
     del parts["mine"]
     assert "mine" not in parts and repr(parts) == "Registry(plait.parts: own)"
+
+
+CELL = """
+class Mine(Base):
+    version = {version}
+
+def build(state):
+    return {version}
+"""
+
+
+@pytest.mark.parametrize("word", ["Mine", "build", "instance", "partial"])
+def test_a_part_defined_again_replaces_itself(word):
+    cells = [{"Base": Base, "__name__": "__main__"} for _ in range(2)]
+    for version, cell in enumerate(cells):
+        exec(CELL.format(version=version), cell)
+        cell["instance"], cell["partial"] = cell["Mine"](), partial(cell["build"])
+    parts = Registry("part", {}, group="plait.parts", problem=lambda part: "")
+    parts.add("mine", cells[0][word])
+    parts.add("mine", cells[1][word])
+    assert parts["mine"] is cells[1][word] is not cells[0][word]
+    for other in (Theirs, Theirs(), len, lambda state: state, partial(len)):
+        with pytest.raises(ConfigError, match="part 'mine': there is one of that name already"):
+            parts.add("mine", other)
+
+
+def test_lambdas_are_the_same_by_their_code():
+    parts = Registry("part", {}, group="plait.parts", problem=function)
+    for again in [lambda state: state + 1 for _ in range(2)]:
+        parts.add("mine", again)
+    assert parts["mine"] is again
+    with pytest.raises(ConfigError, match="part 'mine': there is one of that name already"):
+        parts.add("mine", lambda state: state + 2)
 
 
 def test_what_a_part_may_be():

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
@@ -36,13 +37,14 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
         self._broken: set[str] = set()
 
     def add(self, name: str, part: Part) -> None:
-        """Register a part of your own.
+        """Register a part of your own; one defined again, by a notebook cell run twice, replaces itself.
 
         Raises:
-            ConfigError: the name is taken, is no word, or the part is not what is registered here.
+            ConfigError: the name is taken by another part, is no word, or the part is not what is
+                registered here.
         """
         self._check(name, part, f"{self.kind} '{name}'")
-        if name in self._parts:
+        if name in self._parts and _identity(part) != _identity(self._parts[name]):
             raise ConfigError(
                 [f"{self.kind} '{name}': there is one of that name already. Choose another name"]
             )
@@ -120,6 +122,19 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
             )
         if problem := self._problem(part):
             raise ConfigError([f"{where}: {problem}"])
+
+
+def _identity(part: object) -> tuple[object, ...]:
+    """What stays the same when the source of a part is run again: where its definition stands.
+
+    All lambdas of a module share one qualified name; their code tells them apart.
+    """
+    if isinstance(part, partial):
+        part = part.func
+    definition = part if hasattr(part, "__qualname__") else type(part)
+    name = getattr(definition, "__qualname__", "")
+    code = getattr(definition, "__code__", None) if name.endswith("<lambda>") else None
+    return getattr(definition, "__module__", None), name, code
 
 
 def subclass_of(base: type) -> Callable[[object], str]:

@@ -13,6 +13,9 @@ from plait.errors import ConfigError
 def register(name: str, part: Any, *, modality: str | None = None) -> None:
     """Make a part known by name, as if it were plait's own, for as long as this process runs.
 
+    The same part again, that is of the same module and qualified name, replaces the earlier one: a
+    notebook cell can be run twice.
+
     A package does so for everybody who installs it by entry points, without being imported: of the
     groups ``plait.fusions``, ``plait.modalities``, ``plait.targets``, and ``plait.encoders.image`` for
     those of images.
@@ -26,7 +29,7 @@ def register(name: str, part: Any, *, modality: str | None = None) -> None:
         modality: what the encoder reads, for an encoder only.
 
     Raises:
-        ConfigError: the name is taken, or the part is none of these.
+        ConfigError: the name is taken by another part, or the part is none of these.
 
     A model that was fitted with the part needs it registered again when it is loaded; a bundle names
     its parts by these words and never says what to import. Check a part with `plait.testing` first.

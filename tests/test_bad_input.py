@@ -348,13 +348,13 @@ def _rows(maker, **columns):
             {"y": lambda n: "word"},
             "y",
             {"target_kinds": {"y": "regression"}},
-            "24 of 24 cells are no number, such as 'word'",
+            "24 of 24 cells are not numbers, such as 'word'",
         ),
         (
             {},
             "label",
             {"ignore": ("price", "shop", "note")},
-            "no column is left to learn from. Ignored: price: as you named it",
+            "no column is left to learn from. Ignored: price: as requested",
         ),
     ],
 )

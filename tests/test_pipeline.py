@@ -61,7 +61,7 @@ def test_a_table_of_every_modality_becomes_a_model_that_is_saved_and_loaded(fitt
         "tabular": ["price", "shop", "day"],
     }
     roles = {column.name: (column.role, column.reason) for column in model.schema.columns}
-    assert roles["score"] == ("ignored", "as you named it")
+    assert roles["score"] == ("ignored", "as requested")
     assert roles["label"] == ("target", "the column to predict")
     assert model.classes_ == ["a", "b", "c"]
     assert [line["epoch"] for line in model.history] == [1, 2, 3, 4]
@@ -122,7 +122,7 @@ def test_every_decision_is_noted_with_its_reason(maker, tmp_path):
         in told
     )
     assert "34 rows to train on, 6 to validate on: seeded, balanced by target (seed 0)" in told
-    assert "optimizer adamw, peak lr 0.002, class weights auto, 1 threads" in told
+    assert "optimizer adamw, peak lr 0.002, class weights auto, 1 thread" in told
     assert "device cpu: no GPU was found" in told or "device cuda" in told
     assert "prepare 120 cells" in notes.told
 

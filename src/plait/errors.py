@@ -129,6 +129,11 @@ def counted(count: int, noun: str = "row", plural: str = "") -> str:
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
 
 
+def all_of(count: int, noun: str = "row") -> str:
+    """``all 24 rows``; of one alone, ``the only row``."""
+    return f"the only {noun}" if count == 1 else f"all {counted(count, noun)}"
+
+
 def shortened(text: str, most: int = 200) -> str:
     """Text of at most so many characters, an ellipsis where it was cut."""
     return text if len(text) <= most else text[: most - 1] + "…"

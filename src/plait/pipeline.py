@@ -162,6 +162,7 @@ def _decisions(data: Dataset, features: Features, plan: Blueprint, config: Confi
         f"(seed {config.seed})",
         pace(config, len(data.train)),
         f"optimizer {config.optimizer}, peak lr {config.lr or DEFAULT_LR[config.optimizer]:g}, "
-        f"class weights {config.class_weights}, {config.threads or compute_threads()} threads",
+        f"class weights {config.class_weights}, "
+        f"{counted(config.threads or compute_threads(), 'thread')}",
     ]
     return lines + without_effect(config, plan, features, len(data.targets))

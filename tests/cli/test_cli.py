@@ -170,7 +170,7 @@ def test_fit_saves_a_model_and_shows_its_figures(made, braid):
         "\n", " "
     )
     assert "photo: image (16x16 colour" in done.stderr
-    assert "shop: categorical" in done.stderr and "as you named it" in done.stderr
+    assert "shop: categorical" in done.stderr and "as requested" in done.stderr
     assert "prepare" in done.stderr and "train" in done.stderr
     model = plait.load(out)
     assert model.blueprint.fusion == "late"
@@ -228,7 +228,7 @@ def test_inspect(run, braid):
     assert "72 rows, 10 columns" in shown
     assert re.search(r"photo\s+input\s+image", shown)
     assert re.search(r"label\s+target\s+multiclass", shown)
-    assert re.search(r"score\s+ignored .* as you named it", shown)
+    assert re.search(r"score\s+ignored .* as requested", shown)
     code, shown, err = run(
         "inspect", braid / "train.csv", "-t", "tags", "--kind", "tags=multilabel", "--column", "note=ignore",
         "--group", "shop", "--json", "--root", braid,

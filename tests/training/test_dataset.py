@@ -13,7 +13,7 @@ TABLE = {"size": [row % 7 / 2 for row in range(40)], "price": [row / 7 for row i
     ("kinds", "reason"),
     [
         ({}, "numbers with fractions, "),
-        ({"price": "regression"}, "as you named it"),
+        ({"price": "regression"}, "as requested"),
     ],
 )
 def test_the_reason_of_a_target_is_its_first(kinds, reason):

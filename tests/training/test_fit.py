@@ -19,6 +19,6 @@ def test_a_large_table_gets_the_epochs_of_the_preset():
 
 def test_few_steps_are_named():
     assert pace(configure(epochs=12, preset="fast", batch_size=64), 102).endswith(
-        "24 steps are few, and the model may stay at chance: preset 'fast' would take 150. Leave epochs to "
-        "it, or lower batch_size"
+        "24 steps are few, and the model may stay at chance: preset 'fast' would take 150. Leave epochs "
+        "unset, or lower batch_size"
     )

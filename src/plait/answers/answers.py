@@ -9,6 +9,7 @@ import numpy as np
 from plait.data.table.quarantine import Quarantine
 from plait.data.targets.target import Target
 from plait.display.notebook import ROWS_SHOWN, block, grid
+from plait.errors import counted
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Answers:
         rows = list(zip(*(columns[name] for name in shown), strict=True))
         lines = [[number, *row] for number, row in enumerate(rows[: ROWS_SHOWN + 1])]
         lines += [[]] * (len(rows) - len(lines))  # so that the grid counts them
-        title = f"{len(self):,} answers"
+        title = counted(len(self), "answer")
         return block(title, grid(["row", *shown], lines), notes=self.notes())
 
     def notes(self) -> list[str]:

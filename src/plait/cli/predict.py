@@ -78,4 +78,4 @@ def predict(
 
         show_answers(out, columns)
     else:
-        say(out, f"{len(answers)} answers written to {output}")
+        say(out, f"{counted(len(answers), 'answer')} written to {output}")

@@ -147,7 +147,7 @@ def show_answers(console: Console, columns: Mapping[str, Sequence[Any]], most: i
         [str(row), *(_cell(columns[name][row]) for name in names)]
         for row in range(min(count, most))
     ]
-    _print(console, f"{count} answers", grid(["row", *names], rows))
+    _print(console, counted(count, "answer"), grid(["row", *names], rows))
     if count > most:
         console.print(f"... and {count - most} more; write them all with -o answers.csv")
 

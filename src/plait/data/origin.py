@@ -83,7 +83,7 @@ def recall(folder: Path | None, given: Any = None, root: Path | str | None = Non
         return Origin(table, _rows(record) if same and record is not None else _rows({}))
     if record is None:
         return Gone(
-            "the run's folder does not say which table the model learnt from",
+            "the run's folder does not record which table the model was trained on",
             "运行文件夹中没有记录训练表",
         )
     source = record.get("source")

@@ -65,7 +65,7 @@ def read_dataset(table: Table, names: list[str], config: Config) -> Dataset:
         repeats = counted(copies, "row repeats", "rows repeat")
         notes.append(
             f"{repeats} an earlier one in every input column; copies stay on one side of the split, so "
-            "that no figure comes from rows that were learnt"
+            "that no metric is computed on training rows"
         )
     strata = first[names[0]].strata(values, present)
     train, validation = split(

@@ -166,17 +166,17 @@ def pace(config: Config, rows: int) -> str:
     steps = -(-rows // config.batch_size)
     epochs, patience = length(config, steps)
     usual = EPOCHS[config.preset]
-    line = (
-        f"at most {epochs} epochs of {counted(steps, 'step')} ({config.batch_size} rows per step)"
-    )
+    length_text = f"{counted(epochs, 'epoch')} of {counted(steps, 'step')}"
+    line = f"at most {length_text} ({counted(config.batch_size)} per step)"
     if config.epochs is None and epochs > usual:
         line += f", up from {usual} since the table is small"
-    line += f"; patience {patience} epochs"
+    line += f"; patience {counted(patience, 'epoch')}"
     if config.epochs is None or epochs * steps >= TOO_FEW_STEPS_SHARE * STEPS[config.preset]:
         return line
     return (
-        f"{line}. {epochs * steps} steps are few, and the model may stay at chance: preset "
-        f"'{config.preset}' would take {STEPS[config.preset]}. Leave epochs to it, or lower batch_size"
+        f"{line}. {counted(epochs * steps, 'step is', 'steps are')} few, and the model may stay at "
+        f"chance: preset '{config.preset}' would take {STEPS[config.preset]}. Leave epochs unset, "
+        "or lower batch_size"
     )
 
 

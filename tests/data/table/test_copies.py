@@ -50,5 +50,5 @@ def test_a_split_parts_no_copies_and_says_so():
     assert not {row % 40 for row in data.train} & {row % 40 for row in data.validation}
     assert data.notes == [
         "160 rows repeat an earlier one in every input column; copies stay on one side of the split, so "
-        "that no figure comes from rows that were learnt"
+        "that no metric is computed on training rows"
     ]

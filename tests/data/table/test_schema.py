@@ -139,7 +139,7 @@ def test_overrides_win(folder, told):
     for name in ("zip", "when"):
         assert (_column(schema, name).role, _column(schema, name).reason) == (
             "ignored",
-            "as you named it",
+            "as requested",
         )
     assert "colour" not in schema.inputs
     assert _column(schema, "colour").reason == (
@@ -317,7 +317,7 @@ ERRORS = [
     ({"group": "void"}, "group 'void': this dict has no such column."),
     (
         {"ignore": ["value", "n"]},
-        "no column is left to learn from. Ignored: value: as you named it; n: as",
+        "no column is left to learn from. Ignored: value: as requested; n: as",
     ),
     ({"columns": {"n": "numeric"}, "ignore": ["value"]}, None),
 ]

@@ -87,12 +87,23 @@ ERRORS = [
     (
         ["1", "x"] * 3,
         {"kind": "regression"},
-        "is to be regressed, but 3 of 6 cells are no number, such as 'x'.",
+        "is a regression target, but 3 of 6 cells are not numbers, such as 'x'. Correct or clear those cells",
     ),
     (
         [2.5] * 9,
         {"kind": "regression"},
         "has the single value 2.5 in all 9 rows: nothing to learn.",
+    ),
+    (
+        ["1", "2", "x"],
+        {"kind": "regression"},
+        "is a regression target, but 1 of 3 cells is not a number, such as 'x'.",
+    ),
+    ([None], {}, "the target 'y' is missing in the only row: nothing to learn."),
+    (
+        ["a;b", "a"],
+        {"separator": "|"},
+        "no cell holds the separator '|', such as 'a;b'. Give the separator used.",
     ),
     ([float("inf")] * 2, {"kind": "regression"}, "has no finite number in all 2 rows"),
     ([["a"], ["a"]], {}, "the multilabel target 'y' has 1 label in all 2 rows: nothing to learn."),

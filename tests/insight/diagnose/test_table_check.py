@@ -91,7 +91,9 @@ def test_the_table_is_found_again(remembered):
 
 def test_it_says_why_the_table_is_gone(remembered, maker, tmp_path):
     path, run = remembered
-    assert why(recall(None)) == "the run's folder does not say which table the model learnt from"
+    assert (
+        why(recall(None)) == "the run's folder does not record which table the model was trained on"
+    )
     assert why(recall(tmp_path)) == why(recall(None))
     remember(
         tmp_path / "memory" / TRAINING, [{"a": 1}], None, open_table([{"a": 1}]), np.array([0])
@@ -206,7 +208,7 @@ def _rows(model, count):
 def test_without_the_training_table_the_schema_still_tells(plain_run, maker):
     model, _ = plain_run
     found = looked(model, open_table(maker.plain(5)), recall(None))
-    assert found.leaks is None and "does not say" in found.gone.why
+    assert found.leaks is None and "does not record" in found.gone.why
     assert {one.name: one.missing_before for one in found.columns} == {
         "price": 0.0, "shop": 0.0, "note": 0.0, "label": 0.0,
     }  # fmt: skip

@@ -215,7 +215,7 @@ def test_many_classes_have_a_list_and_no_matrix(kinds, monkeypatch):
 def test_data_without_a_training_table_says_why(kinds):
     model, rows = kinds
     told = words(data.section(context(model, rows)))
-    why = "No comparison with the training rows: the run's folder does not say which table"
+    why = "No comparison with the training rows: the run's folder does not record which table"
     assert why in told and "Drift" not in told
     assert "No row repeats another in every input." in told
     assert "Every cell could be read." in told

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plait.data.table.names import check_names
-from plait.errors import TableError
+from plait.errors import TableError, counted
 
 SCAN_BYTES = 2**20
 """Bytes looked at at a time."""
@@ -83,8 +83,8 @@ def ragged(path: Path, number: int | None, cells: int, columns: int, text: str) 
     excerpt = text if len(text) <= 120 else text[:117] + "..."
     where = "a row" if number is None else f"row {number}"
     return TableError(
-        f"{path}: {where} (the first below the names is row 0) has {cells} "
-        f"cells where the header names {columns} columns: {excerpt}\n"
+        f"{path}: {where} (the first below the names is row 0) has "
+        f"{counted(cells, 'cell')} where the header names {counted(columns, 'column')}: {excerpt}\n"
         'Put cells that hold the delimiter in quotes: "a, b".'
     )
 

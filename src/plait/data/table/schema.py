@@ -142,7 +142,7 @@ def propose(
             role, modality = "group", None
             reason = "its rows stay on one side of the split; as an input it would give them away"
         elif name in left_out:
-            role, modality, reason = "ignored", None, "as you named it"
+            role, modality, reason = "ignored", None, "as requested"
         else:
             answers = {target: facts[target] for target in targets}
             role, modality, reason = _plan(name, table, facts[name], answers, settings, forced)
@@ -228,7 +228,7 @@ def _plan(
 ) -> tuple[Role, str | None, str]:
     """Role, modality and reason of a column that is neither target nor group."""
     if name in forced:
-        return "input", forced[name], "as you named it"
+        return "input", forced[name], "as requested"
     if not facts.sample:
         return "ignored", None, f"all {facts.rows} cells are missing"
     constant = facts.distinct == 1

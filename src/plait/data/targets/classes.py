@@ -18,7 +18,7 @@ from plait.data.targets.names import (
     unseen,
 )
 from plait.data.targets.target import Encoded, Metrics, Target
-from plait.errors import SchemaError
+from plait.errors import SchemaError, all_of
 
 MISSING = -1
 """The class number of a row whose class is not known, in a head's goal."""
@@ -79,8 +79,8 @@ class Classes(Target):
             raise SchemaError(f"the target '{name}' holds lists, which are multilabel, not {kind}.")
         if len(counts) == 1:
             raise SchemaError(
-                f"the target '{name}' has a single class {short(next(iter(counts)))} in all "
-                f"{len(cells)} rows: nothing to learn. Add rows of another class, or name another "
+                f"the target '{name}' has a single class {short(next(iter(counts)))} in "
+                f"{all_of(len(cells))}: nothing to learn. Add rows of another class, or name another "
                 "target."
             )
         if kind == "binary" and len(counts) > 2:

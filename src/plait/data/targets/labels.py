@@ -19,7 +19,7 @@ from plait.data.targets.names import (
 )
 from plait.data.targets.scores import ragged
 from plait.data.targets.target import Encoded, Metrics, Target
-from plait.errors import SchemaError
+from plait.errors import SchemaError, all_of, counted
 
 SEPARATORS = (";", "|", ",")
 """Between the labels of a cell, in the order they are tried."""
@@ -70,13 +70,13 @@ class Labels(Target):
         elif separator is not None and not any(separator in str(cell) for cell in cells.present):
             raise SchemaError(
                 f"the target '{name}': no cell holds the separator {separator!r}, such as "
-                f"{short(cells.present[0])}. Name the one that stands between labels."
+                f"{short(cells.present[0])}. Give the separator used."
             )
         labels = Counter(label for cell in cells.present for label in label_parts(cell, separator))
         if len(labels) < 2:
             raise SchemaError(
-                f"the multilabel target '{name}' has {len(labels)} label in all {len(cells)} rows: "
-                "nothing to learn. Name its separator, or another target."
+                f"the multilabel target '{name}' has {counted(len(labels), 'label')} in "
+                f"{all_of(len(cells))}: nothing to learn. Name its separator, or another target."
             )
         how = "lists of labels" if listed else f"labels separated by {separator!r}"
         reason = f"{how}, {len(labels)} distinct: {commonest(labels)}"

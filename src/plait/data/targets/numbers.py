@@ -12,7 +12,7 @@ from plait.config import Config
 from plait.data.modalities.base import Problem, is_missing
 from plait.data.targets.cells import Cells, as_number, short
 from plait.data.targets.target import Encoded, Metrics, Target
-from plait.errors import SchemaError, counted
+from plait.errors import SchemaError, all_of, counted
 
 MAX_NUMBERED_CLASSES = 20
 """Whole numbers with more distinct values than this are regressed."""
@@ -56,7 +56,7 @@ class Numbers(Target):
             stray = next(cell for cell, number in pairs if number is None)
             raise SchemaError(
                 f"the target '{cells.name}' holds numbers in {len(real)} of {len(cells)} cells, but "
-                f"{short(stray)} is none. Mend or empty those cells, or say that they are "
+                f"{short(stray)} is none. Correct or clear those cells, or say that they are "
                 "classes with kind 'multiclass'."
             )
         return None
@@ -72,8 +72,9 @@ class Numbers(Target):
         if bad is not None:
             count = sum(number is None for number in cells.numbers)
             raise SchemaError(
-                f"the target '{name}' is to be regressed, but {count} of {rows} cells are no "
-                f"number, such as {short(bad)}. Mend or empty those cells, or name another kind."
+                f"the target '{name}' is a regression target, but {count} of {counted(rows, 'cell')} "
+                f"{'is not a number' if count == 1 else 'are not numbers'}, such as {short(bad)}. "
+                "Correct or clear those cells, or name another kind."
             )
         finite = [n for n in cells.numbers if n is not None and math.isfinite(n)]
         numbers = np.array(finite, dtype=np.float64)
@@ -87,7 +88,7 @@ class Numbers(Target):
             if len({str(cell) for cell in cells.present}) > 1 and len(numbers):
                 shown = f"values that differ too little for a 64-bit float, about {numbers[0]:g},"
             raise SchemaError(
-                f"the target '{name}' has {shown} in all {rows} rows: nothing to learn. "
+                f"the target '{name}' has {shown} in {all_of(rows)}: nothing to learn. "
                 "Name another target."
             )
         low, high = np.quantile(numbers, [0.01, 0.99])

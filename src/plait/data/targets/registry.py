@@ -16,7 +16,7 @@ from plait.data.targets.classes import Classes
 from plait.data.targets.labels import Labels
 from plait.data.targets.numbers import Numbers
 from plait.data.targets.target import Target
-from plait.errors import SchemaError, unknown
+from plait.errors import SchemaError, all_of, unknown
 
 _OWN: dict[str, type[Target]] = {
     "binary": Classes,
@@ -67,7 +67,7 @@ def propose_target(
         kind = separable[0]
     if kind is not None:
         evidence = None if named else KINDS[kind].evidence(there)
-        why = "as you named it" if named else evidence or "as in the whole table"
+        why = "as requested" if named else evidence or "as in the whole table"
         return KINDS[kind].learn(there, kind=kind, separator=separator, why=why)
     for known in reversed(list(KINDS)):
         reason = KINDS[known].evidence(there)
@@ -99,7 +99,7 @@ def _present(name: str, cells: Iterable[object]) -> Cells:
     present = [cell for cell in every if not is_missing(cell)]
     if not present:
         raise SchemaError(
-            f"the target '{name}' is missing in all {len(every)} rows: nothing to learn. "
+            f"the target '{name}' is missing in {all_of(len(every))}: nothing to learn. "
             "Name the column that holds the answers."
         )
     odd = next((cell for cell in present if not isinstance(cell, _ANSWERS)), None)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from plait.errors import counted
 from plait.model.fusion.base import Fusion, StreamVectors
 from plait.model.fusion.bounds import at_least
 from plait.model.tokens import Fused, Tokens
@@ -64,8 +65,9 @@ def _size(streams: int, asked: int) -> int:
     numbers = (size + 1) ** streams
     if numbers > MAX_NUMBERS:
         raise ValueError(
-            f"size {size} over {streams} streams makes an outer product of {numbers} numbers, more than "
-            f"{MAX_NUMBERS}; give a smaller size, or use lowrank, whose cost is linear in the streams"
+            f"size {size} over {counted(streams, 'stream')} makes an outer product of {numbers} "
+            f"numbers, more than {MAX_NUMBERS}; give a smaller size, or use lowrank, whose cost is "
+            "linear in the streams"
         )
     return size
 

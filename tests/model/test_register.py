@@ -134,6 +134,81 @@ def test_an_encoder_for_images_is_used_by_name(maker, braid, put_back):
     assert any(isinstance(part, Scaled) for part in model.model.modules())
 
 
+class Warm(plait.fusion.Mean):
+    """Needs an option that plait does not know of."""
+
+    def __init__(self, widths, *, width, dropout, temperature):
+        super().__init__(widths, width=width, dropout=dropout)
+
+
+class Dry(plait.Fusion):
+    """Takes no dropout, as its base does not."""
+
+    def forward(self, tokens):
+        raise NotImplementedError
+
+
+class Unfinished(plait.Fusion):
+    """Abstract: it fuses nothing."""
+
+
+def build(state, width, size, dropout, *, depth):
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "modality", "problem"),
+    [
+        (
+            "mine",
+            Unfinished,
+            None,
+            "fusion 'mine': Unfinished is abstract: it does not define forward",
+        ),
+        (
+            "mine",
+            plait.Target,
+            None,
+            "kind of target 'mine': Target is abstract: it does not define ",
+        ),
+        (
+            "mine",
+            Warm,
+            None,
+            "fusion 'mine': plait calls it with (widths, width=, dropout=), but its signature is (widths, "
+            "*, width, dropout, temperature): missing a required argument: 'temperature'",
+        ),
+        ("mine", Dry, None, "got an unexpected keyword argument 'dropout'"),
+        (
+            "mine",
+            build,
+            "image",
+            "image encoder 'mine': plait calls it with (state, width, size, dropout), but its signature is "
+            "(state, width, size, dropout, *, depth): missing a required argument: 'depth'",
+        ),
+        ("mine", lambda state, width: None, "image", "too many positional arguments"),
+        ("mine", build, "imge", "register: unknown modality 'imge'. Did you mean 'image'?"),
+        ("mine", build, ["image"], "register: unknown modality '['image']'."),
+        (
+            "mine",
+            build,
+            "numeric",
+            "register: 'mine' cannot read numeric columns: all tabular columns",
+        ),
+        (3, Average, None, "register: a name is text, such as 'mine', got 3"),
+        (Average, "average", None, "register: a name is text, such as 'mine', got <class '"),
+        (None, Colour(), None, "register: a name is text, such as 'mine', got None"),
+    ],
+)
+def test_what_could_not_be_used_is_refused_at_once(name, part, modality, problem, unchecked_shapes):
+    before = [list(registry) for registry in (FUSIONS, MODALITIES, ENCODERS, ENCODERS["image"])]
+    with pytest.raises(ConfigError) as caught:
+        plait.register(name, part, modality=modality)
+    assert problem in str(caught.value)
+    after = [list(registry) for registry in (FUSIONS, MODALITIES, ENCODERS, ENCODERS["image"])]
+    assert after == before
+
+
 def test_what_is_no_part_is_refused():
     with pytest.raises(ConfigError) as caught:
         plait.register("mine", "concat")

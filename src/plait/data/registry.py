@@ -1,5 +1,6 @@
 """Parts by the word that users write: plait's own, those a program registers, those of packages."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
@@ -138,12 +139,22 @@ def _identity(part: object) -> tuple[object, ...]:
 
 
 def subclass_of(base: type) -> Callable[[object], str]:
-    """Parts that are classes derived from one."""
+    """Parts that are classes derived from one, and not abstract."""
 
     def problem(part: object) -> str:
-        if isinstance(part, type) and issubclass(part, base):
-            return ""
-        return f"must be a class derived from plait's {base.__name__}, got {part!r}"
+        if not (isinstance(part, type) and issubclass(part, base)):
+            return f"must be a class derived from plait's {base.__name__}, got {part!r}"
+        # Not inspect.isabstract: torch's modules have no ABCMeta, which alone would list these.
+        missing = [
+            name
+            for name in dir(part)
+            if getattr(inspect.getattr_static(part, name), "__isabstractmethod__", False)
+        ]
+        return (
+            f"{part.__name__} is abstract: it does not define {', '.join(missing)}"
+            if missing
+            else ""
+        )
 
     return problem
 
@@ -162,3 +173,21 @@ def function(part: object) -> str:
     return (
         "" if callable(part) and not isinstance(part, type) else f"must be a function, got {part!r}"
     )
+
+
+def call_problem(part: Callable[..., object], call: str, *given: object, **named: object) -> str:
+    """Why a part cannot be called as plait calls it; empty: it can.
+
+    Args:
+        call: the arguments in words, for the message: ``(widths, width=, dropout=)``.
+        given, named: a value for each of them; it is not looked at.
+    """
+    try:
+        signature = inspect.signature(part)
+    except ValueError:  # written in C, and says nothing of its arguments
+        return ""
+    try:
+        signature.bind(*given, **named)
+    except TypeError as error:
+        return f"plait calls it with {call}, but its signature is {signature}: {error}"
+    return ""

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 from plait.data.modalities.base import Modality
-from plait.data.modalities.registry import MODALITIES
+from plait.data.modalities.registry import MODALITIES, TABULAR_MODALITIES
 from plait.data.targets.registry import KINDS
 from plait.data.targets.target import Target
-from plait.errors import ConfigError
+from plait.errors import ConfigError, unknown
 
 
 def register(name: str, part: Any, *, modality: str | None = None) -> None:
@@ -29,11 +29,14 @@ def register(name: str, part: Any, *, modality: str | None = None) -> None:
         modality: what the encoder reads, for an encoder only.
 
     Raises:
-        ConfigError: the name is taken by another part, or the part is none of these.
+        ConfigError: the name is no text or taken by another part, the modality is unknown, or the part
+            is none of these, abstract, or cannot be called with the arguments that plait passes.
 
     A model that was fitted with the part needs it registered again when it is loaded; a bundle names
     its parts by these words and never says what to import. Check a part with `plait.testing` first.
     """
+    if not isinstance(name, str):
+        raise ConfigError([f"register: a name is text, such as 'mine', got {name!r}"])
     if modality is not None:
         _add_encoder(name, part, modality)
     elif isinstance(part, Modality):
@@ -49,6 +52,15 @@ def register(name: str, part: Any, *, modality: str | None = None) -> None:
 def _add_encoder(name: str, build: Callable[..., Any], modality: str) -> None:
     from plait.model.encoders.registry import ENCODERS, encoders_of
 
+    if str(modality) not in MODALITIES:  # whatever was passed, also what cannot be hashed
+        raise ConfigError([f"register: {unknown('modality', str(modality), MODALITIES)}"])
+    if modality in TABULAR_MODALITIES:
+        raise ConfigError(
+            [
+                f"register: '{name}' cannot read {modality} columns: all tabular columns are one stream "
+                "and have one encoder, which is plait's own"
+            ]
+        )
     if modality not in ENCODERS:
         ENCODERS[modality] = encoders_of(modality, {})
     ENCODERS[modality].add(name, build)

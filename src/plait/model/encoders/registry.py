@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from plait.data.registry import Registry, function
+from plait.data.registry import Registry, call_problem, function
 from plait.errors import ConfigError, unknown
 from plait.model.encoders.audio import LogMelCNN
 from plait.model.encoders.base import Encoder
@@ -177,10 +177,15 @@ _OWN: dict[str, dict[str, Build]] = {
 }
 
 
+def _problem(part: Any) -> str:
+    call = "(state, width, size, dropout)"
+    return function(part) or call_problem(part, call, {}, 0, {}, 0.0)
+
+
 def encoders_of(modality: str, own: dict[str, Build]) -> Registry[Build]:
     """The encoders of a modality: plait's and those that packages offer."""
     group = f"plait.encoders.{modality}"
-    return Registry(f"{modality} encoder", own, group=group, problem=function)
+    return Registry(f"{modality} encoder", own, group=group, problem=_problem)
 
 
 ENCODERS = {modality: encoders_of(modality, own) for modality, own in _OWN.items()}

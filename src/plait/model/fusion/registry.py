@@ -2,8 +2,9 @@
 
 import inspect
 from collections.abc import Mapping as Map
+from typing import Any
 
-from plait.data.registry import Registry, subclass_of
+from plait.data.registry import Registry, call_problem, subclass_of
 from plait.errors import ConfigError, suggest, unknown
 from plait.model.fusion.actionmae import ActionMae
 from plait.model.fusion.attention import Attention
@@ -106,9 +107,15 @@ _OWN: dict[str, type[Fusion]] = {
     "actionmae": ActionMae,
 }
 
-FUSIONS: Registry[type[Fusion]] = Registry(
-    "fusion", _OWN, group="plait.fusions", problem=subclass_of(Fusion)
-)
+
+def _problem(part: Any) -> str:
+    """Its own options need defaults: a fit passes only those that the user names."""
+    return subclass_of(Fusion)(part) or call_problem(
+        part, "(widths, width=, dropout=)", {}, width=0, dropout=0.0
+    )
+
+
+FUSIONS: Registry[type[Fusion]] = Registry("fusion", _OWN, group="plait.fusions", problem=_problem)
 """Word → method. Other packages add theirs as entry points of ``plait.fusions``."""
 
 

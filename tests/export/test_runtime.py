@@ -193,10 +193,15 @@ def test_streams_that_are_to_be_ignored(runtime, fitted, braid):
 
 def test_vectors_of_some_streams_are_those_of_the_fitted_model(runtime, fitted, braid):
     table, whole = braid / "test.csv", runtime.embed(braid / "test.csv")
-    for some in (["note"], ["photo", "voice"], [], None):
+    for some in (["note"], ["photo", "voice"], None):
         got, want = (one.embed(table, streams=some) for one in (runtime, fitted[0]))
         np.testing.assert_allclose(got, want, atol=1e-4)
         assert (some is None) == bool(np.allclose(got, whole, atol=1e-4))
+    for model in (runtime, fitted[0]):
+        for wrong, shown in (("note", "'note'"), ([], r"\[\]")):
+            for ask in (model.embed, model.answer):
+                with pytest.raises(ConfigError, match=f"expected a list of names, got {shown}$"):
+                    ask(table, streams=wrong)
     with pytest.raises(ConfigError, match="streams: unknown stream 'nota'. Did you mean 'note'?"):
         runtime.embed(table, streams=["nota"])
 

@@ -76,5 +76,5 @@ def test_views_may_differ_from_row_to_row(model, table):
     for view, found in zip(views, scores["label"], strict=True):
         for row in (0, 11, batch.rows - 1):
             keep = [name for name, seen in zip(streams, view[row], strict=True) if seen]
-            want = model.answer(table.slice(row, row + 1), streams=keep).scores["label"][0]
+            want = model.scores(table.slice(row, row + 1), {ALL: keep})[ALL]["label"][0]
             np.testing.assert_allclose(found[row], want, atol=1e-5)

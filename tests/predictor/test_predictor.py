@@ -211,8 +211,6 @@ def test_vectors_from_some_streams_only(known):
     np.testing.assert_allclose(alone, model.embed(hidden), atol=1e-5)
     every = list(model.model.streams)
     np.testing.assert_allclose(model.embed(frame, streams=every), model.embed(frame), atol=1e-5)
-    nothing = model.embed(frame, streams=[])
-    np.testing.assert_allclose(nothing, np.broadcast_to(nothing[0], nothing.shape), atol=1e-5)
     with pytest.raises(
         ConfigError, match=r"streams: unknown stream 'phot'. Did you mean 'photo'\?"
     ):

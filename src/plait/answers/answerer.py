@@ -25,6 +25,7 @@ from plait.errors import (
     PlaitWarning,
     TableError,
     UnreadableCellsWarning,
+    shortened,
     unknown,
 )
 
@@ -150,15 +151,22 @@ class Answerer(ABC):
         return self.targets[0]
 
 
-def check_streams(streams: Sequence[str] | None, known: Collection[str]) -> None:
-    """Refuse to look only at streams that there are not.
+def check_streams(streams: object, known: Collection[str]) -> list[str] | None:
+    """The only streams to look at, as a list; None for all.
 
     Raises:
-        ConfigError: the model has no stream of such a name.
+        ConfigError: they are no list of names, or the model has no stream of such a name.
     """
-    wrong = [name for name in streams or () if name not in known]
+    if streams is None:
+        return None
+    names = list(streams) if isinstance(streams, Collection) else []
+    # A text is a collection of texts too: its characters.
+    if isinstance(streams, str) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError([f"streams: expected a list of names, got {shortened(repr(streams))}"])
+    wrong = [name for name in names if name not in known]
     if wrong:
         raise ConfigError([f"streams: {unknown('stream', name, known)}" for name in wrong])
+    return names
 
 
 def batches(

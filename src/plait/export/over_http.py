@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from plait.answers.evaluation import ALL
 from plait.answers.golden import TOLERANCE
 from plait.client import Client
+from plait.data.table.source import open_table
 from plait.data.targets.target import Target
 from plait.errors import ConfigError, ExportError, PlaitWarning
 from plait.export.check import patterns
@@ -48,7 +50,8 @@ def check_http(model: Predictor, folder: Path) -> float | None:
         for pattern in patterns(list(model.blueprint.streams)):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PlaitWarning)
-                want = model.answer(rows, streams=pattern).scores
+                table = open_table(rows, empty=True)
+                want = model.scores(table, {ALL: pattern})[ALL]  # the pattern may be empty
             replies = [
                 answer for row in rows for answer in client.predict([row], streams=pattern).answers
             ]

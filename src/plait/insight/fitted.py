@@ -125,9 +125,9 @@ class Fitted(Answerer):
             met: is given the unreadable cells and the absent columns.
 
         Raises:
-            ConfigError: the model has no stream of such a name.
+            ConfigError: streams is no list of names, or the model has no such stream.
         """
-        check_streams(streams, self.model.streams)
+        streams = check_streams(streams, self.model.streams)
         parts = []
         with self.threads():
             for batch in self.batches(table, reporter=reporter):
@@ -153,9 +153,9 @@ class Fitted(Answerer):
             streams: the only streams to look at; None: all.
 
         Raises:
-            ConfigError: the model has no stream of such a name.
+            ConfigError: streams is no list of names, or the model has no such stream.
         """
-        check_streams(streams, self.model.streams)
+        streams = check_streams(streams, self.model.streams)
         table, met = open_table(source, root=root, empty=True), Met()
         scores = self.scores(table, {ALL: streams}, met=met, reporter=reporter)[ALL]
         return Answers.of(self.targets, scores, met.quarantine, met.absent)

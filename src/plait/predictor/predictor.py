@@ -97,7 +97,7 @@ class Predictor(Fitted):
             UnreadableCellsWarning: cells were unreadable and counted as missing.
 
         Raises:
-            ConfigError: the model has no stream of such a name.
+            ConfigError: streams is no list of names, or the model has no such stream.
         """
         met = Met()
         vectors = self.vectors(open_table(source, root=root, empty=True), streams, met=met)

@@ -122,9 +122,9 @@ class Runtime(Answerer):
             streams: the only streams to look at; None: all.
 
         Raises:
-            ConfigError: the model has no stream of such a name.
+            ConfigError: streams is no list of names, or the model has no such stream.
         """
-        check_streams(streams, [stream.name for stream in self.streams])
+        streams = check_streams(streams, [stream.name for stream in self.streams])
         met, parts = Met(), []
         for batch in self._batches(source, root, reporter or Silent()):
             parts.append(self.graphs.run(batch.prepared.columns, batch.rows, streams))
@@ -156,11 +156,11 @@ class Runtime(Answerer):
 
         Raises:
             BundleError: the model was exported before exports gave vectors.
-            ConfigError: the model has no stream of such a name.
+            ConfigError: streams is no list of names, or the model has no such stream.
         """
         if not self.graphs.embeds:
             raise BundleError(NO_VECTOR)
-        check_streams(streams, [stream.name for stream in self.streams])
+        streams = check_streams(streams, [stream.name for stream in self.streams])
         met, parts = Met(), []
         for batch in self._batches(source, root, Silent()):
             parts.append(self.graphs.vectors(batch.prepared.columns, batch.rows, streams))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plait.answers.answerer import check_streams
 from plait.answers.evaluation import ALL
 from plait.config import Config, configure
 from plait.data.features import Features, PreparedTable, settings_for
@@ -208,7 +209,8 @@ def _student(
     prepared = features.prepare(data.table, settings, store=Store(), reporter=reporter)
     prepared = encode(teacher.frozen, prepared, config, reporter)
     if reduction.streams is not None:
-        plan = without(plan, _known(reduction.streams, list(plan.streams)))
+        asked = check_streams(reduction.streams, plan.streams) or []
+        plan = without(plan, [name for name in plan.streams if name in asked])
         read = {column for columns in plan.streams.values() for column in columns}
         features = Features(
             {name: kind for name, kind in features.modalities.items() if name in read},
@@ -242,16 +244,6 @@ def _student(
 
 def _as_it_is(model: Model) -> None:
     """Fresh weights stay."""
-
-
-def _known(asked: Sequence[str], there: list[str]) -> list[str]:
-    wrong = [name for name in asked if name not in there]
-    if wrong or not asked:
-        raise ConfigError(
-            [f"streams: {unknown('stream', name, there)}" for name in wrong]
-            or ["streams: name at least one."]
-        )
-    return [name for name in there if name in asked]
 
 
 def _answers(

@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 
 import plait
+from plait.data.modalities.registry import MODALITIES
 from plait.data.table import list_tables, source
 from plait.data.table.source import open_table
+from plait.data.targets.registry import KINDS
+from plait.errors import UnregisteredError
 from plait.runtime import Runtime
 
 KEPT = sorted(path for path in (Path(__file__).parent / "kept").iterdir() if path.is_dir())
@@ -47,6 +50,21 @@ def test_answers_are_what_they_were(release: Path, kind: str) -> None:
         np.testing.assert_allclose(answers.scores[name], scores, atol=1e-4)
     vectors = model.embed(release / "table" / "rows.csv")
     np.testing.assert_allclose(vectors, expected["vectors"], atol=1e-3)
+
+
+@each_release
+@pytest.mark.parametrize("kind", ["bundle", "app"])
+@pytest.mark.parametrize("parts", [KINDS, MODALITIES], ids=["kinds", "modalities"])
+def test_a_part_that_is_not_registered_is_named(
+    release: Path, kind: str, parts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_parts", {})
+    with pytest.raises(
+        UnregisteredError,
+        match=rf"(model|bundle) .*{kind} was made with {parts.kind} '\w+', which is not registered here: "
+        r"plait\.register it, or install the package that brings it\.$",
+    ):
+        load(release, kind)
 
 
 def check_values(values: dict[str, np.ndarray], expected: dict[str, list[Any]]) -> None:

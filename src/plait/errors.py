@@ -49,6 +49,10 @@ class BundleError(PlaitError):
     """A bundle cannot be saved, or is damaged, too new, or holds a file that is not allowed."""
 
 
+class UnregisteredError(BundleError):
+    """A saved model was made with a part that is not registered here."""
+
+
 class ExportError(PlaitError):
     """A model cannot be exported, or the exported model gives different answers."""
 

@@ -9,7 +9,7 @@ import pytest
 
 from plait.data import registry
 from plait.data.registry import Registry, function, instance_of, subclass_of
-from plait.errors import ConfigError, PlaitWarning, unknown
+from plait.errors import ConfigError, PlaitWarning, UnregisteredError, unknown
 
 
 class Base:
@@ -112,6 +112,24 @@ def test_lists_leave_out_a_part_that_cannot_be_loaded_and_warn_once(offer, loade
     assert "broken" in parts  # not an unknown word: who asks for it is given the reason
     with pytest.raises(ConfigError, match="part 'broken' of the package plait-extras"):
         parts["broken"]
+
+
+def test_a_saved_model_asks_for_a_part_by_name_alone(offer, loaded):
+    parts = offer(theirs=Theirs, broken=ImportError("no such library"))
+    assert parts.recorded("theirs") is Theirs
+    with pytest.raises(UnregisteredError) as caught:
+        parts.recorded("nob\nody")
+    assert str(caught.value) == (
+        "made with part 'nob·ody', which is not registered here: plait.register it, or install the "
+        "package that brings it."
+    )
+    assert loaded == ["theirs"]
+    with pytest.raises(UnregisteredError) as caught:
+        parts.recorded("broken")
+    assert str(caught.value) == (
+        "made with part 'broken', which cannot be loaded: part 'broken' of the package plait-extras "
+        "(entry point extras:broken) cannot be imported: ImportError: no such library."
+    )
 
 
 def test_a_package_that_offers_something_else_is_named(offer):

@@ -96,7 +96,10 @@ def test_a_fusion_is_used_by_name_and_missed_by_name(maker, tmp_path, put_back):
     del FUSIONS["average"]
     with pytest.raises(PlaitError) as caught:
         plait.load(tmp_path / "run")
-    assert "unknown fusion 'average'" in str(caught.value)
+    assert str(caught.value) == (
+        f"the bundle {tmp_path / 'run'} was made with fusion 'average', which is not registered here: "
+        "plait.register it, or install the package that brings it."
+    )
 
 
 def colours(rows):
@@ -118,7 +121,7 @@ def test_a_modality_and_its_encoder_are_fitted_saved_and_missed_by_name(maker, t
     del MODALITIES["colour"]
     with pytest.raises(PlaitError) as caught:
         plait.load(tmp_path / "run").predict(rows[:4])
-    assert "unknown modality 'colour'" in str(caught.value)
+    assert "was made with modality 'colour', which is not registered here" in str(caught.value)
 
 
 def test_an_encoder_for_images_is_used_by_name(maker, braid, put_back):

@@ -17,7 +17,7 @@ import torch
 
 import plait
 from plait import sealed
-from plait.errors import BundleError
+from plait.errors import BundleError, UnregisteredError
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def test_a_damaged_manifest(copy, text, message):
         ("config.json", b"[]"),
         ("schema.json", b"{}"),
         ("schema.json", b"null"),
-        ("preprocessing.json", b'{"modalities": {"note": "hologram"}, "states": {"note": {}}}'),
+        ("preprocessing.json", b'{"modalities": {"note": "text"}, "states": {"note": {}}}'),
         ("preprocessing.json", b"[]"),
         ("architecture.json", b"{}"),
         ("targets.json", b"[]"),
@@ -191,8 +191,7 @@ def test_documents_that_are_json_and_no_model(copy, name, data):
 @pytest.mark.parametrize(
     "change",
     [
-        {"fusion": "telepathy"},
-        {"encoders": {"note": "os.system", "tabular": "tokens"}},
+        {"encoders": {"tabular": "tokens"}},
         {"streams": {"note": []}},
         {"streams": {"note": ["nothing"], "tabular": ["price", "shop"]}},
         {"width": 128},
@@ -204,6 +203,25 @@ def test_an_architecture_that_does_not_fit(copy, change):
     _rewrite(copy, "architecture.json", json.dumps({**plan, **change}).encode())
     with pytest.raises(BundleError, match="is inconsistent: "):
         plait.load(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "part"),
+    [
+        ("architecture.json", {"fusion": "telepathy"}, "fusion 'telepathy'"),
+        ("architecture.json", {"encoders": {"note": "os.system"}}, "text encoder 'os.system'"),
+        ("preprocessing.json", {"modalities": {"note": "hologram"}}, "modality 'hologram'"),
+    ],
+)
+def test_a_part_that_nobody_registered_is_named(copy, name, change, part):
+    document = json.loads((copy / name).read_text())
+    _rewrite(copy, name, json.dumps({**document, **change}).encode())
+    with pytest.raises(UnregisteredError) as caught:
+        plait.load(copy)
+    assert str(caught.value) == (
+        f"the bundle {copy} was made with {part}, which is not registered here: "
+        "plait.register it, or install the package that brings it."
+    )
 
 
 def test_no_bundle_there(tmp_path, copy):

@@ -144,5 +144,11 @@ class Features:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Features":
-        """What `to_json` gave."""
+        """What `to_json` gave.
+
+        Raises:
+            UnregisteredError: there is no such modality here.
+        """
+        for kind in data["modalities"].values():
+            registry.MODALITIES.recorded(kind)
         return cls(dict(data["modalities"]), dict(data["states"]))

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
-from plait.errors import ConfigError, PlaitWarning
+from plait.errors import ConfigError, PlaitWarning, UnregisteredError, printable
 
 Part = TypeVar("Part")
 
@@ -50,6 +50,23 @@ class Registry(MutableMapping[str, Part], Generic[Part]):
                 [f"{self.kind} '{name}': there is one of that name already. Choose another name"]
             )
         self._parts[name] = part
+
+    def recorded(self, name: str) -> Part:
+        """The part that a saved model was made with.
+
+        Raises:
+            UnregisteredError: there is none of that name, or it cannot be loaded.
+        """
+        made = f"made with {self.kind} '{printable(str(name))}', which"
+        if name not in self:
+            raise UnregisteredError(
+                f"{made} is not registered here: plait.register it, or install the package that brings "
+                "it."
+            )
+        try:
+            return self[name]
+        except ConfigError as error:
+            raise UnregisteredError(f"{made} cannot be loaded: {error.problems[0]}.") from error
 
     def __getitem__(self, name: str) -> Part:
         if name not in self._parts:

@@ -18,16 +18,33 @@ from plait.model.decoders.registry import build_decoder
 from plait.model.encoders.aligned import Resampled, straighten
 from plait.model.encoders.base import Encoder
 from plait.model.encoders.registry import (
+    ENCODERS,
     TABULAR,
     build_encoder,
     build_tabular,
+    encoders_of,
     sized,
 )
-from plait.model.fusion.registry import build_fusion
+from plait.model.fusion.registry import FUSIONS, build_fusion
 from plait.model.heads.base import Head
 from plait.model.heads.registry import build_head
 from plait.model.model import Model
 from plait.model.pretrained.base import Backbone
+
+
+def check_recorded(plan: Blueprint, features: Features) -> None:
+    """Look up the fusion and the encoders that a saved model was made with.
+
+    Raises:
+        UnregisteredError: naming the first that is not registered here.
+    """
+    FUSIONS.recorded(plan.fusion)
+    for stream, columns in plan.streams.items():
+        if stream != TABULAR and stream not in plan.pretrained:
+            modality = features.modalities[columns[0]]
+            if modality not in ENCODERS:  # of a package, whose encoders may be too
+                ENCODERS[modality] = encoders_of(modality, {})
+            ENCODERS[modality].recorded(plan.encoders[stream])
 
 
 def build(

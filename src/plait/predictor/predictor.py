@@ -17,7 +17,15 @@ from plait.data.table.schema import Schema
 from plait.data.table.source import Table, open_table
 from plait.data.targets.registry import read_target
 from plait.display.progress import Reporter
-from plait.errors import BundleError, CheckpointError, MissingExtra, PlaitError, TableError, counted
+from plait.errors import (
+    BundleError,
+    CheckpointError,
+    MissingExtra,
+    PlaitError,
+    TableError,
+    UnregisteredError,
+    counted,
+)
 from plait.insight.explain.contributions import Contributions, contributions
 from plait.insight.explain.explanation import Explanation, explain
 from plait.insight.explain.held_out import ARRAYS, DOCUMENT, HeldOut
@@ -26,7 +34,7 @@ from plait.insight.explain.shapley import ORDERS
 from plait.insight.explain.within import STEPS
 from plait.insight.fitted import Fitted
 from plait.insight.report.report import ReportOptions, report
-from plait.model.assemble import build
+from plait.model.assemble import build, check_recorded
 from plait.model.backbones import bundle_weights, frozen_encoders, revive_frozen
 from plait.model.blueprint import Blueprint
 from plait.model.encoders.base import load_learnt
@@ -321,6 +329,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
 
     Raises:
         BundleError: no bundle there, damaged, of a newer format, or holding what it must not.
+        UnregisteredError: a BundleError; it was made with a part that is not registered here.
         CheckpointError: a pretrained encoder that it refers to is not there, or is another one.
     """
     path = Path(folder)
@@ -330,6 +339,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
         features = Features.from_json(documents["preprocessing.json"])
         blueprint = Blueprint.from_json(documents["architecture.json"])
         targets = [read_target(part) for part in documents["targets.json"]]
+        check_recorded(blueprint, features)
         model = build(blueprint, features, targets)
         kept = {k: v for k, v in contents.weights.items() if not k.startswith("frozen/")}
         load_learnt(model, kept)
@@ -356,5 +366,7 @@ def load(folder: Path | str, **caps: float) -> Predictor:
         )
     except (CheckpointError, MissingExtra):
         raise
+    except UnregisteredError as error:
+        raise UnregisteredError(f"the bundle {path} was {error}") from error
     except _MISFITS as error:
         raise BundleError(f"the bundle {path} is inconsistent: {error}") from error

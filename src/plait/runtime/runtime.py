@@ -22,7 +22,7 @@ from plait.data.table.source import open_table
 from plait.data.targets.registry import read_target
 from plait.devices import compute_threads, cores
 from plait.display.progress import Reporter, Silent
-from plait.errors import BundleError, ConfigError, PlaitError
+from plait.errors import BundleError, ConfigError, PlaitError, UnregisteredError
 from plait.runtime.graphs import Graphs, Stream
 from plait.runtime.rows import plain_columns
 from plait.sealed import EXPORTED, document
@@ -54,6 +54,7 @@ class Runtime(Answerer):
     Raises:
         BundleError: the folder holds no exported model, or one that is damaged, of a newer format, or
             has files that are not allowed.
+        UnregisteredError: a BundleError; it was made with a part that is not registered here.
         MissingExtra: onnxruntime is not installed.
 
     Attributes:
@@ -85,6 +86,8 @@ class Runtime(Answerer):
             read = {name for stream in self.streams for name in stream.columns}
             if not self.targets or not self.streams or read != set(self.features.modalities):
                 raise ValueError("its streams do not match the columns that it prepares")
+        except UnregisteredError as error:
+            raise UnregisteredError(f"the exported model {path} was {error}") from error
         except _MISFITS as error:
             # The caller's own caps are wrong then, not the folder.
             if isinstance(error, ConfigError) and caps:

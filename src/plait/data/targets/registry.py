@@ -80,11 +80,9 @@ def read_target(data: Mapping[str, Any]) -> Target:
     """What `plait.data.targets.target.Target.to_json` gave.
 
     Raises:
-        SchemaError: there is no such kind.
+        UnregisteredError: there is no such kind here.
     """
-    if data["kind"] not in KINDS:
-        raise SchemaError(f"target '{data['name']}': {unknown('kind', data['kind'], KINDS)}")
-    return KINDS[data["kind"]].from_json(data)
+    return KINDS.recorded(data["kind"]).from_json(data)
 
 
 def kinds_of(heads: Iterable[str]) -> list[str]:

@@ -6,7 +6,7 @@ Names are flat, so that ``plait.fit(lr=0.01)``, ``plait fit --set lr=0.01`` and 
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -348,6 +348,12 @@ def _explain(problem: Any, given: dict[str, Any]) -> str:
     # A key of its own: an entry of a dict, and not the place in a list.
     shown = f"{name}: '{key}'={value}" if isinstance(key, str) else f"{name}={value}"
     return f"{shown}: {message}.{hint} ({about})"
+
+
+def choices(name: str) -> list[str]:
+    """What an option with a fixed set of values may be; empty for every other."""
+    kind = Config.model_fields[name].annotation
+    return list(get_args(kind)) if get_origin(kind) is Literal else []
 
 
 def option_lines() -> list[tuple[str, str, str]]:

@@ -125,6 +125,14 @@ def test_fusions_lists_every_method_six_of_them_first(run, eighty):
     assert "registered elsewhere" not in {method["family"] for method in found.values()}
 
 
+def test_a_registered_fusion_is_shown_without_markup(run, eighty, monkeypatch):
+    class Doubled(plait.FUSIONS["mean"]):
+        """``z = 2 v`` of :class:`~torch.Tensor`, **twice**."""
+
+    monkeypatch.setitem(plait.FUSIONS, "doubled", Doubled)
+    assert "z = 2 v of torch.Tensor, twice." in run("fusions")[1]
+
+
 def test_options_lists_every_option(run, eighty):
     code, out, err = run("options")
     assert (code, err) == (0, "")
@@ -132,6 +140,12 @@ def test_options_lists_every_option(run, eighty):
     assert all(f"\n{name} = " in out for name in plait.Config.model_fields)
     code, out, _ = run("options", "epochs", "lr", "--json")
     assert list(json.loads(out)) == ["epochs", "lr"]
+    assert json.loads(out)["lr"]["default"] is None
+    found = json.loads(run("options", "fusion", "schedule", "share", "--json")[1])
+    assert [option["default"] for option in found.values()] == ["hybrid", "cosine", []]
+    assert found["schedule"]["choices"] == ["cosine", "linear", "constant", "onecycle"]
+    assert found["fusion"]["choices"] == []
+    assert "Choices: cosine, linear, constant, onecycle." in run("options", "schedule")[1]
     code, _, err = run("options", "droput")
     assert code == 2 and "unknown option 'droput'. Did you mean 'dropout'?" in err
 

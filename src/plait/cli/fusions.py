@@ -1,5 +1,6 @@
 """`plait fusions`: which fusion methods there are, six to start with and the rest by family."""
 
+import re
 from typing import Any
 
 from plait.cli.app import AsJson, app, out, print_json, say
@@ -114,8 +115,13 @@ def listed() -> dict[str, dict[str, Any]]:
     }
     methods = {}
     for name, kind in FUSIONS.items():
-        summary = (kind.__doc__ or "").strip().partition("\n")[0]
+        summary = _plain((kind.__doc__ or "").strip().partition("\n")[0])
         family, about = known.get(name, ("registered elsewhere", summary))
         limited = kinds_of(kind.heads or ())
         methods[name] = {"family": family, "about": about, "targets": limited}
     return methods
+
+
+def _plain(line: str) -> str:
+    """A line of a docstring without its markup: roles, code quotes, emphasis."""
+    return re.sub(r":\w+:(?=`)|`+~?|\*\*", "", line)

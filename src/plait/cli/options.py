@@ -18,14 +18,27 @@ def options(
     Example: [bold]plait options dropout lr[/bold]
     """
     from plait.cli.tables import show_entries
-    from plait.config import option_lines
+    from plait.config import choices, configure, option_lines
 
     lines = {name: (default, about) for name, default, about in option_lines()}
     if wrong := [unknown("option", name, lines) for name in names if name not in lines]:
         raise ConfigError(wrong)
     chosen = {name: lines[name] for name in names or lines}
     if as_json:
-        print_json({name: {"default": d, "about": a} for name, (d, a) in chosen.items()})
+        defaults = configure().model_dump(mode="json")
+        print_json(
+            {
+                name: {"default": defaults[name], "choices": choices(name), "about": about}
+                for name, (_, about) in chosen.items()
+            }
+        )
         return
-    entries = {f"{name} = {default}": [about] for name, (default, about) in chosen.items()}
+    entries = {
+        f"{name} = {default}": [about, *_choices(choices(name))]
+        for name, (default, about) in chosen.items()
+    }
     show_entries(out, "Options of a fit, with their defaults", entries)
+
+
+def _choices(values: list[str]) -> list[str]:
+    return [f"Choices: {', '.join(values)}."] if values else []

@@ -63,7 +63,7 @@ def test_log_ticks():
 
 def test_short_numbers():
     told = [short_number(v) for v in (0.85, 120, 3400, 1.2e7, 3e9, 2e12, -2500)]
-    assert told == ["0.85", "120", "3.4k", "12M", "3G", "2T", "-2.5k"]
+    assert told == ["0.85", "120", "3.4k", "12M", "3G", "2T", "−2.5k"]
 
 
 def test_text_is_escaped_everywhere():
@@ -182,7 +182,7 @@ def test_bars_start_at_zero_and_may_go_below():
     assert rects["down"][0] + rects["down"][1] == pytest.approx(zero, abs=0.2)
     assert rects["up"][1] == pytest.approx(2 * rects["down"][1], rel=0.01)
     assert svg.count("stroke-dasharray:4 3") == 1
-    assert "-0.250" in texts(svg) and "one" in texts(svg)
+    assert "−0.250" in texts(svg) and "one" in texts(svg)
     without = bars([Bar("up", 0.5)], title="T", x_label="", mark=math.nan)
     assert "stroke-dasharray" not in without
 

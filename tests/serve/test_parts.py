@@ -106,6 +106,14 @@ def test_several_labels():
     assert told["tags"]["scores"][0]["contributions"] == {"note": pytest.approx(0.9)}
 
 
+def test_no_explanation_has_a_negative_zero():
+    target = Labels("tags", ("red", "green"), separator=";")
+    values = np.zeros((2, 1, 2), np.float32)
+    values[1] = -1e-9
+    (reply,) = explanations([target], Result({"tags": values}, None, ("note",), [], []))
+    assert "-0.0" not in json.dumps(reply["tags"]["scores"])
+
+
 def test_log_lines_are_json():
     record = logging.LogRecord("plait.serve", logging.INFO, "", 1, "request", None, None)
     record.fields = {"status": 200, "path": "/\n\u2028"}

@@ -72,6 +72,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return text.replace("-", "−")
 
 
+def compact(value: float, digits: int = 4) -> str:
+    """A number with so many significant digits and a true minus sign."""
+    return f"{value:z.{digits}g}".replace("-", "−")
+
+
 def signed(value: float | None, digits: int = 3) -> str:
     """The same with its sign; no sign for what rounds to 0."""
     if value is None or not math.isfinite(value):

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
+from plait.display.markup import compact
 from plait.display.plot_labels import Box
 
 INK = "var(--plot-ink, #1f2933)"
@@ -50,8 +51,8 @@ def short_number(value: float) -> str:
     """Few characters: 0.85, 120, 3.4k, 12M."""
     for limit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit:
-            return f"{value / limit:.3g}{suffix}"
-    return f"{value:z.3g}"
+            return compact(value / limit, 3) + suffix
+    return compact(value, 3)
 
 
 def caption(
@@ -172,7 +173,7 @@ class Frame:
         for tick in nice_ticks(*self.y_range) if y_ticks is None else y_ticks:
             y = self.y(tick)
             parts.append(stroke(box.left, y, box.right, y, GRID, 1))
-            parts.append(caption(box.left - 6, y + 4, f"{tick:z.3g}", colour=FAINT, anchor="end"))
+            parts.append(caption(box.left - 6, y + 4, compact(tick, 3), colour=FAINT, anchor="end"))
         middle = (box.left + box.right) / 2
         parts.append(caption(middle, self.height - 12, x_label, colour=FAINT, anchor="middle"))
         if y_label:

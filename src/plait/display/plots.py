@@ -12,6 +12,7 @@ from html import escape
 from itertools import pairwise
 from typing import Literal
 
+from plait.display.markup import number as fixed
 from plait.display.plot_frame import (
     COLOURS,
     FAINT,
@@ -106,7 +107,7 @@ def scatter(
         names.append(caption(box.left, box.bottom - 3, point.label, halo=True))
     names += _beyond(shown, spots, outside, frame)
     marks = [
-        dot(p.group, x, y, f"{p.label}: {short_number(p.x)}, {p.y:z.3f}")
+        dot(p.group, x, y, f"{p.label}: {short_number(p.x)}, {fixed(p.y)}")
         for p, (x, y) in zip(shown, spots, strict=True)
     ]
     return picture(title, width, height, [*parts, *names, *marks])
@@ -211,7 +212,7 @@ def bars(
         y = frame.top + 2 + (LINE + 4) * number
         start, end = sorted((frame.x(0.0), frame.x(bar.value)))
         colour = COLOURS[bar.group % len(COLOURS)]
-        hint = f"<title>{escape(f'{bar.label}: {bar.value:z.3f}')}</title>"
+        hint = f"<title>{escape(f'{bar.label}: {fixed(bar.value)}')}</title>"
         parts.append(
             f'<rect x="{start:.1f}" y="{y}" width="{max(0.5, end - start):.1f}" height="{LINE}" '
             f'style="fill:{colour};fill-opacity:.75">{hint}</rect>'
@@ -220,7 +221,7 @@ def bars(
         if bar.low is not None and bar.high is not None and finite(bar.low, bar.high):
             parts.append(stroke(frame.x(bar.low), centre, frame.x(bar.high), centre, INK, 1.5))
         parts.append(caption(left - 6, centre + 4, bar.label, anchor="end"))
-        parts.append(caption(width - 62, centre + 4, f"{bar.value:z.3f}"))
+        parts.append(caption(width - 62, centre + 4, fixed(bar.value)))
     if mark is not None and math.isfinite(mark):
         x = frame.x(mark)
         parts.append(stroke(x, frame.top, x, height - frame.bottom, INK, 1, "4 3"))
@@ -261,7 +262,7 @@ def heat_map(
                 f'<rect x="{x:.1f}" y="{y}" width="{cell - 2:.1f}" height="{LINE + 4}" '
                 f'style="fill:{FILL};fill-opacity:{shade:.2f}"/>'
             )
-            label = f"{value:z.3f}" if finite(value) else "-"
+            label = fixed(value) if finite(value) else "-"
             parts.append(caption(x + cell / 2, y + 13, label, anchor="middle"))
     return picture(title, width, 58 + len(rows) * (LINE + 6), parts)
 

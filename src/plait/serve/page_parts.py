@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from plait.display.markup import Html, join, named, tag
+from plait.display.markup import Html, join, named, signed, tag
 from plait.insight.explain.occlusion import Marked
 from plait.insight.report.heat import (
     AGAINST,
@@ -43,7 +43,7 @@ def _bar(stream: str, share: float, part: float) -> Html:
     colour = _FOR if share >= 0 else _AGAINST
     length = f"background:rgb({colour});height:.8rem;width:{100 * part:.1f}%;border-radius:.2rem"
     return tag(
-        "div", tag("span", named(stream)), tag("span", style=length), tag("span", f"{share:+z.3f}"),
+        "div", tag("span", named(stream)), tag("span", style=length), tag("span", signed(share)),
         style=_BAR,
     )  # fmt: skip
 

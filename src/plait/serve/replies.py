@@ -47,7 +47,7 @@ def explanations(targets: Sequence[Target], result: Result) -> list[dict[str, An
 
 
 def _number(value: float | np.floating[Any]) -> float:
-    return round(float(value), 6)
+    return round(float(value), 6) + 0.0  # no -0.0
 
 
 def vectors(result: Result) -> list[list[float]]:

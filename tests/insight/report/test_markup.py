@@ -11,6 +11,7 @@ from plait.data.table.source import open_table
 from plait.display.markup import (
     Html,
     bullets,
+    compact,
     details,
     facts,
     join,
@@ -61,6 +62,7 @@ def test_what_is_no_text_is_shown_by_its_number_or_left():
 
 
 def test_figures_in_words():
+    assert [compact(one) for one in (-967.3, -0.0, 12.0)] == ["−967.3", "0", "12"]
     assert [number(one) for one in (0.12345, None, float("nan"), 1234.5, 2.5e7)] == [
         "0.123", "–", "–", "1,234.500", "2.5e+07",
     ]  # fmt: skip

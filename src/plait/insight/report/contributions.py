@@ -7,6 +7,7 @@ from plait.display.markup import (
     Html,
     bullets,
     cards,
+    compact,
     details,
     figure,
     join,
@@ -249,5 +250,7 @@ def cells(context: Context, place: int, most: int = 8) -> Html:
 
 def told_answer(target: Target, answer: object) -> str:
     """An answer as text."""
+    if target.numeric and isinstance(answer, int | float):
+        return compact(answer)
     text = target.text(answer)
     return text if isinstance(answer, list | tuple) else shortened(text, 60)

@@ -8,6 +8,7 @@ from jaxtyping import Int64
 from plait.data.targets.target import Target
 from plait.display.markup import (
     Html,
+    compact,
     figure,
     join,
     named,
@@ -147,7 +148,7 @@ def _groups(
         edges = np.unique(np.quantile(values[there], np.linspace(0, 1, SHADES + 1)))
         cut = np.searchsorted(edges[1:-1], values, side="left")
         ends = edges if len(edges) > 1 else np.repeat(edges, 2)
-        names = [f"{low:.3g} – {high:.3g}" for low, high in pairwise(ends)]
+        names = [f"{compact(low, 3)} – {compact(high, 3)}" for low, high in pairwise(ends)]
         groups = np.where(there, cut, OTHERS)
         names += [""] * (OTHERS - len(names)) + [say("unknown", "未知")]
         return groups[places], names
@@ -173,6 +174,8 @@ def _answer(context: Context, target: Target, place: int, true: bool) -> str:
         if not known[place]:
             return context.say("unknown", "未知")
         answer = target.decode(values[place : place + 1])[0]
+    if target.numeric:
+        return compact(float(answer))
     return target.text(answer, context.say("no label", "无标签"))
 
 

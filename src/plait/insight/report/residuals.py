@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from plait.data.targets.target import Target
-from plait.display.markup import Html, cards, figure, join, plots, signed, tag
+from plait.display.markup import Html, cards, compact, figure, join, plots, signed, tag
 from plait.insight.diagnose.mistakes import residuals
 from plait.insight.report.context import Context
 from plait.insight.report.contributions import cells
@@ -31,7 +31,8 @@ def numbers(context: Context, target: Target) -> Html:
                 float(truth[at]),
                 float(ys[at]),
                 0,
-                f"{context.named_row(int(rows[at]))}: {truth[at]:.4g} → {summary.answer[at]:.4g}",
+                f"{context.named_row(int(rows[at]))}: {compact(truth[at])} → "
+                f"{compact(summary.answer[at])}",
                 at in worst,
             )
             for at in spread.tolist()
@@ -66,7 +67,7 @@ def _worst(
     say = context.say
     shown = []
     for place, at in zip(places[:ROWS_SHOWN].tolist(), order[:ROWS_SHOWN].tolist(), strict=True):
-        caption = f"{answer[at]:.4g}" + say(", true: ", "，实为 ") + f"{truth[at]:.4g} "
+        caption = compact(answer[at]) + say(", true: ", "，实为 ") + f"{compact(truth[at])} "
         gap = f"({signed(float(answer[at] - truth[at]))})"
         shown.append(card(context, place, join([caption, gap])))
     return join([tag("h4", say("Largest errors", "偏差最大的行")), cards(shown)])

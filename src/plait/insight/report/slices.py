@@ -1,7 +1,7 @@
 """Parts of the table on which the model does worse than on the rest."""
 
 from plait.data.targets.target import Target
-from plait.display.markup import Html, join, named, number, percent, table, tag
+from plait.display.markup import Html, compact, join, named, number, percent, table, tag
 from plait.insight.diagnose.mistakes import ROWS_SHOWN
 from plait.insight.diagnose.slices import MIN_ROWS, Slice, Slices, slices
 from plait.insight.report.context import Context
@@ -68,5 +68,5 @@ def slice_words(context: Context, slice_: Slice) -> Html:
     if slice_.how == "missing":
         return tag("span", say("missing", "缺失"), class_="chip")
     if slice_.how == "range":
-        return join([f"{slice_.low:.4g} – {slice_.high:.4g}"])
+        return join([f"{compact(slice_.low)} – {compact(slice_.high)}"])
     return named(slice_.value)

@@ -63,8 +63,8 @@ def test_in_a_browser(address, browser, screen, photo, tmp_path):
     )
 
     def shares():
-        found = re.findall(r"(\w+)\n+([+-]\d\.\d+)", page.inner_text("#why"))
-        return {name: float(share) for name, share in found}
+        found = re.findall(r"(\w+)\n+([+−]?\d\.\d+)", page.inner_text("#why"))
+        return {name: float(share.replace("−", "-")) for name, share in found}
 
     def until(check):
         for _ in range(100):

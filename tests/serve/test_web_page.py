@@ -70,7 +70,7 @@ def test_bars_and_cells(tmp_path):
     assert "width:100.0%" in page
     assert "width:50.0%" in page
     assert "+0.500" in page
-    assert "-0.250" in page
+    assert "−0.250" in page
     path = tmp_path / "x.npy"
     path.write_bytes(b"abc")
     assert _cell("signal", str(path)) == {"bytes": b"abc", "path": "x.npy"}

@@ -56,7 +56,8 @@ def check_http(model: Predictor, folder: Path) -> float | None:
                 answer for row in rows for answer in client.predict([row], streams=pattern).answers
             ]
             for target in model.targets:
-                gaps = _gaps(target, want[target.name], [answer[target.name] for answer in replies])
+                wanted = target.in_units(want[target.name])
+                gaps = _gaps(target, wanted, [answer[target.name] for answer in replies])
                 worst = max(worst, float(gaps.max()))
                 if not worst <= TOLERANCE:
                     raise ExportError(

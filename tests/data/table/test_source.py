@@ -319,7 +319,7 @@ BAD_FILES = [
         "row 1 (the first below the names is row 0) has 3 cells where the "
         "header names 2 columns: 3,4,5",
     ),
-    ("t.csv", b"a,b\n1\n", "row 0 (the first below the names is row 0) has 1 cells where"),
+    ("t.csv", b"a,b\n1\n", "row 0 (the first below the names is row 0) has 1 cell where"),
     ("t.csv", b"a,b\n1,2\n" + b"3,4," + b"y" * 500 + b"\n", "y..."),
     ("t.csv", b"a,b\n1,2\n3,caf\xe9\n", "is not UTF-8: byte 13 (line 3) is 0xe9. Save it as UTF-8"),
     ("t.csv", b"caf\xe9,b\n1,2\n", "is not UTF-8: byte 3 (line 1) is 0xe9"),

@@ -16,7 +16,6 @@ Importing plait imports neither torch nor anything else that is slow; the first 
 
 import sys
 from importlib import import_module
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -101,7 +100,7 @@ _ALIASES = {"plait.align": "plait.model.align", "plait.fusion": "plait.model.fus
 """Public packages → where they live."""
 
 
-class _Alias(MetaPathFinder, Loader):
+class _Alias:
     """Lets ``from plait.fusion import Concat`` find the one module ``plait.model.fusion``.
 
     Without it the module would have to exist twice, and a class of the one would be no instance of the
@@ -111,7 +110,7 @@ class _Alias(MetaPathFinder, Loader):
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
         """Only for names at or below an alias."""
         known = any(f"{name}.".startswith(f"{alias}.") for alias in _ALIASES)
-        return ModuleSpec(name, self) if known else None
+        return ModuleSpec(name, self) if known else None  # type: ignore[arg-type]
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module itself, as it is known under its own name."""

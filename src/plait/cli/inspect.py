@@ -19,10 +19,6 @@ from plait.cli.app import (
 )
 from plait.cli.pairs import pairs_of
 from plait.config import configure
-from plait.data.features import settings_for
-from plait.data.table.schema import propose
-from plait.data.table.source import open_table
-from plait.data.targets.registry import propose_target
 
 
 def inspect_table(
@@ -37,6 +33,12 @@ def inspect_table(
     Raises:
         PlaitError: the table cannot be opened, or the request contradicts it.
     """
+    # Here, since `plait --help` imports every command and needs none of these.
+    from plait.data.features import settings_for
+    from plait.data.table.schema import propose
+    from plait.data.table.source import open_table
+    from plait.data.targets.registry import propose_target
+
     config = configure(**options)
     table = open_table(source, root=root)
     schema = propose(

@@ -9,7 +9,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from plait.answers.metrics import distinct
 from plait.display.markup import tidy
 from plait.errors import counted
 
@@ -100,6 +99,8 @@ def show_schema(
 
 def show_evaluation(console: Console, evaluation: Mapping[str, Any]) -> None:
     """One table per target: all streams with intervals, each alone, each missing."""
+    from plait.answers.metrics import distinct  # numpy comes with it; `plait --help` needs none
+
     for name, result in evaluation["targets"].items():
         metrics = distinct(result["metrics"])  # the terminal is narrow
         head = ["streams", *(LABELS.get(metric, metric) for metric in metrics)]

@@ -1,1 +1,1 @@
-"""What models say, and how good it is; no torch."""
+"""What models answer, and how good it is; no torch."""

@@ -1,1 +1,1 @@
-"""The program: a command a file."""
+"""The program: one file per command."""

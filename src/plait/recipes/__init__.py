@@ -1,1 +1,1 @@
-"""Whole applications, each a page of calls."""
+"""Whole applications, one page of public calls each."""

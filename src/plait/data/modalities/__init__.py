@@ -1,1 +1,1 @@
-"""Cells to arrays: one modality a file, in numpy, without torch."""
+"""Cells to arrays: one modality per file, in numpy, without torch."""

@@ -1,1 +1,1 @@
-"""Arrays to tokens: one modality a file, each with several encoders to choose from by name."""
+"""Arrays to tokens: one modality per file, each with several encoders to choose from by name."""

@@ -1,4 +1,4 @@
-"""Fused to answers: one kind of answer a file."""
+"""Fused to answers: one kind of answer per file."""
 
 from plait.model.heads.base import Head
 from plait.model.heads.classify import Classify, MultiLabel
